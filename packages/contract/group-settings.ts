@@ -9,7 +9,7 @@ import { z } from "zod";
 import type { GroupName } from "./ids.ts";
 import { Quantity, quantity } from "./units.ts";
 
-const Patterns = z.array(z.string().min(1).max(500)).max(1_000);
+const patterns = z.array(z.string().min(1).max(500)).min(1).max(1_000).optional();
 
 export const GroupSettings = z.strictObject({
   limits: z
@@ -24,14 +24,20 @@ export const GroupSettings = z.strictObject({
     .prefault({}),
   /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
   hold: z.boolean().default(true),
-  /** Each is a list of patterns with `*` for any characters, such as "registry.example.com/shop/*". */
+  /** What runs may use in the group: patterns with `*` for any characters, such as "registry.example.com/shop/*". */
   policy: z
     .strictObject({
-      /** The images that may run in the group. Absent: every image. */
-      images: Patterns.min(1).optional(),
-      /** The claims of others that a run may mount. Absent: none. */
-      claims: Patterns.optional(),
-      /** The storage classes of volumes; "" is the cluster's default. Absent: every class. Empty: no volume is made here. */
+      /** Absent: every image. */
+      images: patterns,
+      /** Secrets of the group's namespace, as variables or files. Absent: none. */
+      secrets: patterns,
+      /** Service accounts of the group's namespace. Absent: none by name; a pod then has the account `default` without its token. */
+      serviceAccounts: patterns,
+      /** Whether a run may have the token of its account, with which it may do in the cluster what the account may do. */
+      tokens: z.boolean().optional(),
+      /** Claims of volumes that are in the group's namespace already. Absent: none. */
+      claims: patterns,
+      /** Storage classes of volumes; "" is the cluster's default. Absent: every class. Empty: no volume is made here. */
       storageClasses: z.array(z.string().max(500)).max(1_000).optional(),
     })
     .prefault({}),

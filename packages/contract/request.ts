@@ -57,8 +57,43 @@ const EnvField = z.strictObject({
   field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
 });
 
-/** Each value is a text, or a field that only the cluster knows: `{ "field": "spec.nodeName" }`. */
-const Env = table(EnvName, z.union([text(32_768), EnvField]), 1000);
+/** The name of an object in the group's namespace. */
+const objectName = (what: string) =>
+  z
+    .string()
+    .regex(
+      /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/,
+      `${what} has a name of lower-case letters, digits, "-" and ".", at most 253 characters.`,
+    );
+const SecretName = objectName("A Secret");
+const EnvSecret = z.strictObject({
+  secret: SecretName,
+  key: z.string().regex(/^[-._A-Za-z0-9]{1,253}$/, "A Secret's key is letters, digits, - _ and ."),
+});
+
+/** Each value is a text, a field that only the cluster knows, or a key of a Secret that only the pod sees. */
+const Env = table(EnvName, z.union([text(32_768), EnvField, EnvSecret]), 1000);
+
+const Secrets = z
+  .array(
+    z.strictObject({
+      name: SecretName.describe("The Secret's name, in the group's namespace."),
+      mount: text(4096)
+        .regex(/^\/[^:]*[^:/]$/, 'A folder is an absolute path without ":" and without "/" at its end.')
+        .describe("The folder that has a file for each of its keys."),
+    }),
+  )
+  .max(50);
+
+const ServiceAccount = z.strictObject({
+  name: objectName("A service account")
+    .describe("The account's name, in the group's namespace. Without it, `default`.")
+    .optional(),
+  token: z
+    .boolean()
+    .describe("`true`: the program finds the account's token in its usual folder. Without it, no pod has a token.")
+    .optional(),
+});
 
 const Amounts = z.strictObject({
   cpu: Quantity.optional(),
@@ -96,9 +131,15 @@ const shortForm = {
     .optional(),
   env: Env.meta({
     description:
-      'Environment variables by their names: a text, or `{"field": "spec.nodeName"}`, which the cluster fills in. They are kept in clear.',
+      'Environment variables by their names: a text, which is kept in clear; `{"field": "spec.nodeName"}`, which the cluster fills in; or `{"secret": "db", "key": "password"}`, a key of a Secret in the namespace of the group, which only the pod sees.',
   }).optional(),
   resources: Resources.optional(),
+  secrets: Secrets.describe(
+    "Secrets of the group's namespace as files. The group's policy must allow them, as those of `env`.",
+  ).optional(),
+  serviceAccount: ServiceAccount.describe(
+    "The account with which the program speaks to the cluster's API. The group's policy must allow the account, and its token.",
+  ).optional(),
   workingDir: text(4096)
     .regex(/^\//, "A working directory is an absolute path.")
     .describe("The folder in which the program starts. Without it, the image's.")
@@ -239,9 +280,21 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
 
 /** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
-  const resources = stepsOf(request).flatMap((step, at) => exceeding(step, "steps" in request ? `/steps/${at}` : ""));
+  const ofSteps = stepsOf(request).flatMap((step, at) => {
+    const path = "steps" in request ? `/steps/${at}` : "";
+    return [...exceeding(step, path), ...mountedTwice(step, path)];
+  });
   const inPlan = pipelineProblems(request);
-  return [...inPlan, ...resources, ...(inPlan.length > 0 ? [] : mountProblems(request))];
+  return [...inPlan, ...ofSteps, ...(inPlan.length > 0 ? [] : mountProblems(request))];
+}
+
+function mountedTwice({ secrets = [] }: StepRequest, at: string): readonly (readonly [string, string])[] {
+  const folders = secrets.map(({ mount }) => mount);
+  return folders.flatMap((folder, which) =>
+    folders.indexOf(folder) < which
+      ? [[`${at}/secrets/${which}/mount`, `Something else is mounted at "${folder}" already.`] as const]
+      : [],
+  );
 }
 
 /** Which steps may run at the same time is known only of a sound pipeline. */

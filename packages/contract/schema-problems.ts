@@ -59,11 +59,11 @@ function toProblems(issue: Issue, at: string): readonly CommandProblem[] {
 }
 
 /**
- * Chooses the branch that was evidently meant: the first that takes the value's kind (a text, a list, an object). If no branch
- * takes it, all kinds are named.
+ * Chooses the branch that was evidently meant: of those that take the value's kind (a text, a list, an object), the first that
+ * knows most of its fields. If no branch takes it, all kinds are named.
  */
 function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): readonly CommandProblem[] {
-  const meant = issue.errors.find((branch) => !branch.some(isMisfit));
+  const [meant] = issue.errors.filter((branch) => !branch.some(isMisfit)).toSorted((a, b) => unknownIn(a) - unknownIn(b));
   if (meant !== undefined) return meant.flatMap((inner) => toProblems(inner, here));
   if (issue.message !== UNEXPLAINED) return [problem(here, codeOf(issue), issue.message)];
   const kinds = issue.errors.flatMap((branch) =>
@@ -72,6 +72,12 @@ function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): reado
   if (kinds.length === 0) return [problem(here, codeOf(issue), issue.message)];
   return [problem(here, codeOf(issue), needed([...new Set(kinds)].join(" or "), issue.input, issue.path))];
 }
+
+const unknownIn = (branch: readonly Issue[]): number =>
+  branch.reduce(
+    (sum, { path, ...issue }) => sum + (issue.code === "unrecognized_keys" && path.length === 0 ? issue.keys.length : 0),
+    0,
+  );
 
 const isMisfit = (issue: Issue): boolean =>
   issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value");

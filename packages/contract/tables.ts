@@ -6,7 +6,7 @@
 import { DIAGNOSES } from "./diagnosis.ts";
 import { PROBLEM_CODES } from "./problem-codes.ts";
 import { type Json, published, WHEN_EVENTS } from "./schemas.ts";
-import { WAITING } from "./waiting.ts";
+import { endOfWait, WAITING } from "./waiting.ts";
 
 const files = published();
 
@@ -157,7 +157,7 @@ function eventFieldTable(): string {
 const waitTable = (): string =>
   table(
     ["`reason`", "why it waits", "passes by itself"],
-    Object.entries(WAITING).map(([word, { meaning, passes }]) => [`\`${word}\``, meaning, passes]),
+    Object.entries(WAITING).map(([word, row]) => [`\`${word}\``, row.meaning, endOfWait(row)]),
   );
 
 const problemTable = (): string =>

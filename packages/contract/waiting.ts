@@ -5,25 +5,36 @@ import type { Code } from "./diagnosis.ts";
 interface Row {
   /** Names the thing that the run waits for, or that is in its way. */
   readonly meaning: string;
-  /** Whether the wait ends without a person, and else what that person does. */
-  readonly passes: string;
+  /** When the wait ends without a person. */
+  readonly passes?: string;
+  /** What a person must mend before the wait can end. A pause needs nobody: it was a person's wish. */
+  readonly mend?: "run" | "group";
+  /** What that person does. */
+  readonly todo?: string;
 }
 
 const ROWS = {
   NoGroup: {
     meaning: "No launcher serves a group that the request names, or any group.",
-    passes: "no: add the group to a launcher's groups file, or start that launcher",
+    mend: "run",
+    todo: "add the group to a launcher's groups file, or start that launcher",
   },
-  PolicyRefused: { meaning: "The policy of a group does not allow the image.", passes: "no: change the policy, or the request" },
+  PolicyRefused: {
+    meaning: "The policy of a group does not allow something that the request uses: its image, a Secret, an account.",
+    mend: "run",
+    todo: "change the policy, or the request",
+  },
   GroupsUnhealthy: {
     meaning: "A group cannot be used at present.",
+    mend: "group",
     passes: "if its cluster was only out of reach; else `diagnosis` says what to do",
   },
-  GroupsPaused: { meaning: "A group is paused.", passes: "no: `longshore group resume`" },
+  GroupsPaused: { meaning: "A group is paused.", todo: "`longshore group resume`" },
   QuotaExceeded: { meaning: "The quota of the group's namespace has no room.", passes: "yes, when others finish" },
   StorageFull: {
     meaning: "The group's `limits.storage` has no room for the run's volumes.",
-    passes: "yes, when other runs give up theirs: `longshore runs free`, or `keepVolumesFor`",
+    passes: "yes, when other runs give up theirs",
+    todo: "`longshore runs free` gives up what an ended run keeps",
   },
   VolumeInUse: {
     meaning: "A pod of an earlier generation still uses the run's volumes.",
@@ -41,13 +52,26 @@ const ROWS = {
   },
   NameConflict: { meaning: "The Job's name was taken a moment ago, and is free now.", passes: "yes, it is placed again" },
   Unknown: { meaning: "The cluster put the create off and named no reason that is known.", passes: "mostly" },
-  EndpointUnreachable: { meaning: "The create did not reach the group's API server.", passes: "if the cluster comes back" },
-  TlsUntrusted: { meaning: "The group's API server has a certificate that is not trusted.", passes: "no: see the diagnosis" },
-  AuthRejected: { meaning: "The cluster does not accept the group's token.", passes: "no: renew the token" },
-  Forbidden: { meaning: "The group's Role does not allow the create.", passes: "no: apply its Role again" },
-  NamespaceTerminating: { meaning: "The group's namespace is being deleted or gone.", passes: "no: see the diagnosis" },
+  EndpointUnreachable: {
+    meaning: "The create did not reach the group's API server.",
+    mend: "group",
+    passes: "if the cluster comes back",
+  },
+  TlsUntrusted: {
+    meaning: "The group's API server has a certificate that is not trusted.",
+    mend: "group",
+    todo: "see the diagnosis",
+  },
+  AuthRejected: { meaning: "The cluster does not accept the group's token.", mend: "group", todo: "renew the token" },
+  Forbidden: { meaning: "The group's Role does not allow the create.", mend: "group", todo: "apply its Role again" },
+  NamespaceTerminating: {
+    meaning: "The group's namespace is being deleted or gone.",
+    mend: "group",
+    todo: "see the diagnosis",
+  },
   GroupMoved: {
     meaning: "The group points at another cluster or namespace than before.",
+    mend: "group",
     passes: "no, except while launchers restart with a new groups file",
   },
 } as const satisfies Readonly<Record<string, Row>>;
@@ -55,6 +79,9 @@ const ROWS = {
 export type WaitWord = keyof typeof ROWS;
 export const WAITING: Readonly<Record<WaitWord, Row>> = ROWS;
 export const WaitWord = z.enum(Object.keys(WAITING) as [WaitWord, ...WaitWord[]]);
+
+/** Returns what ends the wait, for a person who reads of it. */
+export const endOfWait = ({ passes, todo = "see the diagnosis" }: Row): string => passes ?? `no: ${todo}`;
 
 /** Returns the word for an attempt whose create was put off with this diagnosis. The event carries the diagnosis, too. */
 export const waitWordOf = (code: Code): WaitWord => WaitWord.safeParse(code).data ?? "GroupsUnhealthy";

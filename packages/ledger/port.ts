@@ -279,6 +279,8 @@ export interface RunRow {
   readonly outcome: Outcome | undefined;
   readonly group: GroupName | undefined;
   readonly acceptedAtMs: number;
+  /** When the run's last restart was taken; until then, when the run was accepted. */
+  readonly begunAtMs: number;
   readonly endedAtMs: number | undefined;
   /** When the run's last program ended, as its pod says: long before `endedAtMs` if nobody watched then. */
   readonly finishedAtMs: number | undefined;

@@ -66,6 +66,17 @@ t.test(
   },
 );
 
+t.test("a restart does not help a run whose own request is to blame for the wait", async (t) => {
+  t.equal(restartOf("a", "", { ...diagnose("WaitExpired", ""), blame: "request" }), undefined);
+  t.equal(restartOf("a", "", diagnose("WaitExpired", "")), "longshore runs restart a");
+});
+
+t.test("a run with `notBefore` is told when it starts", async (t) => {
+  const ledger = open();
+  await ledger.admit([wanted("a", { notBeforeMs: Date.parse("2099-12-31T23:59:59Z") })]);
+  t.match((await adviceIn(ledger))?.hint, "It starts at 2099-12-31 23:59:59Z, as its `notBefore` says.");
+});
+
 for (const { code, want } of [
   { code: "ImageNotFound", want: "longshore runs restart a --with image=IMAGE --config x" },
   { code: "OutOfMemory", want: "longshore runs restart a --with resources.limits.memory=SIZE --config x" },
@@ -76,4 +87,4 @@ for (const { code, want } of [
   { code: "NodeLost", want: "longshore runs restart a --config x" },
   { code: undefined, want: "longshore runs restart a --config x" },
 ] as const)
-  t.equal(restartOf("a", " --config x", code), want, `the restart after ${code ?? "a cancel"}`);
+  t.equal(restartOf("a", " --config x", code && diagnose(code, "")), want, `the restart after ${code ?? "a cancel"}`);

@@ -37,6 +37,9 @@ export function adviceOn(
   shown: Shown = {},
 ): Advice | undefined {
   if (newest === undefined || run.state !== "active") return undefined;
+  const { notBeforeMs } = run.plan;
+  if (newest.type === "run.accepted" && notBeforeMs !== undefined && notBeforeMs > run.acceptedAtMs)
+    return { hint: `It starts at ${timeText(notBeforeMs)}, as its \`notBefore\` says.` };
   const said = newest.data as Told;
   const attempt = attempts.findLast(({ step, n }) => step === (said.step ?? step) && n === (said.attempt ?? n));
   const { reason = "", considered = [], diagnosis } = said;
@@ -100,13 +103,18 @@ const NEVER_STARTS: Code = "StartError";
 /** The cause is mended beside the request. */
 const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "Cancelled"];
 
-/** The command that runs a run again; `undefined` if it would only fail in the same way. */
-export function restartOf(run: string, where: string, code: Code | undefined): string | undefined {
+/** The command that runs a run again; `undefined` if it would only fail in the same way. The diagnosis blames, not its code. */
+export function restartOf(
+  run: string,
+  where: string,
+  diagnosis: Pick<Diagnosis, "code" | "blame"> | undefined,
+): string | undefined {
   const command = `longshore runs restart ${run}`;
-  if (code === undefined) return command + where;
+  if (diagnosis === undefined) return command + where;
+  const { code, blame } = diagnosis;
   const change = CHANGE[code];
   if (change !== undefined) return `${command} --with ${change}${where}`;
-  const { blame, retry } = DIAGNOSES[code];
+  const { retry } = DIAGNOSES[code];
   return code === NEVER_STARTS || (blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code))
     ? undefined
     : command + where;

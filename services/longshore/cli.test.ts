@@ -266,10 +266,12 @@ t.test("JSON holds nothing that a terminal obeys", async (t) => {
   t.same(JSON.parse(text), { run: "a\u001b[2J\u009b31m\u007f" });
 });
 
-async function completed(...words: readonly string[]): Promise<readonly string[]> {
+const completed = (...words: readonly string[]): Promise<readonly string[]> => completedIn("longshore() { false; }", ...words);
+
+async function completedIn(before: string, ...words: readonly string[]): Promise<readonly string[]> {
   const script = await printed("completion", "bash");
   const typed = `COMP_WORDS=(longshore "$@"); COMP_CWORD=$#; _longshore; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const args = ["--norc", "-c", `${script}\n${typed}`, "longshore", ...words];
+  const args = ["--norc", "-c", `${script}\n${before}\n${typed}`, "longshore", ...words];
   const { stdout } = await promisify(execFile)("bash", args, { cwd: import.meta.dirname });
   return stdout.split("\n").filter((it) => it !== "");
 }
@@ -284,6 +286,16 @@ t.test("bash completes what is declared", async (t) => {
       offers,
       name,
     );
+  }
+  for (const [list, names] of [
+    ["runs list", ["orders/1", "orders/2"]],
+    ["group list", ["prod-a"]],
+  ] as const) {
+    const [family = "", field] = [list.split(" ")[0], list === "runs list" ? "run" : "name"];
+    const verb = family === "runs" ? "show" : "pause";
+    const printed = json({ [family]: [...names, "a:b"].map((name) => ({ [field]: name, state: "x" })) });
+    const asked = `longshore() { [ "$1 $2 $3" = "${list} --json" ] && cat <<'END'\n${printed}END\n}`;
+    t.same(await completedIn(asked, family, verb, names[0].slice(0, 2)), names, "names that the running Longshore knows");
   }
   t.same(await completed("runs", "list", "--state", ""), STATUS_WORDS);
   t.same(await completed("runs", "list", "--state", "=", "f"), ["failed"], "bash takes = for a word of its own");

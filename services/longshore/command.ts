@@ -68,6 +68,8 @@ export interface Page {
   /** The arguments after the name, one line for each way to write them. */
   readonly usage: readonly string[];
   readonly options: Options;
+  /** The list that the shell completes the command's word from: which command prints it as JSON, and which field has the names. */
+  readonly namedBy?: { readonly list: string; readonly field: string };
   /** Paragraphs below the options. Lines that begin with a space stay as they are. */
   readonly more?: string;
 }

@@ -13,7 +13,7 @@ for (const { name, row, text, tone } of [
     tone: "warn",
   },
   { name: "is stuck", row: active({ type: "run.stalled", code: "ImageNotFound" }), text: "STALLED ImageNotFound", tone: "warn" },
-  { name: "runs", row: active({ type: "run.started" }), text: "STARTED" },
+  { name: "runs", row: active({ type: "run.started" }), text: "RUNNING" },
   {
     name: "failed, and with which exit code",
     row: { state: "ended", outcome: "failed", newest: { type: "run.failed", code: "ExitCode", exitCode: 3 } },

@@ -14,7 +14,7 @@ const WORD_AFTER: Readonly<Record<RunEventType, string>> = {
   "run.restarted": "restarted",
   "run.waiting": "waiting",
   "run.launched": "launched",
-  "run.started": "started",
+  "run.started": "running",
   "run.stalled": "stalled",
   "run.resumed": "launched",
   "run.attempt.failed": "retrying",

@@ -126,7 +126,7 @@ interface End {
 export function afterEnd(run: string, type: string, data: object, screen: Screen, place: Place): readonly string[] {
   const { diagnosis, log }: End = data;
   const hint = diagnosis && hintAt(place, diagnosis, { log });
-  const again = type === "run.succeeded" ? undefined : restartOf(run, place.where, diagnosis?.code);
+  const again = type === "run.succeeded" ? undefined : restartOf(run, place.where, diagnosis);
   return [
     ...(diagnosis ? diagnosisLines({ sentence: diagnosis.sentence, hint }, screen) : []),
     ...logLines(log, screen, restOf(place, hint)),

@@ -47,6 +47,8 @@ export interface SystemOptions {
   readonly launcher?: object;
   readonly instant?: boolean;
   readonly jobs?: number;
+  /** What runs may use in each group. */
+  readonly policy?: object;
 }
 
 export interface Created {
@@ -113,6 +115,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     cluster: site.choice,
     others: sites.slice(1).map(({ choice }) => choice),
     jobs: options.jobs ?? 100,
+    ...(options.policy && { policy: options.policy }),
     launcher: { pace: PACE, ...options.launcher },
   });
 

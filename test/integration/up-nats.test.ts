@@ -15,7 +15,8 @@ t.setTimeout(0); // each wait of the harness has its own bound
 
 await using server = await nats();
 await using folder = await emptyFolder();
-await using _up = await longshoreUp(folder.path, "--broker", server.url);
+const up = await longshoreUp(folder.path, "--broker", server.url);
+t.teardown(() => up[Symbol.asyncDispose]());
 
 await t.test("a run is published, followed to its end", async (t) => {
   const { code, out, err } = await longshore(
@@ -52,4 +53,17 @@ await t.test("an unreachable broker is told in one sentence before anything is u
   t.not(code, 0);
   t.match(err + out, /NATS at 127\.0\.0\.1:\d+ does not let the user "operator" in\. Check the user and the password\./);
   t.notMatch(err + out, /wrong@/);
+});
+
+await t.test("a start without the broker of the last start says so, and how to use that one again", async (t) => {
+  await up.kill("SIGINT");
+  await using inside = await longshoreUp(folder.path);
+  const first = (await inside.kill("SIGINT")).out.replaceAll(/\s+/g, " ");
+  t.match(
+    first,
+    /The last start from this folder used another broker, nats:\/\/\[redacted\]@127\.0\.0\.1:\d+\S* What is published there waits/,
+  );
+  t.match(first, /npm start -- --broker '?nats:\/\/\[redacted\]@/);
+  await using again = await longshoreUp(folder.path);
+  t.notMatch((await again.kill("SIGINT")).out, /another broker/, "the same one as the last start's");
 });

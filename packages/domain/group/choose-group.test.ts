@@ -5,7 +5,8 @@ import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
 import { planOf, played, runOf, step, toStep } from "../attempt/testing/examples.ts";
-import { type Group, policyRefuses, UNSERVED_MS } from "./group.ts";
+import { type Group, UNSERVED_MS } from "./group.ts";
+import { notAllowed } from "./policy.ts";
 import { chooseGroup, judgeAttempt, NO_PLACE } from "./choose-group.ts";
 
 const named = (name: string, more: Partial<Group> = {}): Group => ({
@@ -167,7 +168,7 @@ for (const { name, groups, wanted, avoid, unserved, quiet, want, hopeless, why }
       quiet: new Map(quiet === undefined ? [] : [[GroupName.parse(quiet), "It has too much to do."]]),
       wanted,
       groups,
-      images: ["demo/export:1"],
+      uses: { image: "demo/export:1" },
       nowMs: 1000,
       avoid: avoid === undefined ? undefined : GroupName.parse(avoid),
     });
@@ -253,5 +254,5 @@ for (const [pattern, image, allowed] of [
   ["exact:1", "exact:12", false],
 ] as const)
   t.test(`the image pattern ${pattern} ${allowed ? "allows" : "does not allow"} ${image}`, async (t) => {
-    t.equal(policyRefuses({ images: [pattern] }, { images: [image] }), allowed ? undefined : `the image ${image}`);
+    t.equal(notAllowed({ images: [pattern] }, { image }), allowed ? undefined : `the image ${image}`);
   });

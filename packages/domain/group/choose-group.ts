@@ -13,7 +13,8 @@ import type { InputOf } from "../attempt/input.ts";
 import { quantity } from "@longshore/contract/units.ts";
 import { pinnedTo } from "../anchor/of-run.ts";
 import type { Anchor, Attempt, PlannedStorage, Run } from "../run/record.ts";
-import { type Group, isUnserved, lineMost, NO_STORAGE, type Placer, policyRefuses } from "./group.ts";
+import { type Group, isUnserved, lineMost, NO_STORAGE, type Placer } from "./group.ts";
+import { notAllowed, type Uses, usesOf, usesWith } from "./policy.ts";
 
 /** From the least to the most hopeful: if groups are passed over for several reasons, the run is told the most hopeful one. */
 export const NO_PLACE = [
@@ -54,7 +55,7 @@ export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
   readonly groups: readonly Group[];
   /** The group where the attempt before this one failed: taken only if no other group is free. */
   readonly avoid?: GroupName | undefined;
-  readonly images?: readonly string[];
+  readonly uses?: Uses;
   readonly storage?: PlannedStorage | undefined;
   /** The group that has the run's volumes already. */
   readonly pinned?: GroupName | undefined;
@@ -145,17 +146,17 @@ function preferred({
 function skipped(
   group: Group,
   {
-    images,
+    uses = {},
     storage,
     pinned,
     nowMs,
     serves,
     quiet,
-  }: Pick<Choosing, "images" | "storage" | "pinned" | "nowMs" | "serves" | "quiet">,
+  }: Pick<Choosing, "uses" | "storage" | "pinned" | "nowMs" | "serves" | "quiet">,
 ): Skip | undefined {
   const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
   const { jobs, createsPerSecond } = settings.limits;
-  const refused = policyRefuses(settings.policy, { images, storage });
+  const refused = notAllowed(settings.policy, { ...uses, claims: storage?.claims ?? [], storageClasses: storage?.classes ?? [] });
   if (refused !== undefined) return policyRefused(group.name, refused);
   if (!serves.has(group.name) && isUnserved(group, nowMs)) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
@@ -219,11 +220,10 @@ export function judgeAttempt(
     const diagnosis = ofUnknownGroups({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
     return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
   }
-  const image = plan.with?.[step]?.image ?? plan.steps.find(({ name }) => name === step)?.image;
-  const images = image === undefined ? [] : [image];
+  const uses = usesWith(plan.steps.find(({ name }) => name === step)?.uses ?? {}, usesOf(plan.with?.[step] ?? {}));
   const pinned = pinnedTo({ ...(anchors && { anchors }) })?.group;
   const wanted = pinned === undefined ? plan.groups : [pinned];
-  const found = chooseGroup({ wanted, groups, avoid: notes.avoid, images, storage: plan.storage, pinned, nowMs, ...placer });
+  const found = chooseGroup({ wanted, groups, avoid: notes.avoid, uses, storage: plan.storage, pinned, nowMs, ...placer });
   const considered = [...found.considered];
   if (found.kind === "noPlace") {
     const { reason, diagnosis, hopeless, waitsFor } = found;

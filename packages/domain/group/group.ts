@@ -1,9 +1,9 @@
 /** A container group as placement sees it: where it is, how much it takes, its health, and which attempts take its slots. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Change, movedAttempts } from "../run/change.ts";
-import type { Attempt, AttemptState, PlannedStorage } from "../run/record.ts";
+import type { Attempt, AttemptState } from "../run/record.ts";
 
 export interface Group extends ConfiguredGroup {
   readonly slotsUsed: number;
@@ -59,27 +59,6 @@ export const UNSERVED_MS = 5 * 60_000;
 export const isUnserved = ({ servedAtMs }: Pick<Group, "servedAtMs">, nowMs: number): boolean =>
   servedAtMs === undefined || nowMs - servedAtMs >= UNSERVED_MS;
 
-/** Returns the first word that none of the patterns allows. */
-const notAllowed = (allowed: readonly string[] | undefined, words: readonly string[]): string | undefined =>
-  allowed === undefined ? undefined : words.find((word) => !allowed.some((pattern) => isLike(word, pattern)));
-
-/** Returns the first thing that the group does not allow, in words: "the image busybox". Claims of others need to be allowed. */
-export function policyRefuses(
-  { images, claims = [], storageClasses }: GroupSettings["policy"],
-  wanted: {
-    readonly images?: readonly string[] | undefined;
-    readonly storage?: Pick<PlannedStorage, "claims" | "classes"> | undefined;
-  },
-): string | undefined {
-  const image = notAllowed(images, wanted.images ?? []);
-  if (image !== undefined) return `the image ${image}`;
-  const claim = notAllowed(claims, wanted.storage?.claims ?? []);
-  if (claim !== undefined) return `the claim ${claim}`;
-  const storageClass = notAllowed(storageClasses, wanted.storage?.classes ?? []);
-  if (storageClass === undefined) return undefined;
-  return storageClass === "" ? "volumes of the cluster's default storage class" : `volumes of the storage class ${storageClass}`;
-}
-
 /**
  * A group with `createsPerSecond` has a line for as many attempts as it creates in this time. More attempts would only wait
  * there, while another group may be idle.
@@ -87,21 +66,6 @@ export function policyRefuses(
 const LINE_SECONDS = 5;
 
 export const lineMost = (createsPerSecond: number): number => Math.max(1, Math.floor(createsPerSecond * LINE_SECONDS));
-
-/** Matched piece by piece: a regular expression made from a user's text could run for ever. */
-function isLike(image: string, pattern: string): boolean {
-  const [head = "", ...rest] = pattern.split("*");
-  if (rest.length === 0) return image === pattern;
-  const tail = rest.pop() ?? "";
-  if (!image.startsWith(head) || !image.endsWith(tail)) return false;
-  let from = head.length;
-  for (const piece of rest) {
-    const found = image.indexOf(piece, from);
-    if (found === -1) return false;
-    from = found + piece.length;
-  }
-  return from <= image.length - tail.length;
-}
 
 /** Attempts in these states count against a group's limit. */
 export const SLOT_STATES: readonly AttemptState[] = ["ready", "claimed", "live", "closing"];

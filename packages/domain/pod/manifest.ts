@@ -48,7 +48,8 @@ interface JobSpec {
 interface PodSpec {
   readonly restartPolicy: "Never";
   readonly terminationGracePeriodSeconds?: number;
-  readonly automountServiceAccountToken: false;
+  readonly serviceAccountName?: string;
+  readonly automountServiceAccountToken: boolean;
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
   readonly containers: readonly Container[];
@@ -70,7 +71,8 @@ interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" 
 
 type EnvVariable =
   | { readonly name: string; readonly value: string }
-  | { readonly name: string; readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } } };
+  | { readonly name: string; readonly valueFrom: { readonly fieldRef: { readonly fieldPath: string } } }
+  | { readonly name: string; readonly valueFrom: { readonly secretKeyRef: { readonly name: string; readonly key: string } } };
 
 export interface ManifestInput {
   readonly installation: Installation;
@@ -107,8 +109,14 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * policy judges the result.)
  */
 export function manifest(input: ManifestInput): JobManifest {
-  const { command, args, workingDir, resources } = input.step;
-  const mounted = mountsOf(input);
+  const { command, args, workingDir, resources, secrets = [] } = input.step;
+  const mounted = [
+    ...mountsOf(input),
+    ...secrets.map(({ name: secretName, mount: mountPath }, at) => {
+      const name = `secret-${at}`;
+      return { volume: { name, secret: { secretName } }, mount: { name, mountPath, readOnly: true as const } };
+    }),
+  ];
   return job(
     input,
     { ...ownLabels(input), ...(input.node !== undefined && { [LABELS.node]: input.node }) },
@@ -187,15 +195,16 @@ function job(
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: { ...pod(only, input.step.grace), ...more } },
+      template: { metadata: { labels, annotations }, spec: { ...pod(only, input.step), ...more } },
     },
   };
 }
 
-const pod = (only: Container, grace: StepRequest["grace"]): PodSpec => ({
+const pod = (only: Container, { grace, serviceAccount }: StepRequest): PodSpec => ({
   restartPolicy: "Never",
   ...(grace !== undefined && { terminationGracePeriodSeconds: Math.ceil((durationMs(grace) ?? 0) / 1000) }),
-  automountServiceAccountToken: false,
+  ...(serviceAccount?.name !== undefined && { serviceAccountName: serviceAccount.name }),
+  automountServiceAccountToken: serviceAccount?.token === true,
   enableServiceLinks: false,
   securityContext: { seccompProfile: { type: "RuntimeDefault" } },
   containers: [only],
@@ -223,9 +232,11 @@ function environment({ run, step, attempt }: ManifestInput): readonly EnvVariabl
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
   const all: NonNullable<StepRequest["env"]> = { ...trace, ...step.env, ...own };
-  return Object.entries(all).map(([name, value]) =>
-    typeof value === "string" ? { name, value } : { name, valueFrom: { fieldRef: { fieldPath: value.field } } },
-  );
+  return Object.entries(all).map(([name, value]) => {
+    if (typeof value === "string") return { name, value };
+    if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };
+    return { name, valueFrom: { secretKeyRef: { name: value.secret, key: value.key } } };
+  });
 }
 
 /** A Job may wait for quota or a node as long as `waitFor` allows, and Kubernetes counts that time, too. */

@@ -86,6 +86,7 @@ const claimSpec = (volume: MadeVolume) => ({
 });
 
 export type PodVolume =
+  | { readonly name: string; readonly secret: { readonly secretName: string } }
   | { readonly name: string; readonly persistentVolumeClaim: { readonly claimName: string; readonly readOnly?: true } }
   | { readonly name: string; readonly ephemeral: { readonly volumeClaimTemplate: object } };
 
@@ -108,16 +109,17 @@ interface Mounting {
 
 export const mountsOf = ({ step: { mounts = [] }, volumes = [], anchor }: Mounting): readonly Mounted[] =>
   mounts.flatMap((mount) => {
-    const volume = volumes.find(({ name }) => name === mount.volume);
-    const source = volume && sourceOf(volume, mount, anchor);
+    const at = volumes.findIndex(({ name }) => name === mount.volume);
+    const volume = volumes[at];
+    const name = `volume-${at}`;
+    const source = volume && sourceOf(name, volume, mount, anchor);
     if (source === undefined) return [];
-    const { volume: name, path: mountPath } = mount;
+    const { path: mountPath } = mount;
     return [{ volume: source, mount: { name, mountPath, ...(mount.readOnly === true && { readOnly: true as const }) } }];
   });
 
 /** `readOnly` stands at the claim, too: programs that make pods of their own read it there. */
-function sourceOf(volume: Volume, { readOnly }: Mount, anchor: StandingAnchor | undefined): PodVolume | undefined {
-  const { name } = volume;
+function sourceOf(name: string, volume: Volume, { readOnly }: Mount, anchor: StandingAnchor | undefined): PodVolume | undefined {
   if (isMade(volume) && volume.life === "step")
     return {
       name,
@@ -125,7 +127,7 @@ function sourceOf(volume: Volume, { readOnly }: Mount, anchor: StandingAnchor | 
         volumeClaimTemplate: { ...(volume.labels && { metadata: { labels: volume.labels } }), spec: claimSpec(volume) },
       },
     };
-  const claimName = isMade(volume) ? anchor?.claimName(name) : volume.claim;
+  const claimName = isMade(volume) ? anchor?.claimName(volume.name) : volume.claim;
   if (claimName === undefined) return undefined;
   return { name, persistentVolumeClaim: { claimName, ...(readOnly === true && { readOnly: true as const }) } };
 }

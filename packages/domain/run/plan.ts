@@ -7,6 +7,7 @@ import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { durationMs, quantity } from "@longshore/contract/units.ts";
 import { isMade, isOfRun } from "@longshore/contract/volumes.ts";
+import { usesOf } from "../group/policy.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import type { Limits, Plan, PlannedStep } from "./record.ts";
 
@@ -43,14 +44,14 @@ function storageOf({ volumes = [], keepVolumesFor = {} }: RunRequest): Pick<Plan
 }
 
 function plannedStep(step: StepRequest, ofRun: RunRequest["retries"]): PlannedStep {
-  const { name, needs = [], when = "success", outputs = [], image } = step;
+  const { name, needs = [], when = "success", outputs = [] } = step;
   const limits = ownLimits(step);
   return {
     name,
     needs,
     when,
     outputs,
-    image,
+    uses: usesOf(step),
     ...(Object.keys(limits).length > 0 && { limits }),
     ...((step.retries?.max ?? ofRun?.max ?? 0) > 0 && { retriesAsked: true }),
   };

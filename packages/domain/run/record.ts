@@ -6,6 +6,7 @@ import type { Evidence, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { Uses } from "../group/policy.ts";
 
 /** "tombstone": a cancel that came before its run. */
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
@@ -79,8 +80,8 @@ export interface PlannedStep {
   readonly needs: readonly StepName[];
   readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
-  /** The image, for the groups' policies. Absent in plans that were made before policies existed. */
-  readonly image?: string;
+  /** What the groups' policies judge. */
+  readonly uses?: Uses;
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
   /** The request has `retries` with a number for this step: its author expects them. */

@@ -39,6 +39,7 @@ const LIST: Statement = {
   name: "list",
   text: `
 select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.accepted_at, r.ended_at,
+  case when r.generation > 1 then (select max(e.at) from event e where e.run_key = r.key and e.type = 'run.restarted') end as restarted_at,
   (select max(a.outcome->'evidence'->>'finishedAt') from attempt a where a.run_key = r.key and a.generation = r.generation) as finished_at,
   e.type as newest, e.body->>'reason' as reason, e.body->'diagnosis'->>'code' as code, (e.body->>'exitCode')::float8 as exit_code
 from run r ${RUN_GROUP} left join lateral (
@@ -93,6 +94,7 @@ interface ListColumns {
   readonly outcome: Outcome | null;
   readonly group_name: GroupName | null;
   readonly accepted_at: number;
+  readonly restarted_at: number | null;
   readonly ended_at: number | null;
   readonly finished_at: string | null;
   readonly newest: RunEventType | null;
@@ -163,6 +165,7 @@ export function runQueries(database: Database) {
         outcome: row.outcome ?? undefined,
         group: row.group_name ?? undefined,
         acceptedAtMs: row.accepted_at,
+        begunAtMs: row.restarted_at ?? row.accepted_at,
         endedAtMs: row.ended_at ?? undefined,
         finishedAtMs: row.finished_at === null ? undefined : Date.parse(row.finished_at),
         newest: newestOf(row),

@@ -59,12 +59,23 @@ export interface Wanted {
   readonly retriesMax?: number;
   readonly command?: string;
   readonly traceparent?: string;
+  readonly notBeforeMs?: number;
 }
 
 /** A request that is to be admitted. */
 export function wanted(
   id: string,
-  { tenant = SHOP, digest = "digest", priority = 0, groups, steps, retriesMax = 0, command, traceparent }: Wanted = {},
+  {
+    tenant = SHOP,
+    digest = "digest",
+    priority = 0,
+    groups,
+    steps,
+    retriesMax = 0,
+    command,
+    traceparent,
+    notBeforeMs,
+  }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
     (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
@@ -74,7 +85,7 @@ export function wanted(
     steps: planned,
     groups,
     priority,
-    notBeforeMs: undefined,
+    notBeforeMs,
     limits: { ...LIMITS, retriesMax },
     with: undefined,
     ...(traceparent !== undefined && { traceparent }),

@@ -238,6 +238,12 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
       ],
     );
     t.same(await rowsOf({ newest: ["run.waiting", "run.launched"] }), [waitingRow]);
+    const times = async () => (await ledger.list({ most: 9 })).find(({ id }) => id === "ended");
+    const before = await times();
+    t.equal(before?.begunAtMs, before?.acceptedAtMs, "until a restart, a run began when it was accepted");
+    await ledger.admit([restarted("ended")]);
+    const restart = (await ledger.story(runId("ended"), 0, 99)).findLast(({ type }) => type === "run.restarted");
+    t.equal((await times())?.begunAtMs, restart?.atMs, "the time before a restart is not the run's own");
     for (const [begins, ends, want] of [
       ["sta", "", ["stalled"]],
       ["e", "ed", ["ended"]],

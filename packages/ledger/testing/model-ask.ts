@@ -175,6 +175,7 @@ export function peopleCalls(
               outcome: run.outcome,
               group: run.group,
               acceptedAtMs,
+              begunAtMs: story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs,
               endedAtMs,
               finishedAtMs: finishedAtMs(record),
               newest: newest === undefined ? undefined : newestOf(newest),

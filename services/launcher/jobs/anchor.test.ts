@@ -58,7 +58,7 @@ t.test("the first claim makes the anchor, every volume and the Job, each owned b
     t.equal(metadata.ownerReferences?.[0]?.blockOwnerDeletion, undefined);
   }
   const claimName = claims.find(({ metadata }) => metadata.name.startsWith("data-"))?.metadata.name;
-  t.match(jobs[0]?.spec.template.spec.volumes, [{ name: "data", persistentVolumeClaim: { claimName } }]);
+  t.match(jobs[0]?.spec.template.spec.volumes, [{ name: "volume-0", persistentVolumeClaim: { claimName } }]);
   t.match(anchorOf(it), { number: 1, state: "standing", group: GROUP, uid: owner.uid, bytes: 3 * 2 ** 30 });
 });
 

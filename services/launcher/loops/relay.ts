@@ -8,6 +8,7 @@ import { isTerminal } from "@longshore/contract/event.ts";
 import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/envelope.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
+import { WAITING, WaitWord } from "@longshore/contract/waiting.ts";
 import type { Notice, OutboxEvent } from "@longshore/ledger/port.ts";
 import type { Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";
@@ -152,8 +153,11 @@ const cameBack = (what: string): Failure =>
   new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
 
 const TROUBLES: ReadonlySet<string> = new Set(["run.failed", "run.lost", "run.stalled"]);
-/** These reasons of `run.waiting` stay until a person acts. An unhealthy group has lines of its own. */
-const FOR_A_PERSON = new Set(["NoGroup", "PolicyRefused"]);
+/** True if the run goes no further until a person acts. A group that must be mended has lines of its own in the log. */
+const needsAPerson = (reason: string): boolean => {
+  const word = WaitWord.safeParse(reason).data;
+  return word !== undefined && WAITING[word].mend === "run";
+};
 
 /**
  * Counts a run's end, after the ledger has recorded that the broker has the event. A run that failed, is lost, or goes no
@@ -166,7 +170,7 @@ function note(
   const group: string = of ?? "-"; // the run never came to a group
   const { diagnosis, seconds = {}, step, attempt, reason = "", considered = [] }: Told = data;
   const { code = reason, sentence = considered.map((it) => `${it.group}: ${it.why}`).join(" ") } = diagnosis ?? {};
-  const isTrouble = TROUBLES.has(type) || (type === "run.waiting" && FOR_A_PERSON.has(reason));
+  const isTrouble = TROUBLES.has(type) || (type === "run.waiting" && needsAPerson(reason));
   if (isTrouble) log.warn(type, { run, step, attempt, group, code, sentence });
   if (!isTerminal(type)) return;
   const outcome = type.replace(/^run\./, "");

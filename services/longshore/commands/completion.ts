@@ -34,7 +34,8 @@ Where \`longshore\` is a command (export PATH="$PWD/node_modules/.bin:$PATH"), p
 interface Place {
   /** "/runs/list" */
   readonly path: string;
-  readonly offers: readonly string[];
+  /** The shell's command that prints the offers. */
+  readonly prints: string;
 }
 
 function scriptOf(commands: Readonly<Record<string, Command>>, shell: (typeof SHELLS)[number]): string {
@@ -42,10 +43,14 @@ function scriptOf(commands: Readonly<Record<string, Command>>, shell: (typeof SH
   const options = new Map(all.flatMap((it) => Object.entries(it.options)).map(([name, option]) => [`--${name}`, option]));
   const taking = [...options].filter(([, { type }]) => type === "string");
   const places: readonly Place[] = [
-    { path: "", offers: [...Object.keys(commands), "--help", "--version"] },
-    ...all.map((it) => ({ path: pathOf(it), offers: offersOf(it) })),
+    { path: "", prints: printing([...Object.keys(commands), "--help", "--version"]) },
+    ...all.map((it) => ({ path: pathOf(it), prints: [printing(offersOf(it)), ...namesOf(it)].join("; ") })),
   ];
   return `# Completion of longshore in ${shell}. Written by: longshore completion ${shell}
+# Prints the names of a list; nothing if there is no Longshore to ask, and no names that a shell would read otherwise.
+_longshore_names() {
+  longshore "$1" "$2" --json 2>/dev/null | sed -n 's/^ *"'"$3"'": "\\([A-Za-z0-9._/-]*\\)",*$/\\1/p'
+}
 # Prints what may come after these words: one offer a line, or @files or @directories.
 _longshore_offers() {
   local at="" takes="" word
@@ -64,7 +69,7 @@ _longshore_offers() {
   case "$takes" in
 ${taking.map(([name, option]) => `    ${name}) ${valuesOf(option)} ;;`).join("\n")}
     *) case "$at" in
-${places.map(({ path, offers }) => `      "${path}") ${printing(offers)} ;;`).join("\n")}
+${places.map(({ path, prints }) => `      "${path}") ${prints} ;;`).join("\n")}
     esac ;;
   esac
 }
@@ -79,6 +84,9 @@ function offersOf({ name, verbs, options }: Command): readonly string[] {
 }
 
 const printing = (words: readonly string[]): string => `printf '%s\\n' ${words.join(" ")}`;
+
+const namesOf = ({ namedBy }: Command): readonly string[] =>
+  namedBy === undefined ? [] : [`_longshore_names ${namedBy.list} ${namedBy.field}`];
 
 /** Values that nobody can know beforehand get no offers. */
 function valuesOf({ value, words }: Option): string {

@@ -3,7 +3,7 @@
  *
  * The failure this prevents: "all well" above a run that would wait for ever.
  */
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import { WAITING, type WaitWord } from "@longshore/contract/waiting.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { configWords } from "../command.ts";
@@ -14,13 +14,6 @@ import type { Finding } from "./doctor.ts";
 /** The oldest of more such runs are not looked at: each look is a query. */
 const LOOKED_AT_MOST = 200;
 const NAMED_MOST = 5;
-
-/** Room comes back by itself, and a pause was somebody's wish; these reasons stay until a person acts. */
-const STAYS: Readonly<Partial<Record<WaitWord, string>>> = {
-  NoGroup: "put the group into a launcher's groups file, or cancel the run",
-  PolicyRefused: "ask for an image or a group that the groups file allows, or cancel the run",
-  GroupsUnhealthy: "mend the group, whose lines stand below, or cancel the run",
-};
 
 export async function runsThatWait(
   ledger: Pick<Ledger, "find" | "list">,
@@ -52,11 +45,18 @@ function findingOf(
       const todo = hintAt(placeOf(record, longshore, config), notes.stall);
       return { part: "runs", state: "WARN", says: `${run.id} is stalled (${code}): ${sentence}`, todo };
     }
-    const todo = state === "waiting" && notes.waiting !== undefined ? STAYS[notes.waiting] : undefined;
+    const todo = state === "waiting" && notes.waiting !== undefined ? todoFor(notes.waiting) : undefined;
     if (todo === undefined) continue;
     const why = notes.considered?.map(({ group, why }) => `${group}: ${why}`).join(" ") ?? "";
     const cancel = `longshore runs cancel ${run.id}${configWords(config)}`;
     return { part: "runs", state: "WARN", says: `${run.id} waits (${notes.waiting}). ${why}`.trim(), todo: `${todo}: ${cancel}` };
   }
   return undefined;
+}
+
+/** Room comes back by itself, and a pause was somebody's wish: those waits need nobody. */
+function todoFor(word: WaitWord): string | undefined {
+  const { mend, todo } = WAITING[word];
+  const words = mend === "group" ? "mend the group, whose lines stand below" : todo;
+  return mend === undefined ? undefined : `${words}, or cancel the run`;
 }

@@ -64,6 +64,7 @@ function verb(
     usage: [["NAME", ...optional].join(" ")],
     options: { ...options, config: CONFIG } as typeof OPTIONS,
     words: ["a group's name"],
+    namedBy: { list: "group list", field: "name" },
     more,
     async run({ config, timeout, yes = false }, [group = ""], surroundings) {
       const timeoutMs = timeoutOf(timeout);

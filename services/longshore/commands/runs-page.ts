@@ -41,7 +41,7 @@ export function pageOf(
   const finishedMs = finishedAtMs(record);
   const rest = restOf(place, advice?.hint);
   const hasPrinted = record.attempts.at(-1)?.started !== "no" && !isSilent(log);
-  const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis?.code) : undefined;
+  const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis) : undefined;
   return [
     ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
     ...(advice ? diagnosisLines(advice, screen) : []),

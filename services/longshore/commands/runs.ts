@@ -62,6 +62,7 @@ function verb(
     usage: [`RUN ${usage}`],
     options: { ...options, config: CONFIG } as typeof OPTIONS,
     words: ["a run's id"],
+    namedBy: { list: "runs list", field: "run" },
     more,
     async run(values, [id = ""], surroundings) {
       return await act(await runMeant(name, id, values, surroundings), values, surroundings);
@@ -198,20 +199,21 @@ const columnsFor = ({ columns = Number.POSITIVE_INFINITY }: Screen, nowMs: numbe
   columns <= NARROW_MOST
     ? { head: "AGE", goes: 2, cell: ({ acceptedAtMs }) => span(Math.max(0, nowMs - acceptedAtMs)) }
     : { head: "ACCEPTED", goes: 2, cell: ({ acceptedAtMs }) => timeText(acceptedAtMs) },
-  { head: "TOOK", cell: tookText },
+  { head: "TOOK", cell: (it) => tookText(it, nowMs) },
 ];
 
-/** The time of its own end, as in the run's story. */
-function tookText({ acceptedAtMs, endedAtMs, finishedAtMs }: RunRow): string {
-  return endedAtMs === undefined ? "" : span(Math.max(0, endMs(endedAtMs, finishedAtMs) - acceptedAtMs));
+/** From the last restart, if there was one, to the run's own end, as in the run's story. */
+function tookText({ begunAtMs, endedAtMs, finishedAtMs }: RunRow, nowMs: number): string {
+  if (endedAtMs === undefined) return `${span(Math.max(0, nowMs - begunAtMs))} so far`;
+  return span(Math.max(0, endMs(endedAtMs, finishedAtMs) - begunAtMs));
 }
 
 function recordOf(row: Omit<RunRow, "cursor">): object {
-  const { id, tenant, state, outcome, group, acceptedAtMs, endedAtMs, finishedAtMs } = row;
+  const { id, tenant, state, outcome, group, acceptedAtMs, begunAtMs, endedAtMs, finishedAtMs } = row;
   const { word, reason, code, exitCode } = statusOf(row);
   return {
     run: id, tenant, state, outcome: outcome ?? null, status: word, reason: reason ?? null, code: code ?? null, exitCode: exitCode ?? null,
-    group: group ?? null, acceptedAt: iso(acceptedAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
+    group: group ?? null, acceptedAt: iso(acceptedAtMs), begunAt: iso(begunAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
   }; // biome-ignore format: as in the list
 }
 
@@ -233,7 +235,12 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
 function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
   const { run, attempts } = record;
   return {
-    ...recordOf({ ...run, finishedAtMs: finishedAtMs(record), newest: newestOfRun(run, story) }),
+    ...recordOf({
+      ...run,
+      begunAtMs: begunAtMs(run, story),
+      finishedAtMs: finishedAtMs(record),
+      newest: newestOfRun(run, story),
+    }),
     source: run.source,
     selector: selectorOf(run.id),
     attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
@@ -244,6 +251,9 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
     story: story.map(({ sequence, atMs, type, data }) => ({ sequence, time: iso(atMs), type, data })),
   };
 }
+
+const begunAtMs = ({ acceptedAtMs }: RunRecord["run"], story: readonly StoryEvent[]): number =>
+  story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs;
 
 const runUnknown = (run: string): Failure =>
   new Failure(

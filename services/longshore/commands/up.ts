@@ -15,8 +15,25 @@ import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
-import { leftBehind, type Left, noteStart, startCommand } from "../embedded/earlier-starts.ts";
-import { type ClusterChoice, INSTALLATION, pocketIn, postgresIn, writeConfig } from "../embedded/home.ts";
+import {
+  brokerBefore,
+  INSIDE,
+  isSameBroker,
+  leftBehind,
+  type Left,
+  noteStart,
+  startCommand,
+} from "../embedded/earlier-starts.ts";
+import {
+  BROKER_FILE,
+  type ClusterChoice,
+  INSTALLATION,
+  LEDGER_FILE,
+  OWN_CLUSTER,
+  pocketIn,
+  postgresIn,
+  writeConfig,
+} from "../embedded/home.ts";
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
@@ -89,6 +106,8 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     if (broker === undefined) say(surroundings, partLine("broker", "inside the ledger", screen));
     const brokerUrl = broker ?? postgres.url;
     if (broker !== undefined) given(surroundings, "broker", broker);
+    const before = await brokerBefore({ home, brokerFile: BROKER_FILE, ledgerFile: LEDGER_FILE });
+    if (before !== undefined && !isSameBroker(before, broker ?? INSIDE)) say(surroundings, otherBrokerLines(before, screen));
     if (real !== undefined) say(surroundings, partLine("cluster", `${file}, namespace ${real.namespace}`, screen));
     await using cluster =
       real ??
@@ -97,7 +116,14 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ));
     if (cluster.found !== undefined) say(surroundings, foundLines(cluster.found, screen));
 
-    const files = await writeConfig({ home, brokerUrl, ledgerUrl: postgres.url, cluster, log: { level: "warn" } });
+    const files = await writeConfig({
+      home,
+      brokerUrl,
+      ledgerUrl: postgres.url,
+      cluster,
+      policy: OWN_CLUSTER,
+      log: { level: "warn" },
+    });
     const configs = readConfigs(files, surroundings);
     const left = await during(surroundings, "preparing the ledger and the broker", () =>
       tryOut({
@@ -163,7 +189,7 @@ function stopLines(running: readonly string[], config: string, screen: Screen): 
   const [first] = running;
   if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
   const [are, each] = running.length === 1 ? ["is", "the run"] : ["are", "each run"];
-  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start records ${each} as failed (LocalStop); then this runs it again:`;
+  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start tells ${each} as stopped (LocalStop), and tries it again if it asked for that; else this runs it again:`;
   return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${first}${config}`, 4)];
 }
 
@@ -220,6 +246,18 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
     throw new Usage(
       `--${name} is about a real cluster: name its file with --kubeconfig FILE; without it, runs are local processes`,
     );
+}
+
+/** Says that applications at the last start's broker hear nothing of this start. */
+function otherBrokerLines(before: string, screen: Screen): readonly string[] {
+  const inside = before === INSIDE;
+  const told = `The last start from this folder used another broker, ${inside ? INSIDE : withoutCredentials(before)}. What is published there waits, and how its runs end is told here, and not there. To use it again, stop this and start`;
+  return [
+    "",
+    ...paragraph(told, { indent: 2, tone: "strong" }, screen),
+    whole(startCommand(inside ? [] : ["--broker", withoutCredentials(before)]), 4),
+    "",
+  ];
 }
 
 /** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */

@@ -5,7 +5,7 @@ import { claimed, groupsOf, INSTALLATION, jobName, wanted } from "@longshore/led
 import { ledgerModel } from "@longshore/ledger/testing/model.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";
-import { leftBehind, noteStart, startCommand } from "./earlier-starts.ts";
+import { brokerBefore, INSIDE, isSameBroker, leftBehind, noteStart, startCommand } from "./earlier-starts.ts";
 
 t.equal(startCommand([]), "npm start");
 t.equal(
@@ -22,6 +22,21 @@ t.test("remembers how each group was served, and the last way counts", async (t)
   t.same(await noteStart(home, "prod", ["--kubeconfig", "new"]), { pocket: [], prod: ["--kubeconfig", "new"] });
   await writeFile(join(home, "starts.json"), '{"pocket":');
   t.same(await noteStart(home, "pocket", []), { pocket: [] }, "a file that a full disk cut off is begun anew");
+});
+
+t.test("knows the broker of the last start, and a changed password is no other broker", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-starts-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  const before = () => brokerBefore({ home, brokerFile: "broker-url", ledgerFile: "ledger-url" });
+  t.equal(await before(), undefined, "nothing was started here");
+  await writeFile(join(home, "ledger-url"), "postgres://a:1@127.0.0.1:5/x");
+  await writeFile(join(home, "broker-url"), "postgres://a:1@127.0.0.1:5/x");
+  t.equal(await before(), INSIDE);
+  await writeFile(join(home, "broker-url"), "amqp://a:old@mq:5672");
+  const rabbit = (await before()) ?? "";
+  t.equal(isSameBroker(rabbit, "amqp://a:new@mq:5672"), true);
+  t.equal(isSameBroker(rabbit, "amqp://a:old@other:5672"), false);
+  t.equal(isSameBroker(rabbit, INSIDE), false);
 });
 
 for (const { name, isOwnLedger } of [

@@ -1,9 +1,9 @@
 /**
  * Remembers with which options of `up` each group was served from this data folder, and tells which unfinished runs this start
- * leaves unserved.
+ * leaves unserved, and which broker it leaves.
  *
- * The failure this prevents: an `up` with another cluster in the same folder. The runs of the group that was served before stay
- * active, nobody acts on them, and nobody says so.
+ * The failures this prevents: an `up` with another cluster in the same folder, whose earlier runs stay active, and nobody acts on
+ * them or says so; and an `up` without the broker of the last start, whose applications wait for ends that are told elsewhere.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -35,6 +35,30 @@ function jsonOf(text: string): unknown {
     return undefined; // a full disk cut it off
   }
 }
+
+/** The broker inside the ledger, which has no URL of its own. */
+export const INSIDE = "inside the ledger";
+
+/** Returns the broker of the last start, `INSIDE` for that of its ledger; `undefined` before the first start. */
+export async function brokerBefore({ home, brokerFile, ledgerFile }: BrokerFiles): Promise<string | undefined> {
+  const read = async (file: string) => await readFile(join(home, file), "utf8").catch(() => undefined);
+  const [broker, ledger] = [await read(brokerFile), await read(ledgerFile)];
+  return broker !== undefined && broker === ledger ? INSIDE : broker;
+}
+
+export interface BrokerFiles {
+  readonly home: string;
+  readonly brokerFile: string;
+  readonly ledgerFile: string;
+}
+
+/** True if both are one broker. A password may have been changed. */
+export const isSameBroker = (one: string, other: string): boolean => {
+  if (!URL.canParse(one) || !URL.canParse(other)) return one === other;
+  const [a, b] = [new URL(one), new URL(other)];
+  a.password = b.password = "";
+  return a.href === b.href;
+};
 
 /** The command as a person types it. */
 export const startCommand = (options: readonly string[]): string =>

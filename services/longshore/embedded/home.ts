@@ -86,13 +86,21 @@ export interface Writing {
   /** Groups beside that of `cluster`. */
   readonly others?: readonly ClusterChoice[];
   readonly jobs?: number;
+  /** What runs may use in the groups. */
+  readonly policy?: object;
   readonly log?: object;
   /** More of the launcher's settings: defaults, pace. */
   readonly launcher?: object;
 }
 
+/** For one person's own machine and cluster: nobody else publishes, and the cluster's Secrets are that person's. */
+export const OWN_CLUSTER = { secrets: ["*"], serviceAccounts: ["*"], tokens: true };
+
+export const BROKER_FILE = "broker-url";
+export const LEDGER_FILE = "ledger-url";
+
 export async function writeConfig(writing: Writing): Promise<Files> {
-  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, log, launcher = {} } = writing;
+  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, policy, log, launcher = {} } = writing;
   await mkdir(home, { recursive: true, mode: HOME_MODE });
   const files = { launcher: join(home, "launcher.yaml"), watcher: join(home, "watcher.yaml"), groups: join(home, "groups.yaml") };
   const secretFile = async (file: string, text: string): Promise<string> => {
@@ -103,12 +111,19 @@ export async function writeConfig(writing: Writing): Promise<Files> {
     installation: INSTALLATION,
     groupsFile: files.groups,
     ...(log && { log }),
-    broker: { urlFile: await secretFile("broker-url", brokerUrl) },
+    broker: { urlFile: await secretFile(BROKER_FILE, brokerUrl) },
   };
-  const ledger = { urlFile: await secretFile("ledger-url", ledgerUrl), keyFile: await keyIn(home) };
+  const ledger = { urlFile: await secretFile(LEDGER_FILE, ledgerUrl), keyFile: await keyIn(home) };
   const groups = [cluster, ...others].map(({ name, namespace, cluster, launch, watch }) => [
     name,
-    { cluster, ...(launch && { launch }), ...(watch && { watch }), namespaces: [namespace], limits: { jobs } },
+    {
+      cluster,
+      ...(launch && { launch }),
+      ...(watch && { watch }),
+      namespaces: [namespace],
+      limits: { jobs },
+      ...(policy && { policy }),
+    },
   ]);
   await writeFile(files.groups, stringify({ groups: Object.fromEntries(groups) }), { mode: 0o600 });
   // If a broker does not tell who published, each of its users is an operator: `up` is for one machine.
