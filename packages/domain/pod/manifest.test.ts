@@ -82,7 +82,7 @@ for (const [field, value] of Object.entries(FIELDS)) {
     const found = textsIn(
       where === "plan"
         ? planOf(request, DEFAULTS).steps
-        : manifest({ ...input, step, volumes: [{ name: "asked-volume", claim: "some-claim" }] }).spec.template,
+        : manifest({ ...input, step, volumes: [{ name: "asked-volume", claim: "asked-volume" }] }).spec.template,
     );
     for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });

@@ -19,7 +19,6 @@ import type { Anchor } from "@longshore/domain/run/record.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
-import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
@@ -54,9 +53,12 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
 
 const SLOW = diagnose("EndpointUnreachable", "The cluster was too slow to make the run's volumes within one claim.");
 
-/** False once a create that is sent now could outlive the claim: another launcher may make the claim again then. */
+/**
+ * False in the second half of the claim, which is for the answers: what is sent later could outlive the claim, and another launcher
+ * may make the claim again then.
+ */
 function turnOf({ clock }: Creating, { attempt, nowMs }: Work): () => boolean {
-  const lastMs = clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) - CLAIM_BUDGET.postMs;
+  const lastMs = clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) / 2;
   return () => clock.now() <= lastMs;
 }
 
