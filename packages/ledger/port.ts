@@ -126,6 +126,8 @@ export interface Ledger extends AsyncDisposable {
    * page: 20,000 whole attempts would be the largest thing in a launcher's memory.
    */
   standing<T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]>;
+  /** Returns the anchors of this group that are not gone. */
+  anchors(group: GroupName): Promise<readonly { readonly run: RunId; readonly number: number }[]>;
   counts(): Promise<Counts>;
   /** Removes tombstones past their day, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;

@@ -183,7 +183,8 @@ function policyRefused(name: GroupName, what: string): Skip {
 }
 
 const MIB = 2 ** 20;
-const roomOf = (bytes: number): string =>
+/** "3Gi", "512Mi" */
+export const storageText = (bytes: number): string =>
   bytes % (1024 * MIB) === 0 ? `${bytes / (1024 * MIB)}Gi` : `${Math.ceil(bytes / MIB)}Mi`;
 
 /** Storage is booked before the run has its first volume, so a quota of the cluster's own is rarely met. */
@@ -191,13 +192,13 @@ function storageFull({ name, settings, storage = NO_STORAGE }: Group, bytes: num
   const limit = quantity(settings.limits.storage ?? "");
   if (limit === undefined || storage.usedBytes + bytes <= limit) return undefined;
   if (bytes > limit) {
-    const what = `volumes of ${roomOf(bytes)}: its limit is ${settings.limits.storage}`;
+    const what = `volumes of ${storageText(bytes)}: its limit is ${settings.limits.storage}`;
     return policyRefused(name, what);
   }
   const { usedBytes, keptBytes, keptUntilMs = nowMs } = storage;
   const until = new Date(keptUntilMs).toISOString().slice(0, 16).replace("T", " ");
-  const kept = keptBytes > 0 ? ` Ended runs keep ${roomOf(keptBytes)} of it, the first of them until ${until}Z.` : "";
-  const why = `Its storage is full: ${roomOf(usedBytes)} of ${settings.limits.storage}, and ${roomOf(bytes)} are wanted.${kept}`;
+  const kept = keptBytes > 0 ? ` Ended runs keep ${storageText(keptBytes)} of it, the first of them until ${until}Z.` : "";
+  const why = `Its storage is full: ${storageText(usedBytes)} of ${settings.limits.storage}, and ${storageText(bytes)} are wanted.${kept}`;
   return { reason: "StorageFull", why };
 }
 

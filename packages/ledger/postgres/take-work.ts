@@ -127,6 +127,12 @@ select ${ANCHOR_COLUMNS}, not exists (
 from taken o join cluster_group og on og.id = o.group_id order by o.key`,
 };
 
+const ANCHORS_IN: Statement = {
+  name: "anchors_in",
+  text: `select run_id as run, number from object
+    where group_id = (select id from cluster_group where name = $1) and kind = 'anchor' and state <> 'gone'`,
+};
+
 const ADD_STRAY: Statement = {
   name: "add_stray",
   text: `
@@ -229,6 +235,7 @@ export function takeQueries(database: Database) {
       await database.all(SETTLE_STRAY, [group, uid, kind]);
     },
 
+    anchors: async (group: GroupName) => await database.all<{ run: RunId; number: number }>(ANCHORS_IN, [group]),
     standing: async <T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]> => {
       const kept: T[] = [];
       for (let after = "0"; ; ) {

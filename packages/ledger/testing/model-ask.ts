@@ -103,7 +103,7 @@ export function groupCalls(
   at: () => Advancing,
   clock: Clock,
   call: its.Call,
-): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "acceptGroup" | "standing"> {
+): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "acceptGroup" | "anchors" | "standing"> {
   return {
     putGroups: (groups) =>
       call("putGroups", () => {
@@ -125,6 +125,13 @@ export function groupCalls(
           its.wake(tables, WAKE_MOST, clock.now(), () => true, { waitsFor: undefined });
       }),
     acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
+    anchors: (group) =>
+      call("anchors", () =>
+        its
+          .anchorsOf(tables)
+          .filter(({ anchor }) => anchor.group === group && anchor.state !== "gone")
+          .map(({ run, anchor }) => ({ run: run.record.run.id, number: anchor.number })),
+      ),
     standing: (group, keep) =>
       call("standing", () =>
         its

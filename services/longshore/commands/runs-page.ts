@@ -3,6 +3,8 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal, type RunEventType } from "@longshore/contract/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
+import { storageText } from "@longshore/domain/group/choose-group.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
 import { finishedAtMs, type Run, type RunRecord } from "@longshore/domain/run/record.ts";
@@ -15,7 +17,7 @@ import { actorAt, hintAt, isSilent, moreAt, type Place, restOf } from "../place.
 import { paragraph, pasted, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { clipped } from "../screen/text.ts";
-import { span } from "../screen/times.ts";
+import { span, timeText } from "../screen/times.ts";
 import { type Status, statusOf } from "../status.ts";
 import { diagnosisLines, headOf, type Log, logLines, storyTable } from "../terminal.ts";
 
@@ -48,6 +50,7 @@ export function pageOf(
     ...(diagnosis?.evidence ?? []).flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
     ...about("from", `${run.tenant} (${run.source})`),
     ...about("group", groupText(record, groups)),
+    ...volumesText(record).flatMap((text) => about("volumes", text)),
     ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
     ...story.flatMap((event, index) =>
@@ -99,6 +102,16 @@ function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]):
   if (group !== undefined) return `${group.name}, ${group.slotsUsed} of ${group.settings.limits.jobs} slots in use`;
   const considered = attempts.at(-1)?.notes.considered ?? [];
   return run.group ?? (considered.map(({ group, why }) => `${group}: ${why}`).join("  ") || "-");
+}
+
+/** The run's volumes, as long as they are there. */
+function volumesText(record: RunRecord): readonly string[] {
+  const anchor = newestAnchor(record);
+  if (anchor === undefined || anchor.state === "gone") return [];
+  const { group, state, bytes, dueMs } = anchor;
+  const until =
+    state === "kept" && dueMs !== undefined ? `, kept until ${timeText(dueMs)}` : state === "sweeping" ? ", being deleted" : "";
+  return [`${storageText(bytes)} in ${group}${until}`];
 }
 
 /** Selects every Job and pod of a run. */

@@ -4,6 +4,8 @@ import { withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import { OUTCOMES } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
+import { storageText } from "@longshore/domain/group/choose-group.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import {
@@ -72,8 +74,8 @@ function verb(
 
 /** The verbs that only read. */
 const READING = ["show", "follow"];
-/** Nothing takes it back, so it wants the whole id. */
-const FINAL = "abandon";
+/** Nothing takes these back, so they want the whole id. */
+const FINAL = ["abandon", "free"];
 const NAMED_MOST = 5;
 
 /**
@@ -87,7 +89,7 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
   const run = RunId.safeParse(begins + (ends ?? ""));
   if (!run.success) throw new Usage(`runs ${verb} needs a run's id: ${run.error.issues[0]?.message ?? "this is none"}`);
   const isPerson = screenIn(surroundings).columns !== undefined;
-  if (verb === FINAL || (ends === undefined && !isPerson && !READING.includes(verb))) return run.data;
+  if (FINAL.includes(verb) || (ends === undefined && !isPerson && !READING.includes(verb))) return run.data;
   await using ledger = await ledgerOf(config, surroundings);
   if (ends === undefined && (await ledger.find(run.data)) !== undefined) return run.data;
   const alike = (await ledger.list({ like: { begins, ends: ends ?? "" }, most: NAMED_MOST + 1 })).map((it) => it.id);
@@ -104,7 +106,7 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
 
 export const runs = family({
   name: "runs",
-  summary: "list, show, follow, cancel, restart and give up runs",
+  summary: "list, show, follow, cancel, restart, free and give up runs",
   more: `
 RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/export"). The beginning of an id will do if no other run begins so; outside a terminal, only for \`show\` and \`follow\`.
 
@@ -156,6 +158,11 @@ It waits until the run has ended again, and prints the story meanwhile. Ctrl-C e
 --with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
+    }),
+    free: verb("free", free, {
+      summary: "give up the volumes that a run kept when it ended",
+      more: `
+The volumes go with what is in them, and so do the run's Jobs and pods in the cluster; its story and its log stay. After that only a restart \`--from start\` is possible. \`runs show\` says what a run keeps, and until when it does so by itself.`,
     }),
     abandon: verb("abandon", abandon, {
       summary: "give up a run that nobody can end any more",
@@ -314,6 +321,20 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
   const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
   const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
+}
+
+async function free(run: RunId, { config }: Values, surroundings: Surroundings): Promise<number> {
+  await using ledger = await ledgerOf(config, surroundings);
+  const found = await ledger.find(run);
+  if (found === undefined) throw runUnknown(run);
+  if (found.record.run.state !== "ended")
+    throw new Failure("refuse", "NotEnded", `${run} is not over and needs its volumes: cancel it first, or wait`);
+  const kept = newestAnchor(found.record);
+  if (kept?.state !== "kept") throw new Failure("refuse", "VolumesGone", `${run} keeps no volumes`);
+  await using broker = await brokerOf(config, surroundings);
+  await sendTo(broker, commandOf("run.free", { run }), surroundings);
+  tell(surroundings, `asked to give up the volumes of ${run} in ${kept.group}: ${storageText(kept.bytes)}`);
+  return 0;
 }
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {

@@ -49,7 +49,9 @@ const step = (name: string, needs: readonly string[] = [], runsFor = "1s", exitC
 /** Everything in the namespace that a run could have left, in listings without a selector. */
 async function left(): Promise<readonly string[]> {
   const kinds = ["jobs", "pods", "configmaps", "persistentvolumeclaims", "secrets"];
-  const all = await Promise.all(kinds.map(async (kind) => (await shown(site, kind)).map(({ metadata }) => `${kind}/${metadata.name}`)));
+  const all = await Promise.all(
+    kinds.map(async (kind) => (await shown(site, kind)).map(({ metadata }) => `${kind}/${metadata.name}`)),
+  );
   return all.flat().filter((it) => it !== "configmaps/kube-root-ca.crt");
 }
 
@@ -98,8 +100,14 @@ await t.test("a failed run keeps its volumes, a restart finds them, and free giv
   t.equal((await anchorOf("kept"))?.state, "kept");
   const before = (await shown(site, "persistentvolumeclaims")).map(({ metadata }) => metadata.uid);
   await system.command("run.restart", { run: "kept", from: "failed" });
-  await system.until("it to fail again", () => system.received.filter((it) => it.subject === "kept" && it.type === "run.failed").length === 2);
-  t.same((await shown(site, "persistentvolumeclaims")).map(({ metadata }) => metadata.uid), before);
+  await system.until(
+    "it to fail again",
+    () => system.received.filter((it) => it.subject === "kept" && it.type === "run.failed").length === 2,
+  );
+  t.same(
+    (await shown(site, "persistentvolumeclaims")).map(({ metadata }) => metadata.uid),
+    before,
+  );
   await system.command("run.free", { run: "kept" });
   await nothingLeft(t, "it was freed");
   t.same(await system.faults(["kept"]), []);
@@ -123,7 +131,8 @@ await t.test("an anchor that somebody deletes takes all with it, and what comes 
   await system.command("run.requested", { run: "orphan", volumes: [volume("data")], steps });
   await system.heard("run.started", "orphan");
   const { name } = await attemptOf(system, "orphan");
-  const owner = ((await site.ask("GET", `jobs/${name}`)) as { metadata: { ownerReferences: readonly { name: string }[] } }).metadata.ownerReferences[0];
+  const owner = ((await site.ask("GET", `jobs/${name}`)) as { metadata: { ownerReferences: readonly { name: string }[] } })
+    .metadata.ownerReferences[0];
   await site.ask("DELETE", `configmaps/${owner?.name}`);
   await system.heard("run.failed", "orphan");
   await system.command("run.free", { run: "orphan" });

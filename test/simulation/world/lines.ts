@@ -135,6 +135,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
     acceptGroup: heard(inner.acceptGroup),
     lease: heard(inner.lease),
     standing: (group, keep) => process.hear(inner.standing(group, keep)),
+    anchors: heard(inner.anchors),
     counts: heard(inner.counts),
     prune: heard(inner.prune),
     find: heard(inner.find),
