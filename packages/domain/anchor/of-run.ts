@@ -104,24 +104,17 @@ const AT_WORK: readonly Attempt["state"][] = ["claimed", "live", "closing"];
 export function heardOfAnchor(draft: Draft, number: number, input: AnchorInput): readonly Attempt[] {
   const anchor = draft.anchors.find((it) => it.number === number);
   if (anchor === undefined) return [];
-  const { run } = draft;
-  switch (input.kind) {
-    case "noRoom": {
-      const owned = ownedBy(draft, anchor);
-      if (owned.some((it) => AT_WORK.includes(it.state) || isOpen(it))) return [];
-      setAnchor(draft, number, input);
-      return owned.filter(({ state }) => state === "ready");
-    }
-    case "gone":
-      if (isClear(draft, anchor)) setAnchor(draft, number, input);
-      return [];
-    case "due":
-      // The run ended under a launcher that knew nothing of anchors.
-      if (run.outcome !== undefined) setAnchor(draft, number, { kind: "runEnded", keepMs: keepMsOf(draft, run.outcome) });
-      setAnchor(draft, number, input);
-      return [];
-    default:
-      setAnchor(draft, number, input);
-      return [];
+  if (input.kind === "noRoom") {
+    const owned = ownedBy(draft, anchor);
+    if (owned.some((it) => AT_WORK.includes(it.state) || isOpen(it))) return [];
+    setAnchor(draft, number, input);
+    return owned.filter(({ state }) => state === "ready");
   }
+  if (input.kind === "gone" && !isClear(draft, anchor)) return [];
+  const { outcome } = draft.run;
+  // The run ended under a launcher that knew nothing of anchors.
+  if (input.kind === "due" && outcome !== undefined)
+    setAnchor(draft, number, { kind: "runEnded", keepMs: keepMsOf(draft, outcome) });
+  setAnchor(draft, number, input);
+  return [];
 }

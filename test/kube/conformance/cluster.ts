@@ -4,6 +4,8 @@
  * The failure this prevents: a failed case that leaves a Job with its hold, which keeps the Job's namespace Terminating for
  * ever.
  */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
 import type { TestCluster } from "../../harness/kubernetes/kubernetes.ts";
 
@@ -30,7 +32,7 @@ export async function volumeFor({ admin }: Pick<TestCluster, "admin">, namespace
     accessModes: ["ReadWriteOnce", "ReadWriteMany"],
     persistentVolumeReclaimPolicy: "Retain",
     claimRef: { namespace, name: claim },
-    hostPath: { path: `/tmp/longshore-volumes/${name}`, type: "DirectoryOrCreate" },
+    hostPath: { path: join(tmpdir(), `longshore-${name}`), type: "DirectoryOrCreate" },
   };
   const body = { apiVersion: "v1", kind: "PersistentVolume", metadata: { name }, spec };
   await admin.send({ method: "POST", path: "/api/v1/persistentvolumes", body }, forever);

@@ -3,6 +3,8 @@
  */
 // needs kubernetes
 // runs at most 10 min
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import t, { type Test } from "tap";
 import { adminOf, only } from "../../harness/kubernetes/admin.ts";
 import { annotated } from "../../harness/kubernetes/simulated-pods.ts";
@@ -33,7 +35,7 @@ for (let n = 0; n < 60; n++)
       capacity: { storage: "1Gi" },
       accessModes: ["ReadWriteOnce", "ReadWriteMany"],
       persistentVolumeReclaimPolicy: "Retain",
-      hostPath: { path: `/tmp/longshore-by-hand-${n}`, type: "DirectoryOrCreate" },
+      hostPath: { path: join(tmpdir(), `longshore-by-hand-${n}`), type: "DirectoryOrCreate" },
     },
   });
 

@@ -423,11 +423,8 @@ const VOLUMES: readonly PlantedBug[] = [
     name: "◆ an anchor that is not there is gone, though a create of it may still land",
     edits: [
       edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge"),
-      edit(
-        "packages/domain/anchor/of-run.ts",
-        "if (isClear(draft, anchor)) setAnchor(draft, number, input);",
-        "setAnchor(draft, number, input);",
-      ),
+      edit("packages/domain/anchor/of-run.ts", 'if (input.kind === "gone" && !isClear(draft, anchor)) return [];', ""),
+      edit("services/launcher/loops/sweep.ts", 'if (got.kind === "found" && (', 'if (isClear && got.kind === "found" && ('),
       edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ? anchor :", "begunAtMs < 0 ? anchor :"),
     ],
     breaks: ["Volumes: each has an owner"],

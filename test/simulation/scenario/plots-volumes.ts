@@ -9,7 +9,7 @@
 import type { CommandInput } from "@longshore/contract/command.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import { type Chance, chanceOf } from "./chance.ts";
-import { cancelOf, freeOf, requestOf, restartOf } from "./orders.ts";
+import { abandonOf, cancelOf, freeOf, requestOf, restartOf } from "./orders.ts";
 import type { Planned } from "./scenario.ts";
 import { MINUTE, SECOND, type Setting } from "./setting.ts";
 
@@ -75,13 +75,55 @@ function troubled(chance: Chance, cluster: string, atMs: number): Planned {
   };
 }
 
+/** The run that an operator gives up; its pods' behaviour stands in behaviour.ts. */
+export const GIVEN_UP_VOLUMES = "volumes-given-up";
+
+const beside = (run: string) =>
+  ["left", "right"].map((name) => ({
+    name,
+    image: "registry.invalid/simulated:1",
+    env: { CONTENT: run },
+    mounts: [{ volume: "data", path: "/data" }],
+  }));
+
+/** Two steps create the same volumes. One of them is refused for want of room, which comes before the other one's create lands. */
+function roomInBetween(chance: Chance, cluster: string): readonly Planned[] {
+  const atMs = 10 * SECOND;
+  const late: Fault = {
+    on: "create",
+    resource: "persistentvolumeclaims",
+    times: chance.pick([1, 2, 3]),
+    trouble: { kind: "delayed", byMs: chance.between(2_000, 6_000) },
+  };
+  return [
+    { atMs: atMs - SECOND, kind: "limit claims", cluster, most: chance.pick([0, 1]), forMs: chance.between(1_500, 4_000) },
+    { atMs: atMs - SECOND, kind: "cluster", cluster, forMs: MINUTE, fault: late },
+    { atMs, kind: "publish", asked: requestOf("v1", { ...requested(chance, "volumes-1"), steps: beside("volumes-1") }) },
+  ];
+}
+
+/** The run is given up while its pods run, and restarted soon after. One pod ends at once, and the other one takes its time. */
+function restartedTooSoon(chance: Chance): readonly Planned[] {
+  const givenUpMs = chance.between(20, 50) * SECOND;
+  const run = GIVEN_UP_VOLUMES;
+  const request = { ...requested(chance, run), steps: beside(run), deadline: "40m", keepVolumesFor: { failed: "20m" } };
+  return [
+    { atMs: 10 * SECOND, kind: "publish", asked: requestOf("v1", request) },
+    { atMs: givenUpMs, kind: "publish", asked: abandonOf("v2", run) },
+    { atMs: givenUpMs + chance.between(2, 8) * SECOND, kind: "publish", asked: restartOf("v3", run, "failed") },
+  ];
+}
+
 /** Draws from a chance of its own, so that all other scenarios stay as they were. */
 export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, "chance">): VolumePlot | undefined {
   const chance = chanceOf(`volumes ${seed}`);
   if (!chance.is(0.08)) return undefined;
+  const [cluster = "a"] = clusters;
+  const pollMs = chance.pick([2, 8, 20]) * SECOND;
+  const special = chanceOf(`volumes and more ${seed}`);
+  if (special.is(0.3)) return { deeds: special.pick([roomInBetween, restartedTooSoon])(special, cluster), endMs: END_MS, pollMs };
   const deeds: Planned[] = [];
   let count = 0;
-  const [cluster = "a"] = clusters;
   for (let n = 1; n <= chance.pick([1, 2, 3]); n++) {
     const run = `volumes-${n}`;
     const atMs = chance.between(2_000, 90_000);
@@ -117,5 +159,5 @@ export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, 
         forMs: chance.pick([800, 3_000, 20_000, 200_000]),
       });
   }
-  return { deeds, endMs: END_MS, pollMs: chance.pick([2, 8, 20]) * SECOND };
+  return { deeds, endMs: END_MS, pollMs };
 }
