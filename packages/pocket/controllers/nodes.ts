@@ -120,6 +120,7 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
 
   function hear(change: Change): void {
     if (change.resource === "persistentvolumeclaims" && change.type === "ADDED") startUsers(change.object);
+    if (change.resource === "persistentvolumeclaims" && change.type === "DELETED") kubelet.discard?.(change.object.metadata.uid);
     if (change.resource !== "pods") return;
     const pod = change.object as PodObject;
     const { uid } = pod.metadata;

@@ -18,6 +18,7 @@ import { wordsOf } from "./command.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
 import { killGroup, lookAt, nodeFolder, type Sight, signalCommand, startShim, terminationLogIn, whyNotStarted } from "./shim.ts";
 import type { Container } from "../objects.ts";
+import { type Mounts, withMounts } from "./volumes.ts";
 
 export interface End {
   readonly state: Extract<ContainerState, { kind: "terminated" }>;
@@ -45,6 +46,7 @@ export interface ContainerParts {
 export interface ContainerStart extends ContainerParts {
   readonly container: Container;
   readonly values: Readonly<Record<string, string>>;
+  readonly mounts: Mounts;
   /** True: the process ends with this one, however this one ends. */
   readonly leashed: boolean;
 }
@@ -57,13 +59,16 @@ const SIGNAL_AGAIN_MS = 20;
 /** After SIGKILL the shim writes the exit. If it does not, it is killed as well. */
 const SHIM_ENDS_WITHIN_MS = 3_000;
 
+/** Stands for "/" of the container: its working directory and its mounts lie there. */
+export const rootIn = (folder: string): string => join(folder, "root");
 export const logIn = (folder: string): string => join(folder, "log");
 
 /** Throws if the folder takes no files: the disk is full, or a path is too long. A later call goes on where this one ended. */
 export function runContainer(parts: ContainerStart): ContainerProcess {
-  const { clock, container, folder, values } = parts;
+  const { clock, container, folder, mounts } = parts;
+  const values = Object.fromEntries(Object.entries(parts.values).map(([name, value]) => [name, withMounts(value, mounts)]));
   const terminationLog = terminationLogIn(folder);
-  const cwd = join(folder, "root", resolve("/", container.workingDir ?? "."));
+  const cwd = join(rootIn(folder), resolve("/", container.workingDir ?? "."));
   mkdirSync(cwd, { recursive: true });
   writeFileSync(terminationLog, "");
   const startedAtMs = clock.now();
@@ -75,7 +80,7 @@ export function runContainer(parts: ContainerStart): ContainerProcess {
     const found = { state, vanished: false };
     return { log, startedAtMs, found, ended: Promise.resolve(found), stop: () => undefined };
   };
-  const words = wordsOf(container, values, terminationLog);
+  const words = wordsOf(container, values, terminationLog).map((it) => withMounts(it, mounts));
   const [program] = words;
   if (container.command === undefined || container.command.length === 0 || program === undefined) {
     appendFileSync(logIn(folder), "The pocket runs commands, not images: this container has no command, so it ends at once.\n");

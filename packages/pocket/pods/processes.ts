@@ -12,10 +12,11 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerReport, ContainerState, Kubelet, Look, PodEnd, PodReport, PodRun } from "../api.ts";
 import { NEVER_STARTED } from "../api.ts";
 import { environmentOf } from "./command.ts";
-import { adoptContainer, type ContainerProcess, type End, logIn, runContainer } from "./container.ts";
+import { adoptContainer, type ContainerProcess, type End, logIn, rootIn, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
 import { killGroup } from "./shim.ts";
+import { mountAll, removeVolume } from "./volumes.ts";
 import { type Container, finishedPhase, isDeleting, type PodObject } from "../objects.ts";
 
 export interface ProcessOptions {
@@ -48,11 +49,14 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
   let removals: Promise<unknown> = Promise.resolve();
   let isEnding = false;
   return {
+    discard: (claimUid) => {
+      removals = Promise.all([removals, removeVolume(dataDir, claimUid)]);
+    },
     retain: (kept) => {
       removals = endOthers(pods, new Set(kept.map(folderOf)));
     },
     start: (pod, report, look) => {
-      const parts = { clock, pod, folder: join(pods, folderOf(pod)), report, look, logBytesMost, throwaway };
+      const parts = { clock, pod, dataDir, folder: join(pods, folderOf(pod)), report, look, logBytesMost, throwaway };
       const life: Life = finishedPhase(pod) ? archive(parts) : live(parts);
       lives.add(life);
       void life.over.then(() => lives.delete(life));
@@ -112,6 +116,7 @@ interface Life extends PodRun {
 interface LifeParts {
   readonly clock: Clock;
   readonly pod: PodObject;
+  readonly dataDir: string;
   readonly folder: string;
   readonly report: (it: PodReport) => void;
   readonly look: Look;
@@ -299,7 +304,7 @@ type Made =
   | { readonly kind: "made"; readonly process: ContainerProcess }
   | { readonly kind: "waits"; readonly first: ContainerState; readonly then?: ContainerState };
 
-function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifeParts, container: Container): Made {
+function attempt({ clock, pod, dataDir, folder, look, logBytesMost, throwaway }: LifeParts, container: Container): Made {
   const waits = (reason: string, message: string): ContainerState => ({ kind: "waiting", reason, message });
   const image = judgeImage(container.image);
   if (image.kind === "invalid") return { kind: "waits", first: waits("InvalidImageName", image.message) };
@@ -316,7 +321,11 @@ function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifePart
   const values = { HOSTNAME: pod.metadata.name, ...environment.values };
   try {
     mkdirSync(own, { recursive: true });
-    return { kind: "made", process: runContainer({ clock, container, folder: own, values, logBytesMost, leashed: throwaway }) };
+    const mounts = mountAll(dataDir, rootIn(own), pod, container, look);
+    return {
+      kind: "made",
+      process: runContainer({ clock, container, folder: own, values, mounts, logBytesMost, leashed: throwaway }),
+    };
   } catch (error) {
     // The disk is full, or a path is too long.
     return { kind: "waits", first: waits("CreateContainerError", error instanceof Error ? error.message : String(error)) };
