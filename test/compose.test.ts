@@ -12,6 +12,7 @@ import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { environmentName, leaves } from "@longshore/runtime/config/shape.ts";
+import { RecorderConfig } from "@longshore/recorder/config.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import t from "tap";
 import { parse } from "yaml";
@@ -30,7 +31,7 @@ const Service = z.strictObject({
     .optional(),
   build: z.strictObject({ context: z.literal("."), dockerfile: z.string() }).optional(),
   hostname: z.string().optional(),
-  profiles: z.tuple([z.literal("nats")]).optional(),
+  profiles: z.tuple([z.enum(["nats", "recorder"])]).optional(),
   command: z.array(z.string()).optional(),
   environment: z.record(z.string(), z.string()),
   ports: Ports,
@@ -65,7 +66,7 @@ const ours = services.filter(([, it]) => it.build !== undefined);
 /** Reads the configs as each program does in its container. Only the secrets are made up, since nobody has them here. */
 const made = mkdtempSync(join(tmpdir(), "longshore-compose-"));
 process.once("exit", () => rmSync(made, { recursive: true })); // even if a later line throws
-for (const name of ["launcher.yaml", "watcher.yaml"]) writeFileSync(join(made, name), read(`config/${name}`));
+for (const name of ["launcher.yaml", "watcher.yaml", "recorder.yaml"]) writeFileSync(join(made, name), read(`config/${name}`));
 writeFileSync(join(made, "groups.yaml"), withExample(read("config/groups.yaml")));
 mkdirSync(join(made, "secrets"));
 for (const name of Object.keys(compose.secrets)) writeFileSync(join(made, "secrets", name), "0123456789abcdef0123456789abcdef\n");
@@ -98,12 +99,25 @@ function watcherIn(service: string) {
   return { ...watcher, program: "watcher", urls: [secretOf(watcher.broker, "url")], files, settings: WatcherConfig } as const;
 }
 
+function recorderIn(service: string) {
+  const recorder = readConfig(RecorderConfig, { file: join(made, "recorder.yaml"), env: environmentOf(service) });
+  return {
+    ...recorder,
+    program: "recorder",
+    groupsFile: undefined,
+    urls: [secretOf(recorder.ledger, "url")],
+    files: [],
+    settings: RecorderConfig,
+  } as const;
+}
+
 /** The settings of each service. */
 const CONFIGS = {
   launcher: launcherIn("launcher"),
   watcher: watcherIn("watcher"),
   "launcher-nats": launcherIn("launcher-nats"),
   "watcher-nats": watcherIn("watcher-nats"),
+  recorder: recorderIn("recorder"),
 } as const;
 const BROKERS = { rabbitmq: ["launcher", "watcher"], nats: ["launcher-nats", "watcher-nats"] } as const;
 
@@ -114,18 +128,22 @@ const SERVES: Readonly<Record<string, readonly number[]>> = {
   postgres: [5432],
 };
 
-t.test("has four services and the profile nats with three more, each with an image or a Dockerfile", async (t) => {
-  const named = (profile: string | undefined) =>
+t.test(
+  "has four services, the profile nats with three more and the profile recorder with one, each with an image or a Dockerfile",
+  async (t) => {
+    const named = (profile: string | undefined) =>
     services.filter(([, it]) => it.profiles?.[0] === profile).map(([name]) => name).toSorted(); // biome-ignore format: one value
-  t.same(named(undefined), ["launcher", "postgres", "rabbitmq", "watcher"]);
-  t.same(named("nats"), ["launcher-nats", "nats", "watcher-nats"]);
-  for (const [name, it] of services) t.not(it.image === undefined, it.build === undefined, name);
-  for (const [name, it] of ours)
-    t.ok(
-      it.read_only && it.cap_drop && it.security_opt && it.stop_grace_period,
-      `${name} is confined, and given its time to stop`,
-    );
-});
+    t.same(named(undefined), ["launcher", "postgres", "rabbitmq", "watcher"]);
+    t.same(named("nats"), ["launcher-nats", "nats", "watcher-nats"]);
+    t.same(named("recorder"), ["recorder"]);
+    for (const [name, it] of services) t.not(it.image === undefined, it.build === undefined, name);
+    for (const [name, it] of ours)
+      t.ok(
+        it.read_only && it.cap_drop && it.security_opt && it.stop_grace_period,
+        `${name} is confined, and given its time to stop`,
+      );
+  },
+);
 
 t.test("every variable has a default, and the comment at its top names it", async (t) => {
   const comment = text.slice(0, text.indexOf("\nname:"));
@@ -138,10 +156,11 @@ t.test("every variable has a default, and the comment at its top names it", asyn
 t.test("both sides of a password read the same variable", async (t) => {
   const { rabbitmq, postgres, launcher, nats } = compose.services;
   const password = rabbitmq?.environment["RABBITMQ_DEFAULT_PASS"];
-  for (const name of Object.keys(CONFIGS)) t.equal(compose.services[name]?.environment["LONGSHORE_BROKER_PASSWORD"], password);
+  for (const name of Object.values(BROKERS).flat())
+    t.equal(compose.services[name]?.environment["LONGSHORE_BROKER_PASSWORD"], password);
   const ledger = `postgres://${postgres?.environment["POSTGRES_USER"]}:${postgres?.environment["POSTGRES_PASSWORD"]}@postgres:5432/${postgres?.environment["POSTGRES_DB"]}`;
-  t.equal(launcher?.environment["LONGSHORE_LEDGER_URL"], ledger);
-  const userOf = (name: keyof typeof CONFIGS) => secretOf(CONFIGS[name].broker, "user")?.reveal();
+  for (const it of [launcher, compose.services["recorder"]]) t.equal(it?.environment["LONGSHORE_LEDGER_URL"], ledger);
+  const userOf = (name: (typeof BROKERS)[keyof typeof BROKERS][number]) => secretOf(CONFIGS[name].broker, "user")?.reveal();
   for (const name of BROKERS.rabbitmq) t.equal(userOf(name), rabbitmq?.environment["RABBITMQ_DEFAULT_USER"]);
   const users = [...read("deploy/nats/users.conf").matchAll(/\{ user: (\w+), password: \$(\w+)/g)];
   t.same(users.map(([, user]) => user), ["launcher", "watcher", "upstream", "operator"]); // biome-ignore format: one value
@@ -215,8 +234,8 @@ for (const [name, config] of Object.entries(CONFIGS)) {
   t.test(`${name}: the files that its settings name are mounted, and no secret besides`, async (t) => {
     const mounted = service.volumes.map((it) => it.split(":")[1]);
     const command = JSON.parse(instructions(config.program).find((it) => it.word === "CMD")?.rest ?? "[]") as string[];
-    for (const path of [command[1], `/etc/longshore/${basename(config.groupsFile ?? "")}`])
-      t.ok(mounted.includes(path), `${path}`);
+    const groups = config.groupsFile === undefined ? [] : [`/etc/longshore/${basename(config.groupsFile)}`];
+    for (const path of [command[1], ...groups]) t.ok(mounted.includes(path), `${path}`);
     t.same(service.secrets.map(({ target }) => target).toSorted(), config.files.map(inContainer).toSorted());
     for (const { source, target } of service.secrets) t.equal(basename(target), source);
   });
@@ -245,12 +264,17 @@ for (const [name, config] of Object.entries(CONFIGS)) {
   });
 }
 
+t.test("the recorder's image holds nothing of clusters and brokers, and it has no key", async (t) => {
+  t.notMatch(read("services/recorder/Dockerfile"), /COPY packages\/(kubernetes|broker)/);
+  t.same(compose.services["recorder"]?.secrets, []);
+});
+
 t.test("the watcher's image holds neither the ledger nor its key", async (t) => {
   t.notMatch(read("services/watcher/Dockerfile"), "COPY packages/ledger");
   t.notMatch(JSON.stringify(compose.services["watcher"]?.secrets), "ledger-key");
 });
 
-for (const name of ["launcher", "watcher"])
+for (const name of ["launcher", "watcher", "recorder"])
   t.test(`every file that the ${name}'s image runs or loads is in the checkout`, (t) => {
     const files = [...read(`services/${name}/Dockerfile`).matchAll(/\/app\/([\w./-]+\.ts)/g)].map(([, file]) => file ?? "");
     t.ok(files.length >= 2, "it names some");
@@ -259,7 +283,7 @@ for (const name of ["launcher", "watcher"])
   });
 
 /** Compiling one file while the program runs loads Node's compiler for TypeScript: about 30 MB more for as long as it runs. */
-for (const name of ["launcher", "watcher"])
+for (const name of ["launcher", "watcher", "recorder"])
   t.test(`the ${name}'s image compiles beforehand what the program imports later`, (t) => {
     const run = instructions(name).find(({ word, rest }) => word === "RUN" && rest.startsWith("node --eval"))?.rest ?? "";
     const later = [...needs(`services/${name}/main.ts`)].flatMap((file) =>

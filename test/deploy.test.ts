@@ -13,13 +13,15 @@ import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { environmentName, leaves } from "@longshore/runtime/config/shape.ts";
 import { METRICS } from "@longshore/runtime/metrics.ts";
+import { RecorderConfig } from "@longshore/recorder/config.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import t from "tap";
 import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
 
 const deploy = resolve(import.meta.dirname, "../deploy");
-const settings = { launcher: LauncherConfig, watcher: WatcherConfig };
+const settings = { launcher: LauncherConfig, watcher: WatcherConfig, recorder: RecorderConfig };
+const PROGRAMS = ["launcher", "watcher", "recorder"] as const;
 
 const Deployment = z.object({
   kind: z.literal("Deployment"),
@@ -47,7 +49,7 @@ const Deployment = z.object({
   }),
 });
 
-for (const name of ["launcher", "watcher"] as const) {
+for (const name of PROGRAMS) {
   t.test(`the ${name}'s Deployment gives it settings that it has, and files that are mounted`, async (t) => {
     const text = readFileSync(join(deploy, `kubernetes/${name}.yaml`), "utf8");
     const [first] = parseAllDocuments(text).map((it): unknown => it.toJS());
@@ -102,7 +104,7 @@ t.test(
     for (const [name, text] of Object.entries(data))
       writeFileSync(join(made, name), text.replaceAll("/run/secrets/longshore", made));
     const { groups } = readConfig(GroupsFile, { file: join(made, "groups.yaml"), env: {} });
-    for (const name of ["launcher", "watcher"] as const) {
+    for (const name of PROGRAMS) {
       const [first] = parseAllDocuments(readFileSync(join(deploy, `kubernetes/${name}.yaml`), "utf8")).map((it): unknown =>
         it.toJS(),
       );
@@ -110,7 +112,7 @@ t.test(
       const { volumes } = Mounted.parse(first).spec.template.spec;
       t.equal(volumes.find((it) => it.configMap)?.configMap?.name, metadata.name, "the settings are mounted");
       const given = container.env.filter((it) => it.name.endsWith("_FILE")).map(({ value }) => basename(value));
-      const ofGroups = Object.values(groups).flatMap((it) => [
+      const ofGroups = Object.values(name === "recorder" ? {} : groups).flatMap((it) => [
         it.cluster.caFile,
         (name === "launcher" ? it.launch : it.watch)?.tokenFile,
       ]);

@@ -19,6 +19,12 @@ t.test("gives every message an id of its own", async (t) => {
   t.not(ids[0], ids[1]);
 });
 
+t.test("a second try of a restart carries the id that its sender gave, so that it is a duplicate", async (t) => {
+  const made = [1, 2].map(() => message({ source: "/shop", id: "restart-1" }, "run.restart", { run: "a", from: "failed" }));
+  for (const it of made) t.match(it, { kind: "message", id: "restart-1" });
+  t.same(made[0], made[1]);
+});
+
 t.test("returns every problem of a request, and of its sender", async (t) => {
   const made = message({ source: "the shop" }, "run.requested", { run: "a b", image: "x", deadline: "soon" });
   if (made.kind !== "refused") return void t.fail("it was taken");

@@ -11,7 +11,10 @@ import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 export interface Sender {
   /** Your name for others: a URI or path, such as "/shop/orders". */
   readonly source: string;
-  /** The message's own id, by default a random one. A message that is sent again carries the same id. */
+  /**
+   * The message's own id, by default a random one. A cancel or restart is recognised by it: a second try with another id may
+   * restart the run twice.
+   */
   readonly id?: string;
   /** In ISO 8601. */
   readonly time?: string;
@@ -28,7 +31,10 @@ export type Message =
     }
   | { readonly kind: "refused"; readonly problems: readonly CommandProblem[] };
 
-/** `data.run` is the idempotency key: if in doubt, publish again with the same run, and the run happens once. */
+/**
+ * If in doubt whether the broker has a message, publish it again. A request with the same `data.run` runs once, whatever its id;
+ * a cancel or restart must carry the same `id`.
+ */
 export function message<T extends CommandType>(sender: Sender, type: T, data: CommandInput<T>): Message {
   const { source, id = crypto.randomUUID(), time } = sender;
   const body = writeCommand({ id, source, type, data, time });

@@ -1,4 +1,7 @@
-/** Commands, from upstream to the launcher. `data.run` is the idempotency key of all commands about that run. */
+/**
+ * Commands, from upstream to the launcher. A request that comes again is recognised by its `data.run`, any other command by the
+ * message's `id` and `source`.
+ */
 import { z } from "zod";
 import { RunId, StepName } from "./ids.ts";
 import { forms } from "./request.ts";
@@ -25,13 +28,32 @@ export const Corrections = Correction.extend({
 });
 export type Corrections = z.infer<typeof Corrections>;
 
+/**
+ * Names the corrected fields by their paths, such as "env.MODE" or "steps.load.image". Values may be secrets, so none is among
+ * them.
+ */
+export function correctedFields({ steps = {}, ...flat }: Corrections): readonly string[] {
+  const ofSteps = Object.entries(steps).flatMap(([name, correction]) => fieldsIn(correction, `steps.${name}.`));
+  return [...fieldsIn(flat, ""), ...ofSteps];
+}
+
+function fieldsIn({ image, deadline, env = {}, resources = {} }: Correction, before: string): readonly string[] {
+  const amounts = Object.entries(resources).flatMap(([of, each]) => Object.keys(each ?? {}).map((it) => `resources.${of}.${it}`));
+  const variables = Object.keys(env).map((it) => `env.${it}`);
+  const whole = Object.entries({ image, deadline }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  return [...whole, ...variables, ...amounts].map((it) => before + it);
+}
+
 const actor = {
   actor: Actor.describe(
     "The person behind the command: `name`, and perhaps `id`. Only from broker users that the launcher's setting `operators` names; from others it is left out.",
   ).optional(),
 };
+const ownRun = RunId.describe(
+  "Your id for the run, and the request's idempotency key: at most 200 ASCII characters, first a letter or digit, then letters, digits and `. _ : / @ + = -`.",
+);
 const run = RunId.describe(
-  "Your id for the run, and the idempotency key of all commands about it: at most 200 ASCII characters, first a letter or digit, then letters, digits and `. _ : / @ + = -`.",
+  "The id of the run. If the command comes again, it is recognised by its message's `id` and `source`, not by this.",
 );
 const generation = Generation.describe(
   "Which life of the run is meant: 1, and one more with each restart. Any other is refused. Without it, the present one.",
@@ -40,8 +62,8 @@ const reason = Reason.describe("Why, told in the run's story.").optional();
 
 /** The two forms of a request. */
 export const REQUESTED = {
-  simple: forms.Simple.extend({ run, ...actor }),
-  pipeline: forms.Pipeline.extend({ run, ...actor }),
+  simple: forms.Simple.extend({ run: ownRun, ...actor }),
+  pipeline: forms.Pipeline.extend({ run: ownRun, ...actor }),
 };
 
 export const COMMANDS = {

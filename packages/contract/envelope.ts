@@ -151,12 +151,18 @@ export interface ReceivedEvent {
 }
 
 /**
- * The same, with the data of its type: `if (event.type === "run.failed")` narrows it. A later launcher may send other types and
- * codes, so a `switch` over them needs a `default`.
+ * The same, with the data of its type: `if (event.type === "run.failed")` narrows it, and so does `isTerminal(event.type)`. A
+ * later launcher may send other types and codes, so a `switch` over them needs a `default`.
  */
 export type TypedEvent = {
-  readonly [T in EventType]: Omit<ReceivedEvent, "type" | "data"> & { readonly type: T; readonly data: EventData<T> };
+  readonly [T in EventType]: Omit<ReceivedEvent, "type" | "data"> & {
+    readonly type: T;
+    readonly data: EventData<T> & WithoutRun<T>;
+  };
 }[EventType];
+
+/** Lets a reader ask any event for `data.run`, also one that tells of a group. */
+type WithoutRun<T extends EventType> = T extends RunEventType | `command.${string}` ? unknown : { readonly run?: undefined };
 
 /**
  * The envelope of our events: the id contains the run's id, and extension attributes give the event's place in the run's story.

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { Actor } from "./command.ts";
 import { Diagnosis } from "./diagnosis.ts";
-import { LogTail, Started } from "./fact.ts";
+import { LogTail, Started, TAIL_BYTES_MAX } from "./fact.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
 import { ProblemCode } from "./problem-codes.ts";
 import { WaitWord } from "./waiting.ts";
@@ -39,10 +39,24 @@ const job = {
 const seconds = z
   .object({ waiting: z.number(), scheduling: z.number(), pulling: z.number(), running: z.number() })
   .partial()
-  .describe("How long it was `waiting`, `scheduling`, `pulling` and `running`, as far as that was seen.");
-const outputs = z
-  .record(z.string(), z.unknown())
-  .describe("What was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.");
+  .describe(
+    "How long it was `waiting`, `scheduling`, `pulling` and `running`, as far as that was seen. A pod's times are whole seconds, so a program that ran for 0.1 s may have `running` 0 or 1.",
+  );
+const outputs = {
+  outputs: z
+    .record(z.string(), z.unknown())
+    .describe(
+      "The JSON object that was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.",
+    ),
+};
+const outputsIgnored = {
+  outputsIgnored: z
+    .string()
+    .describe(
+      "Why the text in `/dev/termination-log` is no output: it is no JSON object, or was cut off at 4 KiB. A step that declares `outputs` fails instead.",
+    )
+    .optional(),
+};
 const who = {
   actor: Actor.describe("The person behind the command, if it named one.").optional(),
   reason: z.string().describe("The reason that the command gave. In `run.waiting`: why it waits, in a word.").optional(),
@@ -54,7 +68,7 @@ const considered = z.array(Considered).describe("Each group that was looked at, 
 const end = {
   exitCode: z.int().describe("The program's exit code.").optional(),
   log: LogTail.describe(
-    "The end of what the program printed: `tail`, at most 64 KiB; `state` (`complete`, `truncated` if more was printed, `unavailable`) and `lines`.",
+    `The end of what the program printed: \`tail\`, at most ${TAIL_BYTES_MAX / 1024} KiB; \`state\` (\`complete\`, \`truncated\` if more was printed, \`unavailable\`) and \`lines\`.`,
   ).optional(),
   finishedAt: z
     .string()
@@ -68,7 +82,15 @@ const command = z.string().describe("The id of the command's message.");
 
 export const EVENTS = {
   "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName).describe("The names of its steps.") }),
-  "run.restarted": z.object({ ...of, ...who, from: z.string().describe("Where the restart began.") }),
+  "run.restarted": z.object({
+    ...of,
+    ...who,
+    from: z.string().describe("Where the restart began."),
+    corrected: z
+      .array(z.string())
+      .describe("The fields that the restart's `with` corrected, by their paths, such as `env.MODE`; without values.")
+      .optional(),
+  }),
   "run.waiting": z.object({
     ...of,
     reason: WaitWord.describe("Why it waits, in a word."),
@@ -101,23 +123,26 @@ export const EVENTS = {
     ...end,
     nextAttemptAt: z.string().describe("Not before this time is it tried again."),
   }),
-  "run.step.succeeded": z.object({ ...of, ...job, outputs }),
+  "run.step.succeeded": z.object({ ...of, ...job, ...outputs, ...outputsIgnored }),
   "run.step.failed": z.object({ ...of, ...job, diagnosis, ...end }),
   "run.step.skipped": z.object({ ...of, why: z.string().describe("Why the step was skipped.") }),
   "run.cancelling": z.object({ ...of, ...who }),
-  "run.succeeded": z.object({ ...of, ...job, outputs, seconds, log: end.log, finishedAt: end.finishedAt }),
+  "run.succeeded": z.object({ ...of, ...job, ...outputs, ...outputsIgnored, seconds, log: end.log, finishedAt: end.finishedAt }),
   "run.failed": z.object({
     ...of,
     ...job,
     diagnosis,
     ...end,
-    started: Started.describe("`no`: nothing ran, so that it is safe to publish again. `yes`, or `unknown`."),
+    started: Started.describe(
+      "`no`: nothing ran, so that it is safe to restart it, or to publish it under a new id. `yes`, or `unknown`.",
+    ),
     seconds,
   }),
   "run.cancelled": z.object({
     ...of,
     ...who,
     podGoneAt: z.string().describe("When the last pod was gone; absent if there was none.").optional(),
+    log: end.log,
   }),
   "run.lost": z.object({ ...of, ...job, ...who, diagnosis }),
   "command.refused": z.object({
@@ -149,8 +174,9 @@ export type EventData<T extends EventType> = z.infer<(typeof EVENTS)[T]>;
 export type RunEventType = Extract<EventType, `run.${string}`>;
 
 /** After a terminal event, nothing follows in the same generation. */
-const TERMINAL: readonly EventType[] = OUTCOMES.map((it) => `run.${it}` as const);
-export const isTerminal = (type: string): boolean => TERMINAL.some((it) => it === type);
+export type TerminalType = `run.${Outcome}`;
+const TERMINAL: readonly TerminalType[] = OUTCOMES.map((it) => `run.${it}` as const);
+export const isTerminal = (type: string): type is TerminalType => TERMINAL.some((it) => it === type);
 
 /** An event's marks beside its data: its tenant, run and group, and its place in the run's story. */
 export interface StoryMark {

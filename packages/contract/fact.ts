@@ -25,6 +25,9 @@ export const About = z.object({
 });
 export type About = z.infer<typeof About>;
 
+/** Facts and events carry at most this much of a log, so that a broker can keep many of them. */
+export const TAIL_BYTES_MAX = 16 * 1024;
+
 export const LogTail = z.object({
   state: z.enum(["complete", "truncated", "unavailable"]),
   lines: z.int().min(0),
@@ -58,7 +61,8 @@ export const FACTS = {
   "job.stalled": z.object({ about: About, diagnosis: Diagnosis }),
   "job.resumed": z.object({ about: About }),
   "job.ended": z.object({ about: About, condition: z.enum(["Complete", "Failed"]), evidence: Evidence }),
-  "job.deleting": z.object({ about: About }),
+  /** `log`: what the program had printed when the deletion was seen. Its pod may be gone a second later. */
+  "job.deleting": z.object({ about: About, log: LogTail.optional() }),
   "job.deleted": z.object({ about: About }),
   /** A watcher's heartbeat: how fresh its view of the group is. */
   "group.watched": z.object({

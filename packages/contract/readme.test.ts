@@ -10,6 +10,7 @@ import { diagnose, withoutBlanks } from "./diagnosis.ts";
 import { readCommand, readEvent, writeEvent } from "./envelope.ts";
 import { EVENTS } from "./event.ts";
 import { GroupName, Installation, TenantName } from "./ids.ts";
+import { tables } from "./tables.ts";
 
 const page = (path: string): string => readFileSync(join(import.meta.dirname, path), "utf8");
 const PAGES = { "README.md": page("../../README.md"), "packages/contract/README.md": page("README.md") };
@@ -34,6 +35,38 @@ t.test("the example of run.failed is what the launcher writes", async (t) => {
   t.same(JSON.parse(new TextDecoder().decode(written)), JSON.parse(example));
   const { code, sentence, evidence } = data.diagnosis;
   t.same(data.diagnosis, withoutBlanks(diagnose(code, sentence, evidence), { run, job: job?.name, namespace: job?.namespace }));
+});
+
+/** Questions of readers who wrote an application from these pages alone. */
+const ANSWERS: Readonly<Record<string, RegExp>> = {
+  "what must run before an application": /The launcher declares the exchanges, so start it once\s+before your applications/,
+  "by what a repeated cancel or restart is recognised": /A cancel or a restart is recognised by its message's `id` and `source`/,
+  "how to restart only once": /name the `generation` that is meant/,
+  "whether a second cancel changes the grace": /a second one cannot change the `grace`/,
+  "what a broker's confirm says": /A broker's confirm says only that the broker has the message/,
+  "how an answer finds its command": /carries no `correlation_id`: `data.command` in it is the `id`/,
+  "where outputs and diagnosis are later":
+    /a queue that was bound in time has them, and so has\s+`longshore runs show RUN --json`/,
+  "what an alert looks at": /For an alert, look at `reason`, too:.*`NoGroup`\), has no `diagnosis`/s,
+  "whose blame counts": /An event's own `blame` goes before\s+the table's/,
+  "how to run again what never started": /nothing ran, so that it is safe to\s+restart it, or to publish it under a new id/,
+  "how the example's queue is removed": /channel\.queue_delete\("shop"\)/,
+};
+for (const [question, answer] of Object.entries(ANSWERS))
+  t.test(`the contract says ${question}`, async (t) => t.match(messages, answer));
+
+t.test("no page calls it safe to publish again, or a message taken that only the broker has", async (t) => {
+  const client = page("../client/README.md");
+  for (const [name, text] of Object.entries({ ...PAGES, "packages/client/README.md": client })) {
+    t.notMatch(text, /safe to\s+publish again/, name);
+    t.notMatch(text, /["`]taken:/, name);
+  }
+});
+
+t.test("the table of waits names what a person mends", async (t) => {
+  t.match(tables().get("waiting"), /\| `NoGroup` .*\| its request or the groups +\|/);
+  t.match(tables().get("waiting"), /\| `Forbidden` .*\| the group +\|/);
+  t.match(tables().get("waiting"), /\| `Throttled` .*\| nothing +\|/);
 });
 
 for (const [name, text] of Object.entries(PAGES))

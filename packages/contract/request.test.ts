@@ -54,6 +54,20 @@ t.test("says what may stand where a text is missing", async (t) => {
   t.same(said({ type: "dev.longshore.run.cancel", data: { run: "a" } }), ['"specversion" is needed: "1.0".']);
 });
 
+t.test("says that steps may stand in place of an image, but not in a step", async (t) => {
+  t.equal(refusal({ run: "a" })[0]?.message, '"image" is needed, or "steps" for a pipeline.');
+  t.equal(refusal({ run: "a", steps: [{ name: "load" }] })[0]?.message, '"image" is needed: a text.');
+});
+
+t.test("says what a restart corrects if it is asked for something else, also of a run without steps", async (t) => {
+  const data = { run: "a", from: "failed", with: { command: ["true"] } };
+  const restart = { specversion: "1.0", id: "m1", source: "/shop", type: "dev.longshore.run.restart", data };
+  const read = readCommand(new TextEncoder().encode(JSON.stringify(restart)));
+  t.same(read.kind === "refused" && read.problems.map(({ message }) => message), [
+    '"command" is not a field here; these are: image, env, resources, deadline, steps.',
+  ]);
+});
+
 t.test("tells an author who mixed the two forms where the field belongs", async (t) => {
   const problems = refusal({ run: "a", image: "x", steps: [{ name: "load", image: "x" }] });
   t.same(

@@ -105,18 +105,21 @@ const Resources = z.strictObject({
   requests: Amounts.describe("A node must have this much free. Without it, as much as the limit says.").optional(),
 });
 
-const Image = z
-  .string()
-  .min(1, 'An image is needed, such as "registry.example/app:1.4".')
-  .max(512)
-  .regex(/^[^\s\0]*$/, "An image's name holds no spaces.");
+/** `missing` is said instead of the usual sentence if there is no image. */
+const image = (missing?: string) =>
+  z
+    .string({ error: ({ input }) => (input === undefined ? missing : undefined) })
+    .min(1, 'An image is needed, such as "registry.example/app:1.4".')
+    .max(512)
+    .regex(/^[^\s\0]*$/, "An image's name holds no spaces.")
+    .describe("What to run.");
 
 /** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
 const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
 
 /** The fields of one container: a step has them, and the short form has them beside the common fields. */
 const shortForm = {
-  image: Image.describe("What to run."),
+  image: image(),
   command: z
     .array(text(131_072))
     .max(1000)
@@ -156,7 +159,7 @@ const shortForm = {
     .array(z.string().min(1).max(128))
     .max(100)
     .describe(
-      "The keys that the JSON object in `/dev/termination-log` must have. A key that is missing fails the step (`OutputsLost`).",
+      "The keys that the JSON object in `/dev/termination-log` must have. Without one of them the step fails (`OutputsLost`), and so it does with other text (`OutputsInvalid`) or more than 4 KiB (`OutputsTooLarge`). Without this field, such text is no output, and the step's end says so (`outputsIgnored`).",
     )
     .optional(),
 };
@@ -257,7 +260,12 @@ const common = {
   keepVolumesFor: KeepVolumesFor.optional(),
 };
 
-const Simple = z.strictObject({ ...shortForm, ...common });
+/** An author who gave neither would otherwise not hear of `steps`. */
+const Simple = z.strictObject({
+  ...shortForm,
+  image: image('"image" is needed, or "steps" for a pipeline.'),
+  ...common,
+});
 const Pipeline = z.strictObject({
   steps: z.array(StepRequest).min(1).max(100).describe("A pipeline, in place of `image` and the fields beside it."),
   ...common,

@@ -164,9 +164,12 @@ function unknownFields(keys: readonly string[], known: readonly string[]): strin
     .join("\n");
 }
 
+/** A restart's corrections know `steps` beside the fields of a step. */
+const isPipeline = (known: readonly string[]): boolean => known.includes("steps") && !known.includes("image");
+
 function unknownField(key: string, known: readonly string[]): string {
   const quoted = JSON.stringify(cut(key, SEGMENT_MAX));
-  if (known.includes("steps") && stepFields.includes(key)) return `${quoted} belongs inside a step, since "steps" is given.`;
+  if (isPipeline(known) && stepFields.includes(key)) return `${quoted} belongs inside a step, since "steps" is given.`;
   const meant = nearest(key, known);
   if (meant !== undefined) return `${quoted} is not a field here: did you mean "${meant}"?`;
   return `${quoted} is not a field here; these are: ${known.join(", ")}.`;

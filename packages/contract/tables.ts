@@ -6,7 +6,7 @@
 import { DIAGNOSES } from "./diagnosis.ts";
 import { PROBLEM_CODES } from "./problem-codes.ts";
 import { type Json, published, WHEN_EVENTS } from "./schemas.ts";
-import { endOfWait, WAITING } from "./waiting.ts";
+import { endOfWait, mendedThing, WAITING } from "./waiting.ts";
 
 const files = published();
 
@@ -156,8 +156,8 @@ function eventFieldTable(): string {
 
 const waitTable = (): string =>
   table(
-    ["`reason`", "why it waits", "passes by itself"],
-    Object.entries(WAITING).map(([word, row]) => [`\`${word}\``, row.meaning, endOfWait(row)]),
+    ["`reason`", "why it waits", "passes by itself", "a person mends"],
+    Object.entries(WAITING).map(([word, row]) => [`\`${word}\``, row.meaning, endOfWait(row), mendedThing(row)]),
   );
 
 const problemTable = (): string =>

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import t from "tap";
 import { DIAGNOSES, diagnose } from "./diagnosis.ts";
-import { Duration, durationMs, Quantity, quantity } from "./units.ts";
+import { Duration, durationMs, durationText, Quantity, quantity } from "./units.ts";
 
 // biome-ignore format: a table
 const durations = [["0s", 0], ["500ms", 500], ["90s", 90_000], ["15m", 900_000], ["24h", 86_400_000], ["366d", 31_622_400_000]] as const;
@@ -46,3 +46,15 @@ t.test("every diagnosis has a hint that is a sentence, and says whether to try a
     t.match(made, { code, hint, retryable: retry !== "never", evidence: ["seen"] });
   }
 });
+
+for (const [ms, text] of [
+  [90 * 60_000, "90m"],
+  [86_400_000, "1d"],
+  [6 * 3_600_000, "6h"],
+  [1500, "1500ms"],
+  [0, "0d"],
+] as const)
+  t.test(`${ms} ms is written as ${text}`, async (t) => {
+    t.equal(durationText(ms), text);
+    t.equal(durationMs(text), ms, "and read as the same");
+  });

@@ -13,6 +13,14 @@ export function durationMs(text: string): number | undefined {
   return ms <= LONGEST_MS ? ms : undefined;
 }
 
+/** Writes a duration with the largest unit that needs no fraction: "90m", not "1.5h". */
+export function durationText(ms: number): string {
+  const [unit, size] = Object.entries(UNITS)
+    .toSorted(([, one], [, other]) => other - one)
+    .find(([, size]) => ms % size === 0) ?? ["ms", 1];
+  return `${ms / size}${unit}`;
+}
+
 const durationRule = 'A duration is a whole number and ms, s, m, h or d, such as "15m".';
 
 /** Stays text in the received message, since the digest is taken of that text; code that needs a number calls `durationMs`. */

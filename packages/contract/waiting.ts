@@ -80,6 +80,10 @@ export type WaitWord = keyof typeof ROWS;
 export const WAITING: Readonly<Record<WaitWord, Row>> = ROWS;
 export const WaitWord = z.enum(Object.keys(WAITING) as [WaitWord, ...WaitWord[]]);
 
+/** Says what a person must mend, for those who decide of which waits an alert tells. */
+export const mendedThing = ({ mend }: Row): string => (mend === undefined ? "nothing" : MENDED[mend]);
+const MENDED = { run: "its request or the groups", group: "the group" } as const;
+
 /** Returns what ends the wait, for a person who reads of it. */
 export const endOfWait = ({ passes, todo = "see the diagnosis" }: Row): string => passes ?? `no: ${todo}`;
 

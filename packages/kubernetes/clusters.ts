@@ -5,7 +5,7 @@
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { type Change, type FollowOptions, follow } from "./follow/follow.ts";
 import { type Guard, type GuardOptions, guard } from "./request/guard.ts";
-import { type LogTail, openReads, type Reads, tailLog } from "./request/read.ts";
+import { type LogTail, logLines, openReads, type Reads, tailLog } from "./request/read.ts";
 import type { Transport } from "./transport.ts";
 
 export interface GroupCluster {
@@ -30,6 +30,10 @@ export interface Cluster {
     options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff">,
   ): AsyncIterable<Change>;
   tailLog(of: { readonly pod: string; readonly container: string }, signal: AbortSignal): Promise<LogTail>;
+  logLines(
+    of: { readonly pod: string; readonly container: string; readonly follows: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<string>;
 }
 
 export interface Clusters extends AsyncDisposable {
@@ -69,5 +73,6 @@ function openCluster(group: GroupCluster, { clock, breaker, onRequest }: Cluster
     pollMs,
     follow: (options) => follow({ ...options, transport, clock, namespace, pollMs }),
     tailLog: (of, signal) => tailLog({ ...of, transport, clock, namespace }, signal),
+    logLines: (of, signal) => logLines({ ...of, transport, clock, namespace }, signal),
   };
 }

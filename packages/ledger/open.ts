@@ -19,7 +19,7 @@ import type { WorkKind, Ledger } from "./port.ts";
 import { pruneQueries } from "./postgres/prune.ts";
 import { record, recordAnchors } from "./postgres/record.ts";
 import { runQueries } from "./postgres/runs.ts";
-import { prepareSchema, PROTOCOL } from "./postgres/schema/version.ts";
+import { epochOf, prepareSchema, PROTOCOL } from "./postgres/schema/version.ts";
 import { takeQueries } from "./postgres/take-work.ts";
 
 export interface LedgerOptions {
@@ -99,26 +99,10 @@ const ENTER: Statement = {
   name: "enter",
   text: `insert into installation (id, protocol) values ($1, ${PROTOCOL}) on conflict do nothing`,
 };
-const INSTALLED: Statement = { name: "installed", text: "select id, epoch, protocol from installation" };
 
 async function enter(database: Database, installation: Installation): Promise<number> {
   await database.all(ENTER, [installation]);
-  const [found] = await database.all<{ id: string; epoch: number; protocol: number }>(INSTALLED);
-  if (found === undefined)
-    throw new Failure("halt", "LedgerBroken", "The ledger's installation row vanished. Was it restored halfway?");
-  if (found.id !== installation) {
-    const what = `This ledger belongs to the installation "${found.id}", and this process is "${installation}".`;
-    throw new Failure(
-      "halt",
-      "LedgerOfAnother",
-      `${what} Set installation: ${found.id}, or give this one a database of its own.`,
-    );
-  }
-  if (found.protocol > PROTOCOL) {
-    const what = `This ledger was used by a newer Longshore (protocol ${found.protocol}; this one speaks ${PROTOCOL}).`;
-    throw new Failure("halt", "LedgerNewer", `${what} Start that version, or a newer one.`);
-  }
-  return found.epoch;
+  return await epochOf(database, installation);
 }
 
 const VERSION: Statement = { name: "version", text: "select current_setting('server_version') as version" };

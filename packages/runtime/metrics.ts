@@ -36,6 +36,13 @@ export const METRICS = {
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
   longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "purpose", "code"],     help: "Requests to API servers; code is the status, or the reason why no answer came" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
+  longshore_sink_requests_total:                  { kind: "counter",   labels: ["sink", "code"],                 help: "Requests to sinks; code is the status, or the reason why no answer came" },
+  longshore_sink_behind_seconds:                  { kind: "gauge",     labels: ["sink"],                         help: "Age of the oldest event that the sink's feed has not read; an open transaction anywhere on the ledger's server holds it back" },
+  longshore_sink_waiting:                         { kind: "gauge",     labels: ["sink"],                         help: "Runs with events that the sink is not told yet" },
+  longshore_sink_oldest_seconds:                  { kind: "gauge",     labels: ["sink"],                         help: "Age of the oldest event that was read and not told" },
+  longshore_sink_parked:                          { kind: "gauge",     labels: ["sink"],                         help: "Requests and runs of the sink that wait for a person" },
+  longshore_sink_stopped:                         { kind: "gauge",     labels: ["sink"],                         help: "1 if the sink said that it is gone for good (410)" },
+  longshore_sink_breaker_open:                    { kind: "gauge",     labels: ["sink"],                         help: "1 while the sink fails, and is asked once in a while only" },
   longshore_part_up:                             { kind: "gauge",     labels: ["part"],                         help: "1 while the part is ready, as /readyz says it in words" },
   longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1; the labels name the program and its versions" },
 } as const satisfies Readonly<Record<string, Declared>>;

@@ -6,9 +6,11 @@ import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
 import { explain } from "./explain.ts";
 import { group } from "./commands/group.ts";
+import { ledger } from "./commands/ledger.ts";
 import { publish } from "./commands/publish.ts";
 import { rbac } from "./commands/rbac.ts";
 import { runs } from "./commands/runs.ts";
+import { sinks } from "./commands/sinks.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { stopOnSignals } from "@longshore/runtime/program.ts";
 import { progressOn } from "./screen/progress.ts";
@@ -18,7 +20,7 @@ import { up } from "./commands/up.ts";
 import { prose, table } from "./help.ts";
 import manifest from "./package.json" with { type: "json" };
 
-const OWN = { up, demo, publish, runs, group, doctor, rbac };
+const OWN = { up, demo, publish, runs, group, sinks, doctor, rbac, ledger };
 export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion: completionOf(OWN) };
 
 const WHAT = "longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.";

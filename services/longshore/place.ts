@@ -26,8 +26,8 @@ export interface Place {
   readonly job: string | undefined;
   /** kubectl, and what makes it ask the group's cluster. `undefined`: the Job is in the pocket. */
   readonly kubectl: string | undefined;
-  /** The file with all that the Job's program has printed, as long as the pocket keeps the pod. */
-  readonly log: string | undefined;
+  /** True as long as the pocket keeps what the Job's program has printed. */
+  readonly hasLog: boolean;
 }
 
 /** True of the pocket that `longshore up` and `demo` start, and of no other group: both names are theirs. */
@@ -50,7 +50,7 @@ export function placeOf(
     namespace: last?.notes.namespace,
     job: last?.name,
     kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
-    log: inPocket && last !== undefined ? logOf(join(pocketFolder(dirname(groupsFile)), "pods"), last.name) : undefined,
+    hasLog: inPocket && last !== undefined && hasLog(join(pocketFolder(dirname(groupsFile)), "pods"), last.name),
   };
 }
 
@@ -73,10 +73,9 @@ function kubectlFor(cluster: GroupOfFile["cluster"] | undefined, groupsFile: str
 }
 
 /** The pocket names a pod's folder by the pod, and a Job's pod by the Job and five letters. */
-function logOf(pods: string, job: string): string | undefined {
+function hasLog(pods: string, job: string): boolean {
   const folder = existsSync(pods) ? readdirSync(pods).find((it) => it.startsWith(`${job}-`)) : undefined;
-  const log = folder === undefined ? undefined : join(pods, folder, CONTAINER, "log");
-  return log !== undefined && existsSync(log) ? log : undefined;
+  return folder !== undefined && existsSync(join(pods, folder, CONTAINER, "log"));
 }
 
 /** The hint of a diagnosis, for whoever stands before this Longshore. */
@@ -116,7 +115,7 @@ function pocketHint(place: Place, code: string, hint: string, { log, isOnPage = 
   if (!isOfClusters(hint)) return hint;
   if (isSilent(log)) return `${SILENT} ${TRY}`;
   if (log !== undefined && log.tail !== "") return TRY;
-  return isOnPage ? `${place.log === undefined ? "" : `Read what it printed: ${place.log} has it. `}${TRY}` : asked(place);
+  return isOnPage ? `${place.hasLog ? `Read what it printed: \`${LOGS}\`. ` : ""}${TRY}` : asked(place);
 }
 
 const SILENT = "It printed nothing.";
@@ -125,8 +124,10 @@ const TRY = "Try its command in a terminal: it ran on this machine.";
 /** Nobody but the person at this machine has a hand in the pocket. */
 const isOfClusters = (hint: string): boolean => /kubectl|cluster's people|service account|whoever runs the group/.test(hint);
 
-const asked = ({ log }: Place): string =>
-  `Read what it printed: \`longshore runs show <run>\` has the last lines${log === undefined ? "" : `, and ${log} has all`}. Its command ran on this machine, so you can try it in a terminal.`;
+const LOGS = "longshore runs logs <run>";
+
+const asked = ({ hasLog }: Place): string =>
+  `Read what it printed: \`longshore runs show <run>\` has the last lines${hasLog ? `, and \`${LOGS}\` all` : ""}. Its command ran on this machine, so you can try it in a terminal.`;
 
 /** The hints that would mislead the reader although they name no cluster. */
 const POCKET_HINTS: Readonly<Partial<Record<Code, string>>> = {
@@ -152,9 +153,10 @@ export function actorAt({ kubectl }: Place, blame: string): string {
 }
 
 /** The command that prints the whole log of the run's last Job; `undefined` if there is none, or if the hint says it already. */
-export function restOf({ kubectl, namespace, job, log }: Place, hint = ""): string | undefined {
+export function restOf({ run, where, kubectl, namespace, job, hasLog }: Place, hint = ""): string | undefined {
   const inCluster = job === undefined ? undefined : `${kubectl} -n ${namespace ?? ""} logs job/${job}`;
-  const command = kubectl === undefined ? log && `cat ${quoted(log)}` : inCluster;
+  const inPocket = hasLog ? `longshore runs logs ${run}${where}` : undefined;
+  const command = kubectl === undefined ? inPocket : inCluster;
   return command === undefined || hint.includes(command) ? undefined : command;
 }
 

@@ -18,7 +18,10 @@ interface Said {
   readonly considered?: readonly { readonly group: string; readonly verdict: string; readonly why: string }[];
   readonly node?: string;
   readonly outputs?: Readonly<Record<string, unknown>>;
+  readonly outputsIgnored?: string;
   readonly exitCode?: number;
+  readonly from?: string;
+  readonly corrected?: readonly string[];
   readonly step?: string;
   readonly why?: string;
   readonly nextAttemptAt?: string;
@@ -29,6 +32,7 @@ export function particulars(type: string, data: object, simple: boolean): string
   const said = data as Said;
   const parts = [
     !simple && said.step !== undefined && said.step,
+    type === "run.restarted" && restartedHow(said),
     type === "run.started" && said.node !== undefined && `node ${said.node}`,
     type === "run.waiting" && waitsFor(said),
     (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
@@ -36,9 +40,20 @@ export function particulars(type: string, data: object, simple: boolean): string
     said.diagnosis && (isTerminal(type) ? said.diagnosis.code : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
     said.nextAttemptAt !== undefined && `again at ${timeText(Date.parse(said.nextAttemptAt))}`,
     said.outputs && Object.keys(said.outputs).length > 0 && JSON.stringify(said.outputs),
+    said.outputsIgnored !== undefined && `no outputs: ${inside(said.outputsIgnored)}`,
     said.why,
   ];
   return parts.filter((it) => typeof it === "string" && it !== "").join("  ");
+}
+
+/** A line has room for this many fields. */
+const FIELDS_MOST = 5;
+
+/** "from failed, corrected: image, env.MODE" */
+function restartedHow({ from = "", corrected = [] }: Said): string {
+  const [named, more] = [corrected.slice(0, FIELDS_MOST), corrected.length - FIELDS_MOST];
+  const fields = [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+  return `from ${from}${fields === "" ? "" : `, corrected: ${fields}`}`;
 }
 
 /** A line has room for this many groups. */
@@ -160,6 +175,6 @@ export function logLines(log: Log | undefined, screen: Screen, rest: string | un
   return [
     ...title(isWhole ? `log: ${count} ${lines}` : `log: the last ${count} ${lines}${more}`),
     ...shown.map((it) => whole(printed(it), 4)),
-    ...(isWhole || rest === undefined ? [] : [whole(rest, 2)]),
+    ...(isWhole || rest === undefined ? [] : [pasted(rest, 2, screen)]),
   ];
 }

@@ -1,4 +1,5 @@
 /** Logs that are read before they are needed, and the log that is published with an end. */
+import { EVENTS } from "@longshore/contract/event.ts";
 import type { LogTail } from "@longshore/contract/fact.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted } from "@longshore/domain/watch/facts.ts";
@@ -48,6 +49,13 @@ t.test("a log that could not be read early is read when it is wanted", async (t)
   pods.add("one");
   t.match(await logs.ofEnd(uid(1), of("one"), never), { tail: "one" });
   t.same(asked, ["one/main", "one/main"]);
+});
+
+t.test("a long log's end is told in as many bytes as the contract says, and without half a character", async (t) => {
+  const tailLog: Watched["tailLog"] = async () => ({ state: "complete", lines: 1, tail: `${"ü".repeat(20_000)}!` });
+  const told = await openLogs({ tailLog } as Watched).ofEnd(uid(1), of("one"), never);
+  t.same(told, { state: "truncated", lines: 1, tail: `${"ü".repeat(8191)}!` });
+  t.match(EVENTS["run.failed"].shape.log.unwrap().description, "at most 16 KiB");
 });
 
 t.test("the log of another pod or container is not told in its place", async (t) => {

@@ -5,7 +5,7 @@
  * The failures this prevents: an end that waits for its log, and an end that is published without a log because its pod was
  * removed first. So a log is read when its pod ends: a second or more before the Job says so.
  */
-import type { LogTail } from "@longshore/contract/fact.ts";
+import { type LogTail, TAIL_BYTES_MAX } from "@longshore/contract/fact.ts";
 import type { Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted, Want } from "@longshore/domain/watch/facts.ts";
 import { type EventSeen, type JobSeen, type PodSeen, seeEvent, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
@@ -47,14 +47,11 @@ export function openLogs(cluster: Watched): Logs {
 const isSame = (one: LogWanted | undefined, other: LogWanted): boolean =>
   one !== undefined && one.pod === other.pod && one.container === other.container;
 
-/** This much of the 64 KiB that are read goes into a message. */
-const TAIL_IN_FACT = 16 * 1024;
-
 async function logOf(cluster: Watched, { pod, container }: LogWanted, signal: AbortSignal): Promise<LogTail> {
   const { state, lines, tail } = await cluster.tailLog({ pod, container }, signal);
-  if (Buffer.byteLength(tail) <= TAIL_IN_FACT) return { state, lines, tail };
+  if (Buffer.byteLength(tail) <= TAIL_BYTES_MAX) return { state, lines, tail };
   const end = Buffer.from(tail)
-    .subarray(-TAIL_IN_FACT)
+    .subarray(-TAIL_BYTES_MAX)
     .toString("utf8")
     .replace(/^\uFFFD+/, "");
   return { state: "truncated", lines, tail: end };

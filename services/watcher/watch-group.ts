@@ -10,7 +10,7 @@
  * remembered as published only after the broker confirmed it, so a process that dies at any line publishes it again.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
-import { afterGet, type FactDraft, facts, type Said, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
+import { afterGet, carriesLog, type FactDraft, facts, type Said, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow/follow.ts";
@@ -165,8 +165,9 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       return;
     }
     unread.delete(uid);
-    const ends = telling.facts.some(({ type }) => type === "job.ended");
-    const log = ends ? await logs.ofEnd(uid, telling.want?.kind === "logs" ? telling.want : undefined, signal) : undefined;
+    const log = telling.facts.some(carriesLog)
+      ? await logs.ofEnd(uid, telling.want?.kind === "logs" ? telling.want : undefined, signal)
+      : undefined;
     for (const draft of telling.facts) {
       const fact = log === undefined ? draft : withLog(draft, log);
       if ((await tell(fact.type, fact.data, signal)) === "stopped") return;

@@ -1,5 +1,5 @@
 /**
- * The examples for upstream applications in README.md and in the contract's README.md, taken out of their text and run as
+ * The examples for upstream applications in README.md, the contract's README.md and deploy/README.md, taken out of their text and run as
  * programs of their own.
  *
  * The failure this prevents: a tested copy of an example beside a printed one that nobody tests.
@@ -12,7 +12,9 @@ import { connect } from "amqplib";
 import { type Program, program } from "./servers/program.ts";
 
 const PATIENCE_MS = 60_000;
-const PAGES = ["../../README.md", "../../packages/contract/README.md"].map((page) => new URL(page, import.meta.url));
+const PAGES = ["../../README.md", "../../packages/contract/README.md", "../../deploy/README.md"].map(
+  (page) => new URL(page, import.meta.url),
+);
 
 /** Returns the Python block that follows the comment "upstream example: NAME". */
 export function example(name: string): string {
@@ -52,6 +54,14 @@ export async function laterGenerations(url: string, queue: string): Promise<void
   }
   await channel.waitForConfirms();
   await channel.close();
+  await connection.close();
+}
+
+/** Deletes an application's queue while the application may consume from it. */
+export async function deleteQueue(url: string, queue: string): Promise<void> {
+  const connection = await connect(url);
+  const channel = await connection.createChannel();
+  await channel.deleteQueue(queue);
   await connection.close();
 }
 

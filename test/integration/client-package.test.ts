@@ -11,7 +11,7 @@ import { emptyFolder } from "../harness/longshore.ts";
 import { run } from "../harness/builds/cached.ts";
 import { node20 } from "../harness/builds/node20.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
-import { consumed, laterGenerations, queueOfEvents, waitingIn } from "../harness/readme.ts";
+import { consumed, deleteQueue, laterGenerations, queueOfEvents, waitingIn } from "../harness/readme.ts";
 import { program } from "../harness/servers/program.ts";
 import { openSystem } from "../harness/system.ts";
 
@@ -43,7 +43,7 @@ await mkdir(project);
 await run("npm", ["pack", "--pack-destination", folder], { cwd: CLIENT, what: "packing the client", say });
 const tarball = path.join(folder, (await readdir(folder)).find((it) => it.endsWith(".tgz")) ?? "nothing was packed");
 await writeFile(path.join(project, "package.json"), '{ "type": "module", "private": true }');
-const linked = ["zod", "amqplib"].map((name) => path.join(ROOT, "node_modules", name));
+const linked = ["zod", "amqplib", "@types/amqplib", "@types/node"].map((name) => path.join(ROOT, "node_modules", name));
 const install = ["install", "--offline", "--no-audit", "--no-fund", "--ignore-scripts"];
 await run("npm", [...install, ...linked, tarball], { cwd: project, what: "installing the client", say });
 
@@ -77,6 +77,12 @@ export function ends(bytes: Uint8Array): readonly boolean[] {
   if (read.kind === "unreadable") return [];
   const heard = hear(read.event);
   return heard.kind === "told" ? heard.events.map(({ type }) => isTerminal(type)) : [];
+}
+export function outcome(bytes: Uint8Array): string | undefined {
+  const read = readEvent(bytes);
+  if (read.kind === "unreadable" || !isTerminal(read.event.type)) return undefined;
+  const type: "run.succeeded" | "run.failed" | "run.cancelled" | "run.lost" = read.event.type;
+  return [read.event.data.run, type].join(" ");
 }
 export function codes(bytes: Uint8Array): readonly string[] {
   const read = readEvent(bytes);
@@ -116,6 +122,16 @@ t.test("a strict TypeScript project compiles against the types, and what is wron
   }
 });
 
+t.test("the README's examples compile in a strict TypeScript project, as they are printed", async (t) => {
+  const files = ["publish", "restart", "follow"].map((name) => `${name}.ts`);
+  for (const file of files) await writeFile(path.join(project, file), example(path.parse(file).name));
+  const compilerOptions = { strict: true, noEmit: true, target: "es2022", module: "nodenext", types: ["node"] };
+  await writeFile(path.join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files }));
+  const compiler = path.join(ROOT, "node_modules/typescript/bin/tsc");
+  const compiled = program(process.execPath, [compiler, "-p", project], { env: process.env });
+  t.same(await compiled.ended, { code: 0, out: "", err: "" });
+});
+
 t.test("Node 20 publishes a run and follows its whole story, as printed in the client's README", async (t) => {
   const node = await node20(say);
   await using rabbit = await rabbitmq({ version: "4.0", say });
@@ -136,7 +152,7 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
   await using follower = await started("follow");
   await consumed(rabbit.url, "shop");
   await using publisher = await started("publish");
-  t.same(await publisher.ended, { code: 0, out: `taken: ${RUN}\n`, err: "" }, "what the publisher prints");
+  t.same(await publisher.ended, { code: 0, out: `sent: ${RUN}\n`, err: "" }, "what the publisher prints");
   await system.ended([RUN]);
   const story = ["accepted", "launched", "started", "succeeded"].map((word, at) => `${RUN} ${at + 1} run.${word}\n`).join("");
   t.same(await follower.ended, { code: 0, out: story, err: "" }, "what the follower prints");
@@ -144,4 +160,9 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
 
   t.same(await system.faults([RUN]), []);
   t.equal((await system.created()).length, 2, "one Job was created for each run");
+
+  await using left = await started("follow", "orders/9999/never");
+  await consumed(rabbit.url, "shop");
+  await deleteQueue(rabbit.url, "shop");
+  t.match(await left.ended, { code: 1, err: /somebody deleted the queue/ }, "a follower whose queue is deleted says so");
 });

@@ -29,7 +29,7 @@ for (const [what, line] of [
   ["one run for six messages", /^ {4}1 run, 1 Job, 5 duplicates absorbed$/m],
   ["a stall and its diagnosis", /^ {4}stalled after .*: ImageNotFound, "The registry has no registry\.invalid\/demo\/nope:1\."$/m],
   // On a very busy machine a create may be claimed anew before its answer comes: then nobody knows whether anything ran.
-  ["a failure of which nothing ran", /^ {4}failed after .*, (nothing ran, safe to publish again|started: unknown)$/m],
+  ["a failure of which nothing ran", /^ {4}failed after .*, (nothing ran: restart it, or publish it under a new id|started: unknown)$/m],
   ["a kill that cost nothing", /^ {4}launcher 2 adopted the Job after .*: succeeded, still 1 Job$/m],
   ["the sum", /^ {2}3 runs {2}3 Jobs {2}0 duplicate Jobs {2}0 unaccounted$/m],
   ["the next step", /^ {2}Next: `npm start` /m],

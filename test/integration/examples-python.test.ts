@@ -34,7 +34,7 @@ t.test("an application in Python publishes a run and hears its whole story, as p
   await using follower = application(python, example("follow"), rabbit.url);
   await consumed(rabbit.url, "shop");
   await using publisher = application(python, example("publish"), rabbit.url);
-  t.same(await publisher.ended, { code: 0, out: `taken: ${RUN}\n`, err: "" }, "what the publisher prints");
+  t.same(await publisher.ended, { code: 0, out: `sent: ${RUN}\n`, err: "" }, "what the publisher prints");
 
   await system.ended([RUN]);
   const { code: exitCode, out, err } = await follower.ended;

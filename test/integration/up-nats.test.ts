@@ -56,14 +56,14 @@ await t.test("an unreachable broker is told in one sentence before anything is u
 });
 
 await t.test("a start without the broker of the last start says so, and how to use that one again", async (t) => {
-  await up.kill("SIGINT");
+  await up.kill("SIGTERM");
   await using inside = await longshoreUp(folder.path);
-  const first = (await inside.kill("SIGINT")).out.replaceAll(/\s+/g, " ");
+  const first = (await inside.kill("SIGTERM")).out.replaceAll(/\s+/g, " ");
   t.match(
     first,
     /The last start from this folder used another broker, nats:\/\/\[redacted\]@127\.0\.0\.1:\d+\S* What is published there waits/,
   );
   t.match(first, /npm start -- --broker '?nats:\/\/\[redacted\]@/);
   await using again = await longshoreUp(folder.path);
-  t.notMatch((await again.kill("SIGINT")).out, /another broker/, "the same one as the last start's");
+  t.notMatch((await again.kill("SIGTERM")).out, /another broker/, "the same one as the last start's");
 });

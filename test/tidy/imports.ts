@@ -17,11 +17,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "packages/client": ["packages/contract"],
   "services/launcher": [...ADAPTER, "packages/broker", "packages/kubernetes", "packages/ledger"],
   "services/watcher": [...ADAPTER, "packages/broker", "packages/kubernetes"],
+  "services/recorder": [...ADAPTER, "packages/ledger"],
   "services/console": [...ADAPTER, "packages/broker", "packages/ledger"],
   "services/longshore": [
     ...ADAPTER,
     ...["packages/broker", "packages/kubernetes", "packages/ledger", "packages/pocket", "packages/client"],
-    ...["services/launcher", "services/watcher", "services/console"],
+    ...["services/launcher", "services/watcher", "services/recorder", "services/console"],
   ],
 };
 
@@ -81,6 +82,7 @@ function misspelt(path: string, { specifier, file }: Import): string | undefined
 /** Files that a program must not even reach through other files. */
 const UNREACHABLE: readonly { readonly from: string; readonly forbidden: RegExp }[] = [
   { from: "services/watcher", forbidden: /^packages\/(kubernetes\/request\/write|ledger\/)/ },
+  { from: "services/recorder", forbidden: /^packages\/(kubernetes|broker|ledger\/postgres\/(admit|record|write|take-work))/ },
   { from: "services/console", forbidden: /^packages\/kubernetes\// },
 ];
 
@@ -210,6 +212,8 @@ export const IMPORT_RULES: readonly Rule[] = [
         "packages/kubernetes/clusters.ts": from("./request/write.ts"),
       },
       { "services/watcher/a.ts": from("@longshore/ledger/open.ts") },
+      { "services/recorder/a.ts": from("@longshore/broker/brokers.ts") },
+      { "services/recorder/a.ts": from("@longshore/ledger/postgres/write.ts") },
       { "services/console/a.ts": from("@longshore/kubernetes/read.ts") },
     ],
     good: [

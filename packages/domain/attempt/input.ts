@@ -7,7 +7,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Considered } from "@longshore/contract/event.ts";
-import type { Evidence, Fact } from "@longshore/contract/fact.ts";
+import type { Evidence, Fact, LogTail } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import { type Answer, classifyCreate } from "../diagnosis/replies.ts";
@@ -63,7 +63,7 @@ export type AttemptInput =
   | ({ readonly kind: "complete"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "failed"; readonly evidence: Evidence } & OfJob)
   /** `vanished`: nobody saw the Job being deleted; it was just not there any more. */
-  | ({ readonly kind: "deleting"; readonly vanished?: true } & OfJob)
+  | ({ readonly kind: "deleting"; readonly vanished?: true; readonly log?: LogTail } & OfJob)
   // Only a look may report these.
   | ({ readonly kind: "lookedDeleted"; readonly evidence: Evidence } & OfJob)
   /** The Job is being deleted, its pods can still be seen, and no container of theirs ever started. */
@@ -114,7 +114,7 @@ export function inputOf(fact: JobFact): AttemptInput {
     case "job.ended":
       return { kind: fact.data.condition === "Complete" ? "complete" : "failed", evidence: fact.data.evidence, ...of };
     case "job.deleting":
-      return { kind: "deleting", ...of };
+      return { kind: "deleting", ...(fact.data.log && { log: fact.data.log }), ...of };
     case "job.deleted":
       return { kind: "deleting", vanished: true, ...of };
   }

@@ -4,6 +4,7 @@
  */
 import t from "tap";
 import type { Corrections } from "@longshore/contract/command.ts";
+import { Duration, Quantity } from "@longshore/contract/units.ts";
 import { admit, type Admission } from "./admit.ts";
 import { limitsFor } from "./plan.ts";
 import {
@@ -31,6 +32,7 @@ const tombstone: RunRecord = {
   run: { ...active.run, state: "tombstone", cancel: { reason: "too late" }, seq: 0, steps: {}, group: undefined } satisfies Run,
   attempts: [],
 };
+const short = played(runOf(), [...launched("main"), ...ends("main", "failed")]).record;
 const states = { none: undefined, tombstone, active, cancelling, ended: failed };
 
 const run = { kind: "run", run: newRun(plan), told: {} } as const;
@@ -42,7 +44,7 @@ const TABLE: readonly { readonly name: string; readonly said: Admission; readonl
   // `want` holds one answer for each of `states`, in this order: none, tombstone, active, cancelling, ended.
   { name: "a request", said: run,                                                           want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "duplicate", "duplicate", "duplicate"] },
   { name: "a request with the same id and other content", said: { ...run, run: { ...run.run, digest: "other" } }, want: ["active: accepted", "ended: accepted, step.skipped, step.skipped, step.skipped, cancelled", "IdempotencyConflict", "IdempotencyConflict", "IdempotencyConflict"] },
-  { name: "a refused command", said: { kind: "invalid", problems: [{ path: "/data/image", code: "RequestInvalid", message: "no image" }] }, want: ["RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
+  { name: "a refused command", said: { kind: "invalid", problems: [{ path: "/data/image", code: "RequestInvalid", message: "No image." }] }, want: ["RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
   { name: "a cancel", said: cancel,                                                         want: ["tombstone", "duplicate", "cancelling: cancelling, step.failed, step.skipped", "duplicate", "AlreadyEnded"] },
   { name: "a cancel of this generation", said: { ...cancel, generation: 1 },                want: ["tombstone", "duplicate", "cancelling: cancelling, step.failed, step.skipped", "duplicate", "AlreadyEnded"] },
   { name: "a cancel of another generation", said: { ...cancel, generation: 2 },             want: ["RunUnknown", "RequestInvalid", "RequestInvalid", "RequestInvalid", "RequestInvalid"] },
@@ -58,9 +60,15 @@ for (const { name, said, want } of TABLE)
       t.equal(wordsOf(existing, said), want[index], state);
   });
 
+/** A person reads the problem beside those of the schema. */
+const SENTENCE = /^[A-Z].*\.$/;
+
 function wordsOf(existing: RunRecord | undefined, said: Admission): string {
   const verdict = admit(existing, said, at);
-  if (verdict.kind === "refuse") return verdict.problems.map(({ code }) => code).join(", ");
+  if (verdict.kind === "refuse") {
+    for (const { message } of verdict.problems) t.match(message, SENTENCE);
+    return verdict.problems.map(({ code }) => code).join(", ");
+  }
   if (verdict.kind !== "write") return verdict.kind;
   const problems = problemsOf(verdict.record);
   if (problems.length > 0) return problems.join("; ");
@@ -119,16 +127,33 @@ t.test("a restart corrects one step of a pipeline, or the only step of a short r
   t.equal(limitsFor(short.run.plan, step("main").name).deadlineMs, HOUR);
 });
 
-const short = played(runOf(), [...launched("main"), ...ends("main", "failed")]).record;
+t.test("the story of a restart names what was corrected, without its value", async (t) => {
+  const told = (record: RunRecord, given: Corrections) => {
+    const verdict = admit(record, { ...restart, with: given }, at);
+    return verdict.kind === "write" ? verdict.told[0]?.data : verdict;
+  };
+  const resources = { limits: { memory: Quantity.parse("2Gi") } };
+  const env = { A: "hunter2", NODE: { field: "spec.nodeName" as const } };
+  t.same(told(short, { image: "app:2", env, resources }), {
+    run: short.run.id,
+    from: "failed",
+    corrected: ["image", "env.A", "env.NODE", "resources.limits.memory"],
+  });
+  const steps = { a: { deadline: Duration.parse("1h"), env: { A: "hunter2" } } };
+  t.match(told(failed, { steps }), { corrected: ["steps.a.deadline", "steps.a.env.A"] });
+  t.notOk(Object.hasOwn(told(short, {}) ?? {}, "corrected"));
+});
+
 for (const [what, record, corrections, path, message] of [
   ["names no step of a pipeline", failed, { image: "app:2" }, "/data/with/image", /several steps: say which one, as in \{"steps": \{"a": \{"image"/],
-  ["names a step that there is not", failed, { steps: { x: { image: "app:2" } } }, "/data/with/steps/x", /no step "x"; it has a, b, c/],
+  ["names a step that there is not", failed, { steps: { x: { image: "app:2" } } }, "/data/with/steps/x", /no step "x"; it has a, b, c\./],
   ["names a step that succeeded", failed, { steps: { c: { image: "app:2" } } }, "/data/with/steps/c", /does not run the step "c" again/],
   ["names steps of a run that has none", short, { steps: { main: { image: "app:2" } } }, "/data/with/steps", /without `steps`/],
 ] as const) // biome-ignore format: a table is read down its columns
   t.test(`a restart whose correction ${what} is refused`, async (t) => {
     const verdict = admit(record, { ...restart, with: corrections as Corrections }, at);
     t.match(verdict, { kind: "refuse", problems: [{ path, code: "RequestInvalid", message }] });
+    for (const problem of verdict.kind === "refuse" ? verdict.problems : []) t.match(problem.message, SENTENCE);
   });
 
 t.test("a restarted run does not succeed over a step that a cancel left undone", async (t) => {

@@ -4,7 +4,7 @@
  * The bugs this prevents: one tenant who learns of another's runs, or changes them; and a cancel that came before its run, and
  * is forgotten.
  */
-import type { CommandData, Corrections } from "@longshore/contract/command.ts";
+import { type CommandData, correctedFields, type Corrections } from "@longshore/contract/command.ts";
 import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
@@ -67,8 +67,8 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
     case "free":
       return freed(existing, at);
     case "abandon":
-      if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
-      if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already");
+      if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "No run has this id.");
+      if (existing.run.state === "ended") return refuse("AlreadyEnded", "The run is over already.");
       return {
         kind: "write",
         ...advance(existing, { kind: "abandon", reason: admission.reason, actor: admission.actor }, at),
@@ -81,7 +81,7 @@ function requested(existing: RunRecord | undefined, { run, told }: Extract<Admis
     if (existing.run.digest === run.digest && existing.run.tenant === run.tenant) return { kind: "duplicate" };
     return refuse(
       "IdempotencyConflict",
-      "this id belongs to a run with other content, which stays as it is; a new run needs a new id",
+      "This id belongs to a run with other content, which stays as it is; a new run needs a new id.",
     );
   }
   const record = beginRun(run);
@@ -102,13 +102,13 @@ function cancelled(
 ): Verdict {
   if (existing === undefined) {
     if (generation !== undefined && generation !== 1)
-      return refuse("RunUnknown", `no run has this id, so there is no generation ${generation} of it`);
+      return refuse("RunUnknown", `No run has this id, so there is no generation ${generation} of it.`);
     return { kind: "tombstone", cancel };
   }
   if (generation !== undefined && generation !== existing.run.generation)
     return otherGeneration(generation, existing.run.generation);
   if (existing.run.state === "tombstone") return { kind: "duplicate" };
-  if (existing.run.state === "ended") return refuse("AlreadyEnded", "the run is over already; there is nothing to cancel");
+  if (existing.run.state === "ended") return refuse("AlreadyEnded", "The run is over already; there is nothing to cancel.");
   if (existing.run.state === "cancelling") return { kind: "duplicate" };
   return { kind: "write", ...advance(existing, { kind: "cancel", cancel }, at) };
 }
@@ -118,12 +118,12 @@ function restarted(
   { generation, from, with: corrections, actor }: Extract<Admission, { kind: "restart" }>,
   at: Advancing,
 ): Verdict {
-  if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
+  if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "No run has this id.");
   if (generation !== undefined && generation !== existing.run.generation)
     return otherGeneration(generation, existing.run.generation);
-  if (existing.run.state !== "ended") return refuse("NotEnded", "the run is not over; cancel it first, or wait");
+  if (existing.run.state !== "ended") return refuse("NotEnded", "The run is not over; cancel it first, or wait.");
   if (from !== "failed" && from !== "start" && existing.run.steps[from] === undefined) {
-    const message = `the run has no step "${from}"; it has ${Object.keys(existing.run.steps).join(", ")}`;
+    const message = `The run has no step "${from}"; it has ${Object.keys(existing.run.steps).join(", ")}.`;
     return { kind: "refuse", problems: [{ path: "/data/from", code: "RequestInvalid", message }] };
   }
   const problems = correctionProblems(existing.run, from, corrections);
@@ -136,11 +136,16 @@ function restarted(
     return {
       kind: "refuse",
       problems: [
-        { path: "/data/from", code: "AlreadyEnded", message: 'every step succeeded: say `from: "start"` to run them all again' },
+        { path: "/data/from", code: "AlreadyEnded", message: 'Every step succeeded: say `from: "start"` to run them all again.' },
       ],
     };
   }
-  const told: Told = { type: "run.restarted", group: undefined, data: { run: begun.run.id, from, ...(actor && { actor }) } };
+  const corrected = correctedFields(corrections ?? {});
+  const told: Told = {
+    type: "run.restarted",
+    group: undefined,
+    data: { run: begun.run.id, from, ...(corrected.length > 0 && { corrected: [...corrected] }), ...(actor && { actor }) },
+  };
   const opened = openFirst({ ...begun, run: { ...begun.run, seq: begun.run.seq + 1 } }, at);
   return { kind: "write", ...opened, told: [told, ...opened.told] };
 }
@@ -182,17 +187,17 @@ function correctionProblems(
   if (run.plan.simple)
     return steps === undefined
       ? []
-      : [problem("steps", "this run has no named steps: write the fields of `with` without `steps`")];
+      : [problem("steps", "This run has no named steps: write the fields of `with` without `steps`.")];
   return [
     ...Object.keys(flat).map((field) =>
-      problem(field, `this run has several steps: say which one, as in {"steps": {"${names[0] ?? ""}": {"${field}": …}}}`),
+      problem(field, `This run has several steps: say which one, as in {"steps": {"${names[0] ?? ""}": {"${field}": …}}}.`),
     ),
     ...Object.keys(steps ?? {}).flatMap((name) => {
       if (!names.some((it) => it === name))
-        return problem(`steps/${name}`, `the run has no step "${name}"; it has ${names.join(", ")}`);
+        return problem(`steps/${name}`, `The run has no step "${name}"; it has ${names.join(", ")}.`);
       return again.some((it) => it === name)
         ? []
-        : problem(`steps/${name}`, `this restart does not run the step "${name}" again`);
+        : problem(`steps/${name}`, `This restart does not run the step "${name}" again.`);
     }),
   ];
 }
@@ -209,7 +214,7 @@ const otherGeneration = (asked: number, now: number): Verdict => ({
     {
       path: "/data/generation",
       code: "RequestInvalid",
-      message: `this is about generation ${asked}, and the run is in generation ${now}`,
+      message: `This is about generation ${asked}, and the run is in generation ${now}.`,
     },
   ],
 });

@@ -1,6 +1,7 @@
 /**
  * The tables of the step and the run: when an attempt, a step and a run end, and which events are told of it, in which order.
  */
+import { Uid } from "@longshore/contract/ids.ts";
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import t from "tap";
 import {
@@ -235,6 +236,22 @@ t.test("a run that succeeds says when its last program ended, however late that 
   ];
   const { told } = played(runOf(planOf([step("load"), step("other")])), inputs);
   t.match(told.at(-1), { type: "run.succeeded", data: { finishedAt: "2030-01-31T11:59:30Z" } });
+});
+
+t.test("the end of a step says why the text that it wrote is no output", async (t) => {
+  const outputsIgnored = "The termination message is not one JSON object.";
+  const wrote = (name: string, message: string) => {
+    const complete = { ...input.complete, uid: Uid.parse(`uid-${name}-1`), evidence: { started: "yes" as const, message } };
+    return [...launched(name), ...toStep(name, complete)];
+  };
+  t.match(played(simple(), wrote("main", "rows=12")).told.at(-1), {
+    type: "run.succeeded",
+    data: { outputs: {}, outputsIgnored },
+  });
+  const { told } = played(pipeline(step("a"), step("b", ["a"])), [...wrote("a", "rows=12"), ...wrote("b", '{"rows":12}')]);
+  const [a, b] = told.flatMap((it) => (it.type === "run.step.succeeded" ? [it.data] : []));
+  t.match(a, { outputs: {}, outputsIgnored });
+  t.same([b?.outputs, b?.outputsIgnored], [{ rows: 12 }, undefined]);
 });
 
 t.test("an input that changes nothing returns the same record", async (t) => {

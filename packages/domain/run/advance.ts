@@ -11,7 +11,7 @@ import type { AnchorInput } from "../anchor/lifecycle.ts";
 import { attemptMoved, heardOfAnchor, underAnchor } from "../anchor/of-run.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
-import { outcomeOfOutputs } from "./outputs.ts";
+import { outcomeOfOutputs, type ReadOutputs } from "./outputs.ts";
 import { limitsFor } from "./plan.ts";
 import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
 import { attemptIn } from "./record.ts";
@@ -99,7 +99,7 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
     case "succeeded": {
       const planned = draft.run.plan.steps.find(({ name }) => name === attempt.step);
       const read = outcomeOfOutputs(outcome.evidence?.message, planned?.outputs ?? []);
-      if (read.kind === "outputs") endStep(draft, attempt, "succeeded", { outputs: read.outputs });
+      if (read.kind === "outputs") endStep(draft, attempt, "succeeded", withIgnored(read));
       else endStep(draft, attempt, "failed", { diagnosis: read.diagnosis });
       break;
     }
@@ -122,6 +122,15 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
   }
   openSteps(draft);
 }
+
+/** Without a word, the author would look for a lost output in every other place. */
+const withIgnored = ({
+  outputs,
+  ignored,
+}: Extract<ReadOutputs, { kind: "outputs" }>): Pick<Step, "outputs" | "outputsIgnored"> => ({
+  outputs,
+  ...(ignored !== undefined && { outputsIgnored: ignored }),
+});
 
 const diagnosisOf = ({ diagnosis }: AttemptOutcome): Diagnosis =>
   diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
@@ -150,14 +159,18 @@ function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   return true;
 }
 
-function endStep(draft: Draft, attempt: Attempt, outcome: StepOutcome, found: Pick<Step, "outputs" | "diagnosis">): void {
+function endStep(
+  draft: Draft,
+  attempt: Attempt,
+  outcome: StepOutcome,
+  found: Pick<Step, "outputs" | "outputsIgnored" | "diagnosis">,
+): void {
   const { n, retries } = stepIn(draft, attempt.step);
   setStep(draft, attempt.step, { state: "ended", n, retries, outcome, ...found });
   if (draft.run.plan.simple) return;
   const { group } = attempt;
   const about = jobOf(draft.run, attempt);
-  if (outcome === "succeeded")
-    draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: found.outputs ?? {} } });
+  if (outcome === "succeeded") draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: {}, ...found } });
   else {
     const diagnosis = found.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
     draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis, ...endOf(attempt) } });

@@ -50,6 +50,13 @@ for (const { name, message, declared = [], want } of cases) {
   });
 }
 
+t.test("says why a text is no output, if the step declares none", async (t) => {
+  const ignored = (message: string) => ({ ignored: "", ...outcomeOfOutputs(message, []) }).ignored;
+  t.equal(ignored("done."), "The termination message is not one JSON object.");
+  t.match(ignored(`{"rows":"${"x".repeat(4096)}`.slice(0, 4096)), /were cut off there/);
+  for (const nothing of ["", " \n", "{}"]) t.equal(ignored(nothing), "");
+});
+
 t.test("names what is missing", async (t) => {
   const read = outcomeOfOutputs('{"rows":1}', ["rows", "url"]);
   t.match(read, { diagnosis: { sentence: 'It declared the output "url" and did not write it.' } });

@@ -8,30 +8,29 @@ import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { text } from "../watch/raw.ts";
 
 export type ReadOutputs =
-  | { readonly kind: "outputs"; readonly outputs: Readonly<Record<string, unknown>> }
+  /** `ignored`: why the text that the container wrote is no output, if it wrote some. */
+  | { readonly kind: "outputs"; readonly outputs: Readonly<Record<string, unknown>>; readonly ignored?: string }
   | { readonly kind: "failed"; readonly diagnosis: Diagnosis };
 
 /** Kubernetes keeps this many bytes of a termination message and cuts the rest off without a word. */
 export const OUTPUT_BYTES_MAX = 4096;
+const CUT_OFF = `The outputs fill the ${OUTPUT_BYTES_MAX} bytes of the termination message and were cut off there.`;
 const DEPTH_MAX = 32;
 
 /**
- * If a step declares no outputs, its container may write any text: an object is taken as outputs, other text is ignored. If a
- * step declares some, its container must write an object with all of them.
+ * If a step declares no outputs, its container may write any text: an object is taken as outputs, other text is ignored, and
+ * the step's end says so. If a step declares some, its container must write an object with all of them.
  */
 export function outcomeOfOutputs(message: string | undefined, declared: readonly string[]): ReadOutputs {
   const written = message ?? "";
   const value = parse(written);
   if (isPlainObject(value)) return judged(value, declared);
-  if (declared.length === 0) return { kind: "outputs", outputs: {} };
-  if (written.trim() === "") return lost(declared);
-  if (utf8Length(written) >= OUTPUT_BYTES_MAX)
-    return failed(
-      "OutputsTooLarge",
-      `The outputs fill the ${OUTPUT_BYTES_MAX} bytes of the termination message and were cut off there.`,
-      written,
-    );
-  return failed("OutputsInvalid", "The termination message is not one JSON object.", written);
+  if (written.trim() === "") return declared.length === 0 ? { kind: "outputs", outputs: {} } : lost(declared);
+  const [code, why] =
+    utf8Length(written) >= OUTPUT_BYTES_MAX
+      ? (["OutputsTooLarge", CUT_OFF] as const)
+      : (["OutputsInvalid", "The termination message is not one JSON object."] as const);
+  return declared.length === 0 ? { kind: "outputs", outputs: {}, ignored: why } : failed(code, why, written);
 }
 
 function judged(outputs: Readonly<Record<string, unknown>>, declared: readonly string[]): ReadOutputs {

@@ -2,7 +2,7 @@
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
-import type { Evidence, Started } from "@longshore/contract/fact.ts";
+import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
@@ -114,6 +114,8 @@ export interface Step {
   /** Skipped because the run was cancelled, not because of a step that this one needs. */
   readonly skippedBy?: "cancel";
   readonly outputs?: Readonly<Record<string, unknown>>;
+  /** Why the text that the container wrote is no output. */
+  readonly outputsIgnored?: string;
   readonly diagnosis?: Diagnosis;
 }
 
@@ -195,6 +197,8 @@ export interface Notes {
   readonly startedAtMs?: number;
   readonly stall?: Diagnosis;
   readonly stalledAtMs?: number;
+  /** What the program had printed when its Job's deletion was seen, until the attempt ends. */
+  readonly log?: LogTail;
   /** Why the attempt is being closed, in words for people. */
   readonly closing?: Diagnosis;
   /** The recorded Job is provably gone, though a create may still land. */

@@ -81,10 +81,12 @@ export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, act
     case "succeeded": {
       const of = run.plan.simple ? attemptOf(run, attempts, "succeeded") : undefined;
       const { log } = of === undefined ? {} : endOf(of);
+      const ignored = of && run.steps[of.step]?.outputsIgnored;
       const at = finishedAt({ run, attempts });
       const data = {
         ...aboutEnd(run, of),
         outputs: outputsOf(run),
+        ...(ignored !== undefined && { outputsIgnored: ignored }),
         seconds: secondsOf(newest(run, attempts)),
         ...(log && { log }),
         ...(at !== undefined && { finishedAt: at }),
@@ -110,11 +112,14 @@ function cancelledOf(run: Run, attempts: readonly Attempt[]): Told {
   // `podGoneAt` is told only if a Job existed.
   const ran = newest(run, attempts).some(({ uid }) => uid !== undefined);
   const podGoneAt = ran && run.endedAtMs !== undefined ? new Date(run.endedAtMs).toISOString() : undefined;
+  const cancelled = attemptOf(run, attempts, "cancelled");
+  const { log } = cancelled === undefined ? {} : endOf(cancelled);
   const data = {
     run: run.id,
     ...(reason !== undefined && { reason }),
     ...(actor && { actor }),
     ...(podGoneAt !== undefined && { podGoneAt }),
+    ...(log && { log }),
   };
   return { type: "run.cancelled", group: run.group, data };
 }

@@ -132,9 +132,14 @@ export function afterGet(said: Said | undefined, found: Omit<JobAndPods, "events
   return { facts: deleted, said: undefined, want: undefined, dueMs: undefined };
 }
 
-/** Puts the log into the fact of the end, once the log was read. */
-export const withLog = (draft: FactDraft, log: LogTail): FactDraft =>
-  draft.type === "job.ended" ? { ...draft, data: { ...draft.data, evidence: { ...draft.data.evidence, log } } } : draft;
+/** The facts that carry a log: an end, and a deletion, after which there is no log to read. */
+export const carriesLog = ({ type }: FactDraft): boolean => type === "job.ended" || type === "job.deleting";
+
+/** Puts the log into the fact, once the log was read. */
+export function withLog(draft: FactDraft, log: LogTail): FactDraft {
+  if (draft.type === "job.deleting") return { ...draft, data: { ...draft.data, log } };
+  return draft.type === "job.ended" ? { ...draft, data: { ...draft.data, evidence: { ...draft.data.evidence, log } } } : draft;
+}
 
 function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", nowMs: number): Telling {
   const { about, pulls } = known;
@@ -171,7 +176,9 @@ const explained = (evidence: Evidence, cause: Diagnosis | undefined): Evidence =
 function deleting(known: Said, { job, pods }: JobAndPods, nowMs: number): Telling {
   // Once "drained" is told, it stays: if a later view shows an unfinished pod, that view is older.
   const what = known.standing?.what === "drained" || isLookedDeleted(job, pods) ? "drained" : "deleting";
-  return standing(known, job, { what, fact: { type: "job.deleting", data: { about: known.about } }, want: undefined }, nowMs);
+  const fact = { type: "job.deleting", data: { about: known.about } } as const;
+  const telling = standing(known, job, { what, fact, want: logOf(pods) }, nowMs);
+  return { ...telling, early: logOf(pods.filter((pod) => !isUnfinished(pod))) };
 }
 
 /** Publishes the fact at once, and again while the Job has our hold. */

@@ -150,6 +150,7 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
     opened = true;
     void deadMan(clock, stallMs, pulse, stop);
     for await (const line of timed(clock, stream.lines, pulse)) {
+      if (line === "") continue; // no API server sends one, and it is no event
       const event = readLine(line);
       if (event.kind === "ending") return ended(event.ending);
       progress = true;

@@ -216,7 +216,7 @@ async function* linesOf(chunks: AsyncIterable<Uint8Array>, mostChars: number): A
       held = 0;
       from = end + 1;
       if (line.length > mostChars) throw tooLong(mostChars);
-      if (line !== "") yield line;
+      yield line;
     }
     if (from < text.length) {
       parts.push(text.slice(from));

@@ -8,7 +8,7 @@
 import { Failure } from "@longshore/contract/problem.ts";
 import { type ApiObject, asList, asObject, asStatus, saysMissing, text, wordsOf } from "../objects.ts";
 import type { ApiAnswer } from "../transport.ts";
-import { ask, asFailure, type Sending, sendInTime, type Silent, silent } from "./purpose.ts";
+import { ask, asFailure, type Channel, type Sending, sendInTime, type Silent, silent } from "./purpose.ts";
 import { networkCode, TOO_LONG } from "./silence.ts";
 
 /** No answer, or an answer that is neither the object nor its absence: domain/diagnosis/replies reads the status. */
@@ -198,16 +198,40 @@ export async function tailLog(options: LogOptions, signal: AbortSignal): Promise
   return cut(end === undefined ? bytes : Buffer.from(end, "utf8"), tailMaxBytes, true);
 }
 
+interface LogLinesOptions extends Pick<LogOptions, "namespace" | "pod" | "container" | "clock"> {
+  readonly transport: Channel;
+  /** False: the lines so far. True: also those that come, until the container has ended. */
+  readonly follows: boolean;
+}
+
+/** Yields a container's log from its first line. Throws `Failure` if the API server does not give it, or if the stream breaks. */
+export async function* logLines(options: LogLinesOptions, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+  const path = `${logPath(options)}&follow=${String(options.follows)}`;
+  const stream = await options.transport.open({ purpose: "log", method: "GET", path, accept: "*/*" }, signal);
+  if (stream.status !== 200)
+    throw refused({ status: stream.status, body: stream.body }, `read the log of the pod ${options.pod}`);
+  try {
+    yield* stream.lines;
+  } catch (error) {
+    // A stream that ends within a line is broken, except that a program may end so.
+    const last = await readLog(options, { tailLines: "1" }, signal);
+    if (last === undefined || last === "" || last.endsWith("\n")) throw error;
+    yield last;
+  }
+}
+
 async function readLog(
   { namespace, pod, container, ...sending }: LogOptions,
   more: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const query = new URLSearchParams({ container, ...more });
-  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log?${query.toString()}`;
+  const path = `${logPath({ namespace, pod, container })}&${new URLSearchParams(more).toString()}`;
   const told = await ask(sending, { purpose: "log", method: "GET", path, accept: "*/*" }, signal);
   return told.kind === "told" && told.answer.status === 200 ? text(told.answer.body) : undefined;
 }
+
+const logPath = ({ namespace, pod, container }: Pick<LogOptions, "namespace" | "pod" | "container">): string =>
+  `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log?${new URLSearchParams({ container }).toString()}`;
 
 function cut(bytes: Buffer, most: number, alreadyCut: boolean): LogTail {
   const lines = countLines(bytes);

@@ -50,7 +50,8 @@ const HALT: Readonly<Record<string, readonly [code: string, sentence: (place: Pl
   "3D000": ["LedgerMissing", ({ database }) => `has no database "${database}". Create it, or correct the URL.`],
   "42501": [
     "LedgerRights",
-    ({ user }) => `does not give the user "${user}" the rights it needs. Make it the owner of the database.`,
+    ({ user }) =>
+      `does not give the user "${user}" the rights it needs. Run what \`longshore ledger roles\` prints as the owner of the database.`,
   ],
 };
 

@@ -5,9 +5,9 @@
  * committed (here rows are deleted when confirmed, so every row that is left is unsent); and a run's event 4 that is sent while
  * its event 3 is in doubt.
  */
-import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
-import type { RunEventType } from "@longshore/contract/event.ts";
+import type { GroupName, TenantName } from "@longshore/contract/ids.ts";
 import type { Database, Statement } from "./connection.ts";
+import { type EventColumns, eventOf } from "./event-row.ts";
 import type { groupQueries } from "./groups.ts";
 import type { Ledger, Notice, OutboxEvent, Sent } from "../port.ts";
 import { OUTBOX_LEASE, PARTITIONS } from "./write.ts";
@@ -60,20 +60,6 @@ const SENT_NOTICES: Statement = {
   text: "update notice set sent_at = now() where id = any($1) and sent_at is null",
 };
 
-interface EventColumns {
-  readonly key: string;
-  readonly run: RunId;
-  readonly tenant: TenantName;
-  readonly sequence: number;
-  readonly generation: number;
-  readonly epoch: number;
-  readonly group_name: GroupName | null;
-  readonly type: RunEventType;
-  readonly traceparent: string | null;
-  readonly body: object;
-  readonly at: number;
-}
-
 interface NoticeColumns {
   readonly id: string;
   readonly tenant: TenantName;
@@ -96,13 +82,7 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
       const { partitions: parts, busy, most, sent = [] } = asked;
       const ofEach = Math.min(most, Math.ceil((2 * most) / Math.max(1, parts.length)) + SPARE);
       const rows = await database.all<EventColumns>(UNSENT, [parts, busy, most, ofEach, ...keysOf(sent)]);
-      return rows.map(({ group_name, traceparent, body, at, ...row }) => ({
-        ...row,
-        group: group_name ?? undefined,
-        traceparent: traceparent ?? undefined,
-        data: body,
-        atMs: at,
-      }));
+      return rows.map(eventOf);
     },
 
     sent: async (events: readonly Sent[]): Promise<void> => {

@@ -247,11 +247,15 @@ function sentences(
     });
   }
   if (issue.code === "invalid_union" && issue.errors.length > 0) {
-    const closest = issue.errors.toSorted((a, b) => a.length - b.length)[0] ?? [];
+    // An alternative of another type than the value's is hardly the one that was meant.
+    const isOfOtherType = (it: (typeof issue.errors)[number]): number =>
+      Number(it.some(({ code, path }) => code === "invalid_type" && path.length === 0));
+    const closest = issue.errors.toSorted((a, b) => isOfOtherType(a) - isOfOtherType(b) || a.length - b.length)[0] ?? [];
     return closest.flatMap((inner) =>
       sentences({ ...inner, path: [...issue.path, ...inner.path] }, schema, given, settings, env),
     );
   }
+  if (issue.code === "invalid_key") return [say(issue.path, issue.issues.map(({ message }) => message).join("; "))];
   return [say(issue.path, issue.code === "invalid_type" && isMissing(issue) ? "is missing" : issue.message)];
 }
 

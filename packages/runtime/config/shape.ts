@@ -51,7 +51,7 @@ export function leaves(schema: z.ZodType, path: readonly string[] = []): Leaf[] 
   if (type === "number" || type === "boolean" || type === "int") return [{ ...about, kind: "scalar" }];
   if (type === "string" || type === "enum" || type === "literal")
     return [{ ...about, kind: "text", ...(values && { words: values }) }];
-  const isOfTexts = element !== undefined && leaves(element).some(({ kind }) => kind === "text");
+  const isOfTexts = element !== undefined && leaves(element).some((it) => it.kind === "text" && it.path.length === 0);
   if (type === "array" || type === "record") return isOfTexts ? [{ ...about, kind: type === "array" ? "list" : "map" }] : [];
   const either = (options ?? []).flatMap((it) => leaves(it, path));
   const list = either.find(({ kind }) => kind === "list");

@@ -1,4 +1,5 @@
 import { RunId } from "@longshore/contract/ids.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import t from "tap";
 import { admit } from "./admit.ts";
 import { commandOf, deliveryOf, RUN, type Stage, stage } from "../testing/stage.ts";
@@ -156,14 +157,19 @@ for (const { name, before = [], body, user, want, events, refusals = [], counts 
     for (const earlier of before) await say(it, earlier);
     t.match(await admit(it.parts)({ ...deliveryOf(body), user }), want);
     if (events !== undefined) t.same(it.events(), events);
-    const codes = [...it.model.tables.notices.values()].flatMap(({ notice }) => problemsIn(notice.data));
-    t.same(codes, refusals, "refusals that will be told");
+    const problems = [...it.model.tables.notices.values()].flatMap(({ notice }) => problemsIn(notice.data));
+    t.same(
+      problems.map(({ code }) => code),
+      refusals,
+      "refusals that will be told",
+    );
+    for (const { message } of problems) t.match(message, /^["A-Z].*[.?]$/, "a full sentence");
     t.ok((await it.parts.metrics.text()).includes(`longshore_commands_total{${counts}`), counts);
   });
 }
 
-const problemsIn = (data: object): readonly string[] =>
-  "problems" in data && Array.isArray(data.problems) ? data.problems.map(({ code }: { readonly code: string }) => code) : [];
+const problemsIn = (data: object): readonly CommandProblem[] =>
+  "problems" in data && Array.isArray(data.problems) ? data.problems : [];
 
 t.test("an outage of the ledger is the receiver's matter: nothing is said to be recorded", async (t) => {
   const it = await stage(t);

@@ -50,7 +50,7 @@ type Readable = Exclude<ReadCommand, { kind: "unreadable" }>;
 const OPERATORS_ONLY: CommandProblem = {
   path: "/type",
   code: "PolicyRefused",
-  message: "only operators may give up a run; the launcher's setting `operators` names their broker users",
+  message: "Only operators may give up a run; the launcher's setting `operators` names their broker users.",
 };
 
 /**

@@ -60,7 +60,7 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
         told(`stalled after ${span(event.ms)}: ${event.diagnosis?.code}, "${event.diagnosis?.sentence}"`);
     }),
   );
-  const ran = bad.started === "no" ? "nothing ran, safe to publish again" : `started: ${bad.started}`;
+  const ran = bad.started === "no" ? "nothing ran: restart it, or publish it under a new id" : `started: ${bad.started}`;
   told(`${bad.outcome} after ${span(bad.ms)} (2 min outside the demo), ${ran}`);
 
   title("4 kill -9 of launcher 1 between create and record");

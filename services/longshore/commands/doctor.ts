@@ -17,6 +17,7 @@ import { type Screen, toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
 import { runsThatWait } from "./doctor-runs.ts";
+import { sinks } from "./doctor-sinks.ts";
 import { toServeSentence, UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 
@@ -66,6 +67,7 @@ const some = (count: number, what: string): string => `${count} ${what}${count =
 const EXAMINED = [
   ["the broker", brokerAndClock],
   ["the ledger", ledgerAndHolds],
+  ["the sinks", sinks],
   ["the groups file", announcements],
   ["the clusters", groups],
 ] as const;

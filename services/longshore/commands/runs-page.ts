@@ -2,7 +2,7 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal, type RunEventType } from "@longshore/contract/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
-import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
 import { storageText } from "@longshore/domain/group/choose-group.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
@@ -61,8 +61,8 @@ export function pageOf(
       }),
     ),
     ...logLines(log, screen, rest),
-    ...(log === undefined && hasPrinted && place.log !== undefined && rest !== undefined
-      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), whole(rest, 2)]
+    ...(log === undefined && hasPrinted && place.hasLog && rest !== undefined
+      ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), pasted(rest, 2, screen)]
       : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
     ...(run.state === "ended" ? [] : ["follow", ...(run.state === "active" ? ["cancel"] : [])]).map((verb) =>
@@ -73,17 +73,33 @@ export function pageOf(
 }
 
 const COMMAND_MOST = 150;
+const STEP_COMMAND_MOST = 80;
+const STEPS_MOST = 20;
 
-/** The image of a run of one step, with the correction of its last restart, and how its command begins. */
-function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly (readonly [name: string, text: string])[] {
-  if ("steps" in request) return [];
-  const { image, command = [], args = [] } = request;
-  const words = [...command, ...args].map(quoted).join(" ");
-  const begins = clipped(words, COMMAND_MOST);
+type About = readonly [name: string, text: string];
+
+/** What runs, with the corrections of the last restart: a hint says to try the command in a terminal. */
+export function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly About[] {
+  const imageOf = ({ name, image }: StepRequest): string => plan.with?.[name]?.image ?? image;
+  const steps = stepsOf(request);
+  if (!("steps" in request))
+    return steps.flatMap((step): readonly About[] => {
+      const command = commandText(step, COMMAND_MOST);
+      return [["image", imageOf(step)], ...(command === "" ? [] : [["command", command] as const])];
+    });
+  const more = steps.length - STEPS_MOST;
   return [
-    ["image", plan.with?.[MAIN]?.image ?? image],
-    ...(words === "" ? [] : [["command", begins === words ? words : `${begins}…`] as const]),
+    ...steps
+      .slice(0, STEPS_MOST)
+      .map((step) => ["step", `${step.name}: ${imageOf(step)} ${commandText(step, STEP_COMMAND_MOST)}`.trimEnd()] as const),
+    ...(more > 0 ? [["", `and ${more} more steps`] as const] : []),
   ];
+}
+
+function commandText({ command = [], args = [] }: StepRequest, most: number): string {
+  const words = [...command, ...args].map(quoted).join(" ");
+  const begins = clipped(words, most);
+  return begins === words ? words : `${begins}…`;
 }
 
 export const statusOfRecord = ({ run }: RunRecord, story: readonly StoryEvent[]): Status =>

@@ -26,6 +26,7 @@ import { exitCodeOf, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
+import { printLogs } from "./runs-logs.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, statusOf, statusText, STATUS_WORDS } from "../status.ts";
@@ -45,6 +46,8 @@ const OPTIONS = {
   from: { type: "string", value: "WHERE", about: "failed (the step that failed; the default), start, or a step's name" },
   with: { type: "string", multiple: true, value: "FIELD=VALUE", about: "change this of the request; may be repeated" },
   yes: { type: "boolean", about: "give the run up" },
+  step: { type: "string", value: "STEP", about: "of a pipeline: this step's log (default: the newest that ran)" },
+  follow: { type: "boolean", about: "go on printing until the run ends" },
   json: JSON_OPTION,
   config: CONFIG,
 } as const;
@@ -73,7 +76,7 @@ function verb(
 }
 
 /** The verbs that only read. */
-const READING = ["show", "follow"];
+const READING = ["show", "follow", "logs"];
 /** Nothing takes these back, so they want the whole id. */
 const FINAL = ["abandon", "free"];
 const NAMED_MOST = 5;
@@ -135,6 +138,15 @@ RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/e
 "+12 s" beside a line: so long lasted the state before it.
 
 Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (Ctrl-C).`,
+    }),
+    logs: verb("logs", logs, {
+      summary: "print what a run's program has printed",
+      usage: "[--step STEP] [--follow]",
+      options: { step: OPTIONS.step, follow: OPTIONS.follow },
+      more: `
+It is read from the cluster while the pod is there, with the watcher's credential of the groups file. When the pod is gone, the last lines are printed that the run's events have (16 KiB).
+
+Exit 0: it was printed. Exit 1: there is nothing to print yet. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
     cancel: verb("cancel", cancel, {
       summary: "cancel a run, and wait for its end",
@@ -289,6 +301,11 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   say(surroundings, headOf(run, statusOfRecord(record, story), undefined, screenIn(surroundings)));
   const toEnd = async () => (await followed.soFar()) ?? (await followed.toEnd());
   return exitCodeOf(await watch({ run, config: values.config, onStop: () => GOES_ON }, toEnd, surroundings));
+}
+
+async function logs(run: RunId, { step, follow: follows = false, config }: Values, surroundings: Surroundings): Promise<number> {
+  await using ledger = await ledgerOf(config, surroundings);
+  return await printLogs(ledger, { run, step, follows, config }, surroundings);
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {

@@ -1,5 +1,6 @@
 /**
- * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named.
+ * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named;
+ * and a recorder, if there is somebody to tell.
  */
 import { Installation } from "@longshore/contract/ids.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
@@ -12,6 +13,8 @@ import { readConfig } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
+import { RecorderConfig, SinksFile } from "@longshore/recorder/config.ts";
+import { recorder } from "@longshore/recorder/main.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
 import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
@@ -45,7 +48,7 @@ export const up = command({
   name: "up",
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
   usage: [
-    "[--broker URL] [--ledger URL] [--data DIR]",
+    "[--broker URL] [--ledger URL] [--sinks FILE] [--data DIR]",
     "--kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]",
   ],
   options: {
@@ -75,6 +78,12 @@ export const up = command({
       type: "boolean",
       about: "run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust",
     },
+    sinks: {
+      type: "string",
+      value: "FILE",
+      about:
+        "a recorder's config file (config/recorder.yaml): its sinks are told of the runs; of the rest only addresses is read",
+    },
     data: {
       type: "string",
       value: "DIR",
@@ -86,6 +95,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
   async run(values, _, surroundings) {
     const { broker, ledger, kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
     checkUrls({ broker, ledger });
+    const told = values.sinks === undefined ? undefined : sinksIn(fileAt(values.sinks, surroundings));
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
@@ -125,6 +135,8 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       log: { level: "warn" },
     });
     const configs = readConfigs(files, surroundings);
+    const telling = told && recorderConfig(told, postgres.url, configs.launcher);
+    if (telling) say(surroundings, partLine("sinks", Object.keys(telling.sinks).join(", "), screen));
     const left = await during(surroundings, "preparing the ledger and the broker", () =>
       tryOut({
         brokerUrl,
@@ -138,6 +150,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     const others = [
       ...optionOf("broker", broker),
       ...optionOf("ledger", ledger),
+      ...(values.sinks === undefined ? [] : ["--sinks", fileAt(values.sinks, surroundings)]),
       ...(data === undefined ? [] : ["--data", home]),
     ];
     const commandFor = (options: readonly string[]) => startCommand([...options, ...others]);
@@ -170,7 +183,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
     if (broker === undefined) say(surroundings, withoutBroker(screen));
-    const ended = await serve(configs, surroundings);
+    const ended = await serve({ ...configs, recorder: telling }, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
   },
@@ -320,15 +333,36 @@ function readConfigs(files: { readonly launcher: string; readonly watcher: strin
   };
 }
 
+const sinksIn = (file: string): SinksFile => {
+  const found = readConfig(SinksFile, { file, env: {} });
+  if (Object.keys(found.sinks).length === 0) throw new Usage(`${file} has no sink: config/recorder.yaml shows one`);
+  return found;
+};
+
+const recorderConfig = (
+  { sinks, addresses }: SinksFile,
+  ledgerUrl: string,
+  { installation, log }: LauncherConfig,
+): RecorderConfig => ({
+  ...RecorderConfig.parse({ installation, ledger: { url: ledgerUrl }, http: { listen: "127.0.0.1:0" } }),
+  log,
+  sinks,
+  addresses,
+});
+
 async function serve(
-  configs: ReturnType<typeof readConfigs>,
+  configs: ReturnType<typeof readConfigs> & { readonly recorder: RecorderConfig | undefined },
   surroundings: Pick<Surroundings, "signal" | "screen">,
 ): Promise<number> {
   const place = onStderr(screenIn(surroundings));
+  const telling = configs.recorder;
   await together(surroundings.signal, {
     launcher: async (signal) =>
       void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
     watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log, place), signal)),
+    ...(telling && {
+      recorder: async (signal: AbortSignal) => void (await recorder(telling, programLog("recorder", telling.log, place), signal)),
+    }),
   });
   return 0;
 }

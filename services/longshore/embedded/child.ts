@@ -28,7 +28,10 @@ export interface Starting {
 const READY_WITHIN_MS = 60_000;
 const LINES_KEPT = 200;
 
-export async function startChild(name: "launcher" | "watcher", { config, env, eager = false }: Starting): Promise<Child> {
+export async function startChild(
+  name: "launcher" | "watcher" | "recorder",
+  { config, env, eager = false }: Starting,
+): Promise<Child> {
   const main = fileURLToPath(new URL(`../../${name}/main.ts`, import.meta.url));
   const child = spawn(process.execPath, [main, "--config", config], {
     env: { ...env, LONGSHORE_LOG_FORMAT: "json" },

@@ -1,5 +1,5 @@
 /**
- * The logs of launcher and watcher beside the screen of `up`.
+ * The logs of the programs beside the screen of `up`.
  *
  * The failure this prevents: a run's failure that a person reads twice, because both programs log it.
  */
@@ -19,7 +19,7 @@ export const onStderr = ({ program = "longshore" }: Screen): Place => ({
 });
 
 /** In a terminal, long lines are folded at their words, beneath the line's time. */
-export function programLog(name: "launcher" | "watcher", settings: LogSettings, { write, screen }: Place): Log {
+export function programLog(name: "launcher" | "watcher" | "recorder", settings: LogSettings, { write, screen }: Place): Log {
   const log =
     screen.columns === undefined || settings.format === "json"
       ? openLog(name, settings, { write })

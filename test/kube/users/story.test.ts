@@ -65,9 +65,18 @@ await t.test("a cancel while it runs: cancelled when the container is gone, not 
   await sent(system, ["story/cancelled"], sh("trap 'sleep 2; exit 0' TERM; echo working; sleep 600 & wait"));
   await system.heard("run.started", "story/cancelled", 120_000);
   await system.command("run.cancel", { run: "story/cancelled", reason: "changed my mind" });
-  await system.heard("run.cancelled", "story/cancelled");
+  const { log } = dataOf(await system.heard("run.cancelled", "story/cancelled"));
+  t.match(log, { tail: /working/ }, "what it had printed when the cancel came is told");
   t.same(await podsOf(site, await jobOf(system, "story/cancelled")), [], "its pod is gone");
   t.same(await system.faults(["story/cancelled"]), []);
+});
+
+await t.test("a deadline: what the program had printed by then, and how long it was allowed", async (t) => {
+  await sent(system, ["story/slow"], { ...sh("echo 'still counting'; exec sleep 600"), deadline: "3s", grace: "1s" });
+  const { log, diagnosis } = dataOf(await system.heard("run.failed", "story/slow", 120_000));
+  t.match(log, { tail: /still counting/ });
+  t.match(diagnosis, { code: "DeadlineExceeded", sentence: "It ran longer than its deadline of 3s." });
+  t.same(await system.faults(["story/slow"]), []);
 });
 
 await t.test("kill -9 of the launcher while a container runs: another tells how it ended", async (t) => {

@@ -69,7 +69,7 @@ const kubectl = async (...args: readonly string[]): Promise<string> => {
 
 await t.test("the README's application publishes a run: what its container printed is in `runs show`", async (t) => {
   await using follower = await follow(RUN);
-  t.equal(await publish({}), `taken: ${RUN}\n`);
+  t.equal(await publish({}), `sent: ${RUN}\n`);
   await follower.prints(" run.succeeded");
   const page = await show(RUN);
   t.match(page, /^orders\/8812\/export {4}SUCCEEDED\n/);
@@ -80,10 +80,13 @@ await t.test("kubectl delete job while it runs: pod and Job end, and the run fai
   await using follower = await follow(LASTS);
   // SIGTERM ends the first process of a container only if that process handles the signal.
   const command = "trap 'exit 0' TERM; echo working; sleep 600 & wait";
-  t.equal(await publish({ [RUN]: LASTS, "echo exported": command }), `taken: ${LASTS}\n`);
+  t.equal(await publish({ [RUN]: LASTS, "echo exported": command }), `sent: ${LASTS}\n`);
   await follower.prints(" run.started");
   const job = /kubectl --kubeconfig \S+ .*-n default describe job (\S+)/.exec(await show(LASTS))?.[1] ?? "";
   t.not(job, "", "`runs show` names the Job");
+
+  const printed = async () => await longshore(folder.path, "runs", "logs", LASTS);
+  t.match(await printed(), { code: 0, out: "working\n" }, "its output can be read while it runs");
 
   const began = performance.now();
   await kubectl("delete", "job", job, "--timeout=60s"); // kubectl returns when the Job is gone
@@ -91,6 +94,7 @@ await t.test("kubectl delete job while it runs: pod and Job end, and the run fai
   t.equal(await kubectl("get", "pods", "-l", `batch.kubernetes.io/job-name=${job}`, "-o", "name"), "", "its pod is gone");
   await follower.prints(" run.failed");
   t.match(await show(LASTS), /^orders\/8813\/export {4}FAILED DeletedExternally/);
+  t.match(await printed(), { code: 0, out: "working\n" }, "its output outlives its pod");
 });
 
 await t.test("kubectl get jobs shows no hold afterwards", async (t) => {

@@ -69,8 +69,8 @@ const LIFECYCLE: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/watch/facts.ts",
-        'fact: { type: "job.deleting", data: { about: known.about } }',
-        'fact: { type: what === "drained" ? "job.deleted" : "job.deleting", data: { about: known.about } }',
+        'fact = { type: "job.deleting", data: { about: known.about } }',
+        'fact = { type: what === "drained" ? "job.deleted" : "job.deleting", data: { about: known.about } }',
       ),
       edit(
         "packages/domain/attempt/input.ts",

@@ -4,6 +4,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
+import { durationText } from "@longshore/contract/units.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import { type Attempt, FENCE_MS, isOpen } from "../../run/record.ts";
 import { waitsForRoom } from "../timers.ts";
@@ -19,7 +20,9 @@ export const cancelSent: Rule<"cancel"> = (attempt, { diagnosis }, context) =>
   attempt.cause === "cancel" ? stay(attempt) : closing(attempt, "cancel", diagnosis, context);
 
 export const deadline: Rule<"deadline"> = (attempt, _input, context) =>
-  closing(attempt, "deadline", CAUSES.deadline.diagnosis, context);
+  closing(attempt, "deadline", { ...CAUSES.deadline.diagnosis, sentence: ranLonger(context.limits.deadlineMs) }, context);
+
+const ranLonger = (deadlineMs: number): string => `It ran longer than its deadline of ${durationText(deadlineMs)}.`;
 
 export const waitExpiredUncreated: Rule<"waitExpired"> = (attempt, { diagnosis = waitDiagnosis(attempt) }, context) =>
   isOpen(attempt)

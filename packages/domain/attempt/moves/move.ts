@@ -117,10 +117,13 @@ function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["
  * once.
  */
 export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
-  const { diagnosis, evidence } = how;
+  const { diagnosis } = how;
+  const { log, ...notes } = attempt.notes;
+  const evidence = log === undefined ? how.evidence : { started: startedAfter(attempt, how), log, ...how.evidence };
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
   const ended: Attempt = {
     ...attempt,
+    notes,
     state: "ended",
     outcome,
     started: startedAfter(attempt, how),

@@ -6,7 +6,7 @@
  * no loop is responsible for it.
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
-import type { Evidence } from "@longshore/contract/fact.ts";
+import type { Evidence, LogTail } from "@longshore/contract/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
 import { causeKey } from "../../diagnosis/repeat.ts";
@@ -99,15 +99,20 @@ export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, conte
 });
 
 /** A Job without a hold may have ended before it vanished. Only a Job that was seen under deletion was certainly unfinished. */
-export const external: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished }, context) => {
+export const external: Rule<"deleting"> = ofOwn<"deleting">((attempt, { vanished, log }, context) => {
   const cause = vanished === true && attempt.notes.hold === false ? "vanished" : "external";
-  return closing(attempt, cause, CAUSES[cause].diagnosis, context);
+  return closing(withLogSoFar(attempt, log), cause, CAUSES[cause].diagnosis, context);
 });
 
+/** The last log that could be read counts: when the Job's deletion has ended, its pods are gone, and their logs with them. */
+const withLogSoFar = (attempt: Attempt, log: LogTail | undefined): Attempt =>
+  log === undefined || log.state === "unavailable" ? attempt : { ...attempt, notes: { ...attempt.notes, log } };
+
 /** A watcher's views of Jobs and of pods lag independently, so only a look may say that the pods are gone. */
-export const lookNow: Rule<"deleting"> = ofOwn<"deleting">((attempt, _input, { nowMs }) =>
-  attempt.dueMs !== undefined && attempt.dueMs <= nowMs ? move(attempt) : move({ ...attempt, dueMs: nowMs }),
-);
+export const lookNow: Rule<"deleting"> = ofOwn<"deleting">((before, { log }, { nowMs }) => {
+  const attempt = withLogSoFar(before, log);
+  return attempt.dueMs !== undefined && attempt.dueMs <= nowMs ? move(attempt) : move({ ...attempt, dueMs: nowMs });
+});
 
 // ── Whose Job was seen: the attempt's own, one that may become it, or a stray ────────────────────────────────────────
 

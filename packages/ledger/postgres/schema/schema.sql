@@ -74,7 +74,9 @@ event
   06 type text not null
   07 body json not null
   08 at timestamp with time zone not null
+  09 xid xid8 not null default pg_current_xact_id()
   PRIMARY KEY (run_key, seq)
+  CREATE INDEX event_feed ON longshore.event USING btree (xid, run_key, seq)
 
 installation
   01 id text collate C not null
@@ -150,6 +152,18 @@ outbox
   PRIMARY KEY (part, run_key, seq)
   with autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_cost_delay=0
 
+parked_request
+  01 sink text collate C not null
+  02 run_key bigint not null
+  03 seq integer not null
+  04 rule integer not null
+  05 failure json not null
+  06 at timestamp with time zone not null
+  07 due timestamp with time zone
+  08 tries integer not null default 0
+  PRIMARY KEY (sink, run_key, seq, rule)
+  CREATE INDEX parked_request_due ON longshore.parked_request USING btree (sink, due) WHERE (due IS NOT NULL)
+
 run
   01 key bigint not null identity
   02 id text collate C not null
@@ -182,6 +196,36 @@ run_spec
   02 spec json not null
   03 secrets bytea
   PRIMARY KEY (run_key)
+
+sink
+  01 name text collate C not null
+  02 since timestamp with time zone not null
+  03 server text not null
+  04 epoch integer not null
+  05 xid xid8 not null
+  06 run_key bigint not null
+  07 seq integer not null
+  08 owner text
+  09 until timestamp with time zone
+  10 stopped json
+  PRIMARY KEY (name)
+
+sink_line
+  01 sink text collate C not null
+  02 run_key bigint not null
+  03 seq integer not null
+  04 rule integer not null default 0
+  05 head integer not null
+  06 due timestamp with time zone
+  07 tries integer not null default 0
+  08 failing_since timestamp with time zone
+  09 failure json
+  10 parked boolean not null default false
+  CHECK (((NOT parked) OR (due IS NULL)))
+  PRIMARY KEY (sink, run_key)
+  CREATE INDEX sink_line_due ON longshore.sink_line USING btree (sink, due) WHERE (due IS NOT NULL)
+  CREATE INDEX sink_line_parked ON longshore.sink_line USING btree (sink, run_key) WHERE parked
+  with fillfactor=80
 
 suspect
   01 digest text collate C not null

@@ -105,8 +105,11 @@ create table event (
   type text not null,
   body json not null,
   at timestamptz not null,
+  -- The transaction that wrote it: the order in which the feed reads. Nothing writes this column itself.
+  xid xid8 not null default pg_current_xact_id(),
   primary key (run_key, seq)
 );
+create index event_feed on event (xid, run_key, seq);
 
 -- Events that the broker has not confirmed yet. A confirmed event's row is deleted, so a lower number that is committed later is found, too.
 create table outbox (
@@ -174,6 +177,60 @@ create table suspect (
   n integer not null,
   at timestamptz not null
 );
+
+-- An event as its readers see it. Whoever may read this view need not be allowed to read plans, which have corrections of env.
+create view told_event as
+  select e.xid, e.run_key as key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type,
+    r.plan ->> 'traceparent' as traceparent, e.body, e.at
+  from event e join run r on r.key = e.run_key left join cluster_group g on g.id = e.group_id;
+
+-- Where a recorder tells events. The cursor stands behind the last event whose run has a due line; "server" names the Postgres
+-- whose transactions it counts.
+create table sink (
+  name text collate "C" primary key,
+  since timestamptz not null,
+  server text not null,
+  epoch integer not null,
+  xid xid8 not null,
+  run_key bigint not null,
+  seq integer not null,
+  owner text,
+  until timestamptz,
+  stopped json
+);
+
+-- A line: what a sink was told of one run. All up to "seq", and of the event after it the first "rule" rules; "head" is the last
+-- event that the feed has seen. A line is kept as long as its run: after a restore it says what was told before.
+create table sink_line (
+  sink text collate "C" not null,
+  run_key bigint not null,
+  seq integer not null,
+  rule integer not null default 0,
+  head integer not null,
+  due timestamptz,
+  tries integer not null default 0,
+  failing_since timestamptz,
+  failure json,
+  parked boolean not null default false,
+  primary key (sink, run_key),
+  check (not parked or due is null)
+) with (fillfactor = 80);
+create index sink_line_due on sink_line (sink, due) where due is not null;
+create index sink_line_parked on sink_line (sink, run_key) where parked;
+
+-- Requests that were refused, and that nobody sends again before a person asks for it.
+create table parked_request (
+  sink text collate "C" not null,
+  run_key bigint not null,
+  seq integer not null,
+  rule integer not null,
+  failure json not null,
+  at timestamptz not null,
+  due timestamptz,
+  tries integer not null default 0,
+  primary key (sink, run_key, seq, rule)
+);
+create index parked_request_due on parked_request (sink, due) where due is not null;
 `;
 
 export async function up(db: Kysely<unknown>): Promise<void> {
