@@ -29,6 +29,7 @@ const RULES: Readonly<Record<string, Rule<World>>> = {
   "Volumes: an anchor goes after everything that it owns is over": sweptEarly,
   "Volumes: a pod mounts only what its own anchor owns": mixedUp,
   "Volumes: two generations never use one at once": usedTwice,
+  "Volumes: the steps of one life of a run share them": dividedUp,
 };
 
 export const check = (world: World): readonly Broken[] => judge(world, viewOf(world), RULES);
@@ -129,6 +130,17 @@ function usedTwice({ history }: World): readonly string[] {
       )
       .map((other) => `a pod of ${other.jobName} used ${other.claims.join(", ")} while one of ${one.jobName} still ran`),
   );
+}
+
+function dividedUp({ history, ledger }: World): readonly string[] {
+  return [...ledger.tables.runs.values()].flatMap(({ record: { run, attempts } }) => {
+    const names = new Set(attempts.map(({ name }) => name));
+    const ran = [...history.pods.values()].filter(({ jobName, claims }) => names.has(jobName) && claims.length > 0);
+    const ofLives = [...Map.groupBy(ran, ({ generation }) => generation)];
+    return ofLives
+      .filter(([, pods]) => new Set(pods.map(({ job }) => history.jobs.get(job)?.owner)).size > 1)
+      .map(([generation]) => `the steps of generation ${generation} of ${run.id} ran on different volumes`);
+  });
 }
 
 function turns({ history, scenario: { groups, turnsMost = Number.POSITIVE_INFINITY } }: World): readonly string[] {

@@ -411,13 +411,13 @@ const VOLUMES: readonly PlantedBug[] = [
       edit("packages/domain/pod/volumes.ts", "      ownerReferences: [ownerOf({ name: input.name, uid: anchor.uid })],\n", ""),
     ],
     breaks: ["Volumes: each has an owner"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "◆ a run that has ended needs its volumes no more",
     edits: [edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge")],
     breaks: ["Volumes: an anchor goes after"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "◆ an anchor that is not there is gone, though a create of it may still land",
@@ -428,7 +428,7 @@ const VOLUMES: readonly PlantedBug[] = [
       edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ? anchor :", "begunAtMs < 0 ? anchor :"),
     ],
     breaks: ["Volumes: each has an owner"],
-    seeds: [],
+    seeds: [131],
   },
   {
     name: "the name of a claim says which volume it is, whatever the anchor",
@@ -440,7 +440,7 @@ const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: a pod mounts only"],
-    seeds: [],
+    seeds: [2],
   },
   {
     name: "◆ an anchor whose volumes do not fit is given up, whoever else is creating under it",
@@ -451,8 +451,8 @@ const VOLUMES: readonly PlantedBug[] = [
         "if (owned.length === 0 && AT_WORK.length === 0) return [];",
       ),
     ],
-    breaks: ["Volumes: an anchor goes after"],
-    seeds: [],
+    breaks: ["Volumes: the steps of one life"],
+    seeds: [7],
   },
   {
     name: "the pods of a run's earlier life are over when it is restarted",
@@ -464,7 +464,7 @@ const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: two generations"],
-    seeds: [],
+    seeds: [55, 562],
   },
 ];
 
