@@ -20,6 +20,7 @@ export interface AdapterOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly publishWithinMs: number;
+  readonly waitsForLauncher: boolean;
 }
 
 export interface KnownBroker {
@@ -94,13 +95,25 @@ export interface OpenBroker {
   readonly publishWithinMs?: number;
   /** True if the settings name users of the broker. Then a broker whose deliveries name no user is refused. */
   readonly needsUsers?: boolean;
+  /** True for a watcher: what it may not declare itself, a launcher will declare, so that its lack passes by itself. */
+  readonly waitsForLauncher?: boolean;
 }
 
 /**
  * Resolves when the broker has answered. If the broker does not answer, the error says which address was tried and what to do.
  */
 export async function openBroker(options: OpenBroker): Promise<Broker> {
-  const { url, user, password, names, log, clock, publishWithinMs = PUBLISH_WITHIN_MS, needsUsers = false } = options;
+  const {
+    url,
+    user,
+    password,
+    names,
+    log,
+    clock,
+    publishWithinMs = PUBLISH_WITHIN_MS,
+    needsUsers = false,
+    waitsForLauncher = false,
+  } = options;
   const { name, schemes, defaults, tellsUsers, load } = brokerAt(url);
   if (needsUsers && !tellsUsers) {
     const what = `${name} does not tell who published a message, so the setting "operators" can name no user of it.`;
@@ -111,5 +124,5 @@ export async function openBroker(options: OpenBroker): Promise<Broker> {
   const { port = 0, secure = false } = schemes[schemeOf(parsed)] ?? {};
   const open = await load();
   const address = readAddress(parsed, { user, password }, { ...defaults, port, secure });
-  return await open({ address, names: { ...NAMES, ...names }, log, clock, publishWithinMs });
+  return await open({ address, names: { ...NAMES, ...names }, log, clock, publishWithinMs, waitsForLauncher });
 }

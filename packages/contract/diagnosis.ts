@@ -56,7 +56,7 @@ const ROWS = {
   Preempted:           { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Run it again (`run.restart`), or name infrastructure in `retries.on`, so that it is done by itself; more important work took the node." },
   NodeLost:            { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Run it again (`run.restart`), or name infrastructure in `retries.on`, so that it is done by itself; the node is lost." },
   LocalStop:           { phase: "running",      blame: "platform", retry: "infrastructure",                         hint: "Run it again: `longshore runs restart <run>`; or name infrastructure in `retries.on`, so that it is done by itself at the next start." },
-  DeadlineExceeded:    { phase: "running",      blame: "request",  retry: "never",                                  hint: "It ran longer than its deadline; raise `deadline` or make it faster." },
+  DeadlineExceeded:    { phase: "running",      blame: "request",  retry: "never",                                  hint: "Raise `deadline`, or make it faster." },
   WaitExpired:         { phase: "before-start", blame: "cluster",  retry: "never",                                  hint: "No group had room within `waitFor`; raise it, or add room. Nothing ran." },
   StartExpired:        { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Read what the pod waited for (kept for an hour): `kubectl -n <namespace> get events`; raise `startWithin` if such a wait is normal." },
   DeletedExternally:   { phase: "running",      blame: "cluster",  retry: "infrastructure",                         hint: "Ask the cluster's people who deleted the Job: their audit log says so." },
@@ -107,16 +107,17 @@ export type Diagnosis = z.infer<typeof Diagnosis>;
 
 /**
  * Makes a diagnosis from its code and the particulars of this case. Pass `hint` if the code's own hint would mislead the
- * reader.
+ * reader, and `isLasting` if trying again cannot help although it helps others of this code.
  */
 export function diagnose(
   code: Code,
   sentence: string,
   evidence: readonly string[] = [],
   hint: string = DIAGNOSES[code].hint,
+  isLasting = false,
 ): Diagnosis {
   const { phase, blame, retry } = DIAGNOSES[code];
-  return { code, phase, blame, sentence, hint, evidence: [...evidence], retryable: retry !== "never" };
+  return { code, phase, blame, sentence, hint, evidence: [...evidence], retryable: retry !== "never" && !isLasting };
 }
 
 /** The values for the blanks of a hint. */

@@ -1,8 +1,8 @@
 /**
  * The ledger on Postgres: the to-do list of all loops, and the truth about every run.
  *
- * The failures this prevents: a start on a database that forgets committed data, on another installation's ledger, or on a
- * ledger that a newer Longshore has changed.
+ * The failures this prevents: a start on a database that forgets committed data, on the ledger of another installation or
+ * key, or on a ledger that a newer Longshore has changed.
  */
 import type { Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
@@ -15,6 +15,7 @@ import { type Database, openDatabase, type Statement } from "./postgres/connecti
 import { groupQueries } from "./postgres/groups.ts";
 import { outboxQueries } from "./postgres/outbox.ts";
 import { place } from "./postgres/place-attempts.ts";
+import { otherKey } from "./key-mark.ts";
 import type { WorkKind, Ledger } from "./port.ts";
 import { pruneQueries } from "./postgres/prune.ts";
 import { record, recordAnchors } from "./postgres/record.ts";
@@ -26,6 +27,8 @@ export interface LedgerOptions {
   /** postgres://user:password@host:5432/database */
   readonly url: string;
   readonly installation: Installation;
+  /** The mark of the launcher's key (key-mark.ts). Absent: the caller makes no use of a key. */
+  readonly keyMark?: string;
   readonly jobName: (run: RunId, step: StepName, attempt: number) => string;
   /** If true, the schema is brought up to date first. If false, a schema that is behind is refused. */
   readonly migrate: boolean;
@@ -44,7 +47,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   try {
     if (options.unsafeForTests !== true) await refuseForgetful(database);
     const { schema } = await prepareSchema(database, url, { migrate });
-    const epoch = await enter(database, installation);
+    const epoch = await enter(database, options);
     const parts = { database, epoch, jobName, log };
     const changes = openChanges(url, { clock, log, isOwn: database.isOwn });
     tell = changes.tell;
@@ -64,7 +67,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
       ...runQueries(database),
       ...pruneQueries(database),
       changes: (signal) => changes.listen(signal),
-      describe: async () => ({ product: await productOf(database), schema }),
+      describe: async () => ({ product: await productOf(database), schema, keyMark: await keyMarkOf(database) }),
       [Symbol.asyncDispose]: async () => {
         await changes.close();
         await database.close();
@@ -100,9 +103,26 @@ const ENTER: Statement = {
   text: `insert into installation (id, protocol) values ($1, ${PROTOCOL}) on conflict do nothing`,
 };
 
-async function enter(database: Database, installation: Installation): Promise<number> {
+/** Only a ledger without a mark takes one: of two first launchers with different keys, the slower one is refused. */
+const MARK: Statement = { name: "mark", text: "update installation set key_mark = $1 where key_mark is null" };
+const MARKED: Statement = { name: "marked", text: "select key_mark from installation" };
+
+async function keyMarkOf(database: Database): Promise<string | undefined> {
+  const [row] = await database.all<{ key_mark: string | null }>(MARKED);
+  return row?.key_mark ?? undefined;
+}
+
+async function enter(
+  database: Database,
+  { installation, keyMark }: Pick<LedgerOptions, "installation" | "keyMark">,
+): Promise<number> {
   await database.all(ENTER, [installation]);
-  return await epochOf(database, installation);
+  const epoch = await epochOf(database, installation);
+  if (keyMark !== undefined) {
+    await database.all(MARK, [keyMark]);
+    if ((await keyMarkOf(database)) !== keyMark) throw otherKey();
+  }
+  return epoch;
 }
 
 const VERSION: Statement = { name: "version", text: "select current_setting('server_version') as version" };

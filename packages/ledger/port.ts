@@ -140,8 +140,8 @@ export interface Ledger extends AsyncDisposable {
   /** Yields a kind of work when there may be work of that kind: a hint that saves polling, never a promise. */
   changes(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
   now(): Promise<number>;
-  /** Returns the product ("Postgres 18.4") and the newest migration of the schema. */
-  describe(): Promise<{ readonly product: string; readonly schema: string }>;
+  /** Returns the product ("Postgres 18.4"), the newest migration of the schema, and the mark of the launchers' key. */
+  describe(): Promise<{ readonly product: string; readonly schema: string; readonly keyMark: string | undefined }>;
 }
 
 export type Admitted =

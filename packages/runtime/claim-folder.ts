@@ -7,11 +7,21 @@ import { randomUUID } from "node:crypto";
 import { link, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clock, systemClock } from "./clock.ts";
-import { identityOf, isAlive, readIdentity, writeIdentity } from "./birth.ts";
+import { type Identity, identityOf, isAlive, readIdentity, writeIdentity } from "./birth.ts";
 
 const TRIES_MOST = 10;
 /** Several may find the claim of a dead process at once, and a slower one removes the claim of a faster one. */
 const SETTLE_MS = 50;
+
+const claimIn = (folder: string): string => join(folder, "pid");
+
+async function holderIn(folder: string): Promise<Identity | undefined> {
+  const holder = readIdentity(await readFile(claimIn(folder), "utf8").catch(() => ""));
+  return holder !== undefined && isAlive(holder) ? holder : undefined;
+}
+
+/** The process that has the folder. */
+export const claimantOf = async (folder: string): Promise<number | undefined> => (await holderIn(folder))?.pid;
 
 /** `taken` makes the error for the process that has the folder; `undefined` if the folder takes no lock. */
 export async function claimFolder(
@@ -19,7 +29,7 @@ export async function claimFolder(
   taken: (pid: number | undefined) => Error,
   clock: Clock = systemClock,
 ): Promise<AsyncDisposable> {
-  const claim = join(folder, "pid");
+  const claim = claimIn(folder);
   const own = `${claim}.${randomUUID()}`;
   const text = writeIdentity(identityOf(process.pid) ?? { pid: process.pid, birth: "unknown" });
   await writeFile(own, text, { mode: 0o600 });
@@ -38,8 +48,8 @@ export async function claimFolder(
         if (!(await stands())) continue;
         return { [Symbol.asyncDispose]: async () => ((await stands()) ? await rm(claim, { force: true }) : undefined) };
       }
-      const holder = readIdentity(await readFile(claim, "utf8").catch(() => ""));
-      if (holder !== undefined && isAlive(holder)) throw taken(holder.pid);
+      const holder = await holderIn(folder);
+      if (holder !== undefined) throw taken(holder.pid);
       await rm(claim, { force: true }); // its process was killed
     }
     throw taken(undefined);

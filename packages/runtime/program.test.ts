@@ -80,7 +80,13 @@ const cases: readonly Case[] = [
     code: 0,
     says: /up\nrested\n/,
   },
-  { name: "SIGINT too", body: stopsInOrder, signals: ["SIGINT"], code: 0 },
+  {
+    name: "SIGINT too, and the log ends with it",
+    body: stopsInOrder,
+    signals: ["SIGINT"],
+    code: 0,
+    says: /"msg":"stopped"\}\n$/,
+  },
   {
     name: "the second signal ends it at once",
     body: neverStops,

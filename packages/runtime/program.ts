@@ -62,10 +62,14 @@ export async function runProgram<S extends z.ZodType<{ readonly log: LogSettings
   });
   try {
     const ending = await main(config, log, stop.signal);
+    log.info("stopped");
     process.exit(ending.kind === "finished" ? ending.exitCode : 0);
   } catch (error) {
     if (error instanceof ConfigProblems) refuse(name, error.message); // a file named by the settings was wrong
-    if (stop.signal.aborted && error === stop.signal.reason) process.exit(0); // stopped while it waited to start
+    if (stop.signal.aborted && error === stop.signal.reason) {
+      log.info("stopped"); // while it waited to start
+      process.exit(0);
+    }
     const told = causesOf(error, (it) => forPerson(it) !== undefined).map(forPerson);
     if (!told.every((it) => it !== undefined)) {
       log.error(stop.signal.aborted ? "failed while stopping" : "failed", { error });

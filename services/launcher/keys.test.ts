@@ -44,6 +44,12 @@ t.test("the same request has the same digest, whatever the order of its fields, 
   t.not(keys.digest(TenantName.parse("bank"), { image: "a", env: { A: "1", B: "2" } }), digest);
 });
 
+t.test("the mark tells two keys apart, and is no other value of the key", async (t) => {
+  t.equal(openKeys(Buffer.alloc(48, 1), installation).mark, keys.mark);
+  t.not(openKeys(Buffer.alloc(48, 9), installation).mark, keys.mark);
+  t.not(keys.mark, keys.digest(shop, "the ledger's key"));
+});
+
 t.test("what is computed is the same after a restart, and proofs and digests have keys of their own", async (t) => {
   const restarted = openKeys(Buffer.alloc(48, 1), installation);
   t.equal(restarted.prove(identity, place), proof);

@@ -35,6 +35,8 @@ export interface Place {
 }
 
 export interface Keys {
+  /** Tells this key from others in the ledger, and tells nothing else about it. */
+  readonly mark: string;
   prove(identity: Identity, place: Place): string;
   isProof(proof: string | undefined, identity: Identity, place: Place): boolean;
   /** The digest of a request as it was received: two requests with the same digest have "the same content". */
@@ -72,6 +74,7 @@ export function openKeys(master: Uint8Array, installation: Installation): Keys {
   const proveAnchor = (identity: AnchorOfRun, place: Place): string =>
     hmac(proofKey, anchorProofInput({ installation, ...identity, ...place }));
   return {
+    mark: hmac(derive("mark"), "the ledger's key"),
     prove,
     isProof: (proof, identity, place) => isSame(proof, prove(identity, place)),
     proveAnchor,

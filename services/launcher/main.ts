@@ -67,6 +67,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
     openLedger({
       url: secretOf(config.ledger, "url")?.reveal() ?? "",
       installation,
+      keyMark: keys.mark,
       jobName: keys.jobName,
       migrate: config.ledger.migrate,
       log,

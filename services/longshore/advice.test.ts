@@ -16,7 +16,7 @@ import { GroupName } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";
-import { adviceOn, restartOf } from "./advice.ts";
+import { adviceOn, againOf, restartOf } from "./advice.ts";
 import { placeOf } from "./place.ts";
 
 const open = (): Ledger => ledgerModel({ clock: stepsClock(), installation: INSTALLATION, jobName }).connect();
@@ -77,11 +77,30 @@ t.test("a run with `notBefore` is told when it starts", async (t) => {
   t.match((await adviceIn(ledger))?.hint, "It starts at 2099-12-31 23:59:59Z, as its `notBefore` says.");
 });
 
+t.test(
+  "after a cancel a restart is offered, but not of a run whose only group nobody has; of no use, a new id is asked for",
+  async (t) => {
+    const where = "";
+    const record = (groups: readonly string[], outcome = "cancelled") =>
+      ({ run: { id: runId("a"), outcome, plan: { groups } } }) as never;
+    const there = [{ name: "east" }];
+    t.same(againOf(record([]), { where }, undefined, there), { command: "longshore runs restart a" });
+    t.same(againOf(record(["east", "nowhere"]), { where }, undefined, there), { command: "longshore runs restart a" });
+    t.match(againOf(record(["nowhere"]), { where }, undefined, there), { command: undefined, instead: /the group: .*new id/ });
+    t.match(againOf(record([], "failed"), { where }, diagnose("StartError", ""), there), {
+      command: undefined,
+      instead: /new id/,
+    });
+    t.same(againOf(record([], "succeeded"), { where }, undefined, there), {});
+  },
+);
+
 for (const { code, want } of [
   { code: "ImageNotFound", want: "longshore runs restart a --with image=IMAGE --config x" },
   { code: "OutOfMemory", want: "longshore runs restart a --with resources.limits.memory=SIZE --config x" },
   { code: "OutputsInvalid", want: undefined },
   { code: "StartError", want: undefined },
+  { code: "QuotaImpossible", want: "longshore runs restart a --config x" },
   { code: "ConfigMissing", want: "longshore runs restart a --config x" },
   { code: "ExitCode", want: "longshore runs restart a --config x" },
   { code: "NodeLost", want: "longshore runs restart a --config x" },

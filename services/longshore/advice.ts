@@ -101,7 +101,28 @@ const CHANGE: Readonly<Partial<Record<Code, string>>> = {
 const NEVER_STARTS: Code = "StartError";
 
 /** The cause is mended beside the request. */
-const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "Cancelled"];
+const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "QuotaImpossible", "Cancelled"];
+
+/** What a person can do with a run that has ended and did not succeed: a command, or a sentence if no restart helps. */
+export interface Again {
+  readonly command?: string;
+  readonly instead?: string;
+}
+
+export function againOf(
+  { run: { id, outcome, plan } }: Pick<RunRecord, "run">,
+  { where }: Pick<Place, "where">,
+  diagnosis: Pick<Diagnosis, "code" | "blame" | "hint"> | undefined,
+  groups: readonly { readonly name: string }[],
+): Again {
+  if (outcome === undefined || outcome === "succeeded") return {};
+  const { groups: wanted = [] } = plan;
+  const isForNobody = wanted.length > 0 && !wanted.some((name) => groups.some((it) => it.name === name));
+  const command = isForNobody ? undefined : restartOf(id, where, diagnosis);
+  if (command !== undefined) return { command };
+  if (diagnosis?.hint.includes("new id") === true) return {};
+  return { instead: `A restart cannot change ${isForNobody ? "the group" : "that"}: publish it again, with a new id.` };
+}
 
 /** The command that runs a run again; `undefined` if it would only fail in the same way. The diagnosis blames, not its code. */
 export function restartOf(

@@ -104,7 +104,11 @@ async function become(binary, args) {
     env: { ...process.env, PATH: dirname(binary) + delimiter + process.env.PATH },
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
-  child.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" ? 130 : 143)));
+  child.on("exit", (code, signal) => {
+    // A program that has begun ends in order, with words of its own.
+    if (signal === "SIGINT") process.stderr.write("stopped before it began: nothing was sent, and nothing is left behind\n");
+    process.exit(code ?? (signal === "SIGINT" ? 130 : 143));
+  });
 }
 
 async function step(what, work) {
@@ -113,7 +117,7 @@ async function step(what, work) {
   process.stderr.write(`getting  ${what} …\n`);
   // A line that counts, in a terminal; elsewhere each line would stay.
   const counts = process.stderr.isTTY === true;
-  const line = () => `         still at it, ${seconds()}`;
+  const line = () => `         still at it, ${seconds()}; a first install takes some minutes`;
   const ticking = setInterval(() => process.stderr.write(counts ? `\r${line()}` : `${line()}\n`), counts ? 1_000 : 60_000);
   const clear = () => counts && process.stderr.write(`\r${" ".repeat(line().length)}\r`);
   try {

@@ -87,12 +87,14 @@ t.test("packages that a cut-off install left half unpacked are installed anew", 
   t.equal(npm("ls").status, 0);
 });
 
-t.test("an install that fails is begun anew by the next start", async (t) => {
+t.test("an install that fails is begun anew by the next start, and Ctrl-C before the program begins is answered", async (t) => {
   const { write, start, at } = await checkout(t);
   write("fails", "");
   t.match(await start().ended, { code: 1, said: /failed {3}dependencies/ });
   rmSync(at("fails"));
   t.match(await start().ended, { code: 0, said: "it runs" });
+  write("services/longshore/program.mjs", 'process.kill(process.pid, "SIGINT"); setInterval(() => undefined, 1000);');
+  t.match(await start().ended, { code: 130, said: "stopped before it began: nothing was sent, and nothing is left behind\n" });
 });
 
 t.test("what a person installed with npm ci is taken as it is, as long as the lockfile asks for no other", async (t) => {

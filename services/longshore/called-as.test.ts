@@ -22,7 +22,8 @@ for (const [text, want] of [
   ["npx longshore runs show a", "npx longshore runs show a"],
   ["longshore runs: list and show runs.", "longshore runs: list and show runs."],
   ["longshore runs list: show the newest runs.", "longshore runs list: show the newest runs."],
-  ["longshore up. Parts that were not named", "longshore up. Parts that were not named"],
+  ["longshore up. What you name", "longshore up. What you name"],
+  ["longshore demo --help says what there is.", "npx longshore demo --help says what there is."],
 ] as const)
   t.equal(typeable(text, "npx longshore"), want, text);
 

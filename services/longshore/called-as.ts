@@ -18,7 +18,7 @@ export function calledAs({ npm_command: byNpm, PATH = "" }: Readonly<Record<stri
 
 /** The commands in a text. A title, such as "longshore publish: …", is none, and `longshore up` is one only between backticks. */
 const COMMANDS =
-  /(?<!npx |[\w./-])longshore (?=(?:publish|runs|group|doctor|rbac|completion|COMMAND)\b(?!(?: [a-z]+)?:)|--(?:help|version)\b)|(?<=`)longshore (?=[a-z])/g;
+  /(?<!npx |[\w./-])longshore (?=(?:publish|runs|group|doctor|rbac|completion|COMMAND)\b(?!(?: [a-z]+)?:)|--(?:help|version)\b|(?:up|demo) --help\b)|(?<=`)longshore (?=[a-z])/g;
 
 /** A command line as this person has to type it. */
 export const typed = (line: string, program: string = NAME): string =>

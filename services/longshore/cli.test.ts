@@ -3,20 +3,21 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Installation } from "@longshore/contract/ids.ts";
+import { Installation, RunId } from "@longshore/contract/ids.ts";
 import { Corrections } from "@longshore/contract/command.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
 import t from "tap";
 import manifest from "./package.json" with { type: "json" };
-import { json, type Surroundings, Usage } from "./command.ts";
+import { command, family, json, JSON_OPTION, type Surroundings, Usage } from "./command.ts";
 import { COMMANDS, longshore } from "./main.ts";
 import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { groups } from "./commands/doctor-groups.ts";
-import { commandOf, publish } from "./commands/publish.ts";
+import { commandOf, newRun, publish, unknownGroupsIn } from "./commands/publish.ts";
+import { refuseWithoutFailure } from "./commands/runs.ts";
 import { exitCodeOf } from "./following.ts";
-import { STATUS_WORDS } from "./status.ts";
+import { noRuns, STATUS_WORDS } from "./status.ts";
 import { rbac } from "./commands/rbac.ts";
 
 const main = join(import.meta.dirname, "main.ts");
@@ -68,6 +69,9 @@ const wrong: readonly Case[] = [
   { name: "a variable without a value", args: ["publish", "--image", "a", "--env", "X"], code: 64, says: /write NAME=VALUE/ },
   { name: "an unknown option", args: ["doctor", "--frob"], code: 64, says: /^doctor has no option --frob\nlongshore doctor --help/ },
   { name: "a misspelt option", args: ["publish", "--image", "a", "--folow"], code: 64, says: /^publish has no option --folow; did you mean --follow\?/ },
+  { name: "an option that other programs have", args: ["runs", "--limit", "0"], code: 64, says: /^runs has no option --limit; did you mean --most\?/ },
+  { name: "the beginning of an option", args: ["publish", "--img", "a"], code: 64, says: /no option --img; did you mean --image\?/ },
+  { name: "the beginning of an option, of all its letters", args: ["publish", "--fo"], code: 64, says: /no option --fo; did you mean --follow\?/ },
   { name: "an option of the program that is to be run", args: ["publish", "--image", "a", "sh", "-c", "true"], code: 64, says: /no option -c\. .*stands after --\n/ },
   { name: "an option of another verb", args: ["runs", "show", "a", "--state", "ended"], code: 64, says: /^runs show takes no --state; runs list can/ },
   { name: "an option without its value", args: ["publish", "--image"], code: 64, says: /^--image needs a value: --image IMAGE/ },
@@ -143,6 +147,70 @@ async function printed(...args: readonly string[]): Promise<string> {
   await longshore(args, { out: (text) => void (out += text), env: {}, cwd: tmpdir(), signal: never });
   return out;
 }
+
+t.test("the verbs of a family are named to a person alone, and not beneath JSON or in a pipe", async (t) => {
+  const list = command({ name: "x list", summary: "", usage: [], options: { json: JSON_OPTION }, run: async () => 0 });
+  const noted = async (args: readonly string[], columns: number | undefined) => {
+    const notes: string[] = [];
+    const screen = { columns, styled: false };
+    const note = (text: string) => void notes.push(text);
+    await family({ name: "x", summary: "", verbs: { list } }).run(args, {
+      out: () => undefined,
+      note,
+      screen,
+      env: {},
+      cwd: "",
+      signal: never,
+    });
+    return notes.length;
+  };
+  t.same([await noted([], 80), await noted(["--json"], 80), await noted([], undefined)], [1, 0, 0]);
+});
+
+t.test("Ctrl-C before the first output is answered with what was done until then", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-early-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  for (const [args, says] of [
+    [["publish", "--image", "a"], "stopped before it was published: nothing was sent."],
+    [["runs", "follow", "a"], "stopped before anything was shown; the run goes on as it was."],
+  ] as const) {
+    const notes: string[] = [];
+    const surroundings = { out: () => undefined, note: (text: string) => void notes.push(text), env: {}, cwd: home };
+    await t.rejects(longshore(args, { ...surroundings, signal: AbortSignal.abort() }));
+    t.same(notes, [says], args.join(" "));
+  }
+});
+
+t.test("an id that we make can be read out, and two of the same second differ", async (t) => {
+  const at = Date.UTC(2030, 10, 30, 6, 7, 8);
+  t.equal(newRun(at, Uint8Array.of(0, 31, 32, 200, 9)), "cli/1130-060708-0z089");
+  t.not(newRun(at), newRun(at));
+  t.ok(RunId.safeParse(newRun()).success);
+});
+
+t.test("a group that nobody has is told with those that there are, and with the one that was meant", async (t) => {
+  const there = [{ name: "pocket" }];
+  t.match(unknownGroupsIn(["poket"], there), /^No group is called poket\. There is pocket\. Did you mean pocket\? The run waits/);
+  t.match(unknownGroupsIn(["a", "b"], []), /^No group is called a or b\. There is no group yet\. The run waits/);
+  for (const wanted of [undefined, [], ["pocket", "nope"]]) t.equal(unknownGroupsIn(wanted, there), undefined);
+});
+
+t.test("a filter that finds no run says so, and how many runs there are", async (t) => {
+  t.equal(noRuns("waiting", 7, 9), "no runs are waiting; there are 7 runs in all: `longshore runs list`");
+  t.match(noRuns("failed", 1, 9), /^no runs have failed; there is 1 run in all/);
+  t.equal(noRuns("waiting", 0, 9), "no runs");
+});
+
+t.test("a restart of a run that succeeded is answered in one sentence, with the whole command", async (t) => {
+  const record = (outcome: string) => ({ run: { id: "works/1", outcome } }) as never;
+  const asked = { with: ["env.A=b c"], config: "x.yaml" };
+  t.throws(() => refuseWithoutFailure(record("succeeded"), asked), {
+    message:
+      "every step of works/1 succeeded. To run them all again: `longshore runs restart works/1 --from start --with 'env.A=b c' --config x.yaml`",
+  });
+  refuseWithoutFailure(record("succeeded"), { from: "start" });
+  refuseWithoutFailure(record("failed"), asked);
+});
 
 t.test("the help fits into 60 columns", async (t) => {
   let out = "";

@@ -27,6 +27,9 @@ export interface Surroundings {
   readonly signal: AbortSignal;
 }
 
+/** The `source` of the commands that are sent from here. */
+export const CLI = "/longshore/cli";
+
 export const screenIn = ({ screen = PIPE }: Pick<Surroundings, "screen">): Screen => screen;
 
 /** Prints lines. */
@@ -133,11 +136,16 @@ export function family(
         const names = Object.keys(verbs);
         if (at === undefined && verbs["list"] !== undefined) {
           const exitCode = await verbs["list"].run(args, surroundings);
-          surroundings.note?.(`\`longshore ${name} VERB\` with one of ${names.join(", ")}; --help says what each does`);
+          if (screenIn(surroundings).columns !== undefined && !args.includes("--json"))
+            surroundings.note?.(`\`longshore ${name} VERB\` with one of ${names.join(", ")}; --help says what each does`);
           return exitCode;
         }
         if (at === undefined) throw new Usage(`${name} needs one of ${names.join(", ")}`);
         const verb = Object.hasOwn(verbs, at.value) ? verbs[at.value] : undefined;
+        const stray = tokensOf(options, args).find((it) => it.kind === "option" && !Object.hasOwn(options, it.name));
+        // The value of an option that nobody knows stands where a verb would.
+        if (verb === undefined && stray?.kind === "option")
+          throw new Usage(`${name} has no option ${stray.rawName}${optionMeant(stray.rawName, Object.keys(options))}`);
         if (verb === undefined)
           throw new Usage(`${name} needs one of ${names.join(", ")}; not "${at.value}"${meant(at.value, names)}`);
         const rest = args.toSpliced(at.index, 1);
@@ -180,12 +188,7 @@ function read({ name, options }: Page, args: readonly string[], andMore: boolean
     const option = Object.hasOwn(options, token.name) && rawName.startsWith("--") ? options[token.name] : undefined;
     if (option === undefined) {
       const hint = andMore && words.length > 0 ? ". A command with options of its own stands after --" : "";
-      throw new Usage(
-        `${name} has no option ${rawName}${meant(
-          rawName,
-          Object.keys(options).map((it) => `--${it}`),
-        )}${hint}`,
-      );
+      throw new Usage(`${name} has no option ${rawName}${optionMeant(rawName, Object.keys(options))}${hint}`);
     }
     if (option.type === "boolean") {
       if (value !== undefined) throw new Usage(`${rawName} takes no value`);
@@ -212,6 +215,40 @@ export function asksForHelp(args: readonly string[]): boolean {
   return own.includes("--help") || own.includes("-h");
 }
 
+/** Words of other programs for our options, which no letters make near. */
+const SAID_ELSEWHERE: Readonly<Record<string, string>> = {
+  limit: "most",
+  count: "most",
+  max: "most",
+  n: "most",
+  tail: "most",
+  img: "image",
+  tag: "image",
+  id: "run",
+  name: "run",
+  cluster: "group",
+  wait: "follow",
+  watch: "follow",
+  f: "follow",
+  e: "env",
+  status: "state",
+  filter: "state",
+  output: "json",
+  o: "json",
+  force: "yes",
+  y: "yes",
+};
+
+/** "; did you mean --most?", by meaning, by its beginning, or by its letters. */
+function optionMeant(given: string, options: readonly string[]): string {
+  const bare = given.replace(/^-+/, "");
+  const said = Object.hasOwn(SAID_ELSEWHERE, bare) ? SAID_ELSEWHERE[bare] : undefined;
+  const begun = bare.length > 1 ? options.filter((it) => it.startsWith(bare)) : [];
+  const option = said !== undefined && options.includes(said) ? said : begun.length === 1 ? begun[0] : undefined;
+  if (option !== undefined) return `; did you mean --${option}?`;
+  return meant(`--${bare}`, options.map((it) => `--${it}`)); // biome-ignore format: one question
+}
+
 /** "; did you mean …?", if a word is near enough. */
 export function meant(given: string, words: readonly string[]): string {
   const word = nearest(given, words);
@@ -223,6 +260,10 @@ export const fileAt = (given: string, { env, cwd }: Pick<Surroundings, "env" | "
 
 /** Returns the option that a printed `longshore` command needs in order to use the same `--config`. */
 export const configWords = (config: string | undefined): string => (config === undefined ? "" : ` --config ${quoted(config)}`);
+
+/** The text, each of whose `longshore` commands uses the same `--config`: these words stand behind it. */
+export const withConfig = (text: string, words: string): string =>
+  text.replaceAll(/`longshore [^`]+/g, (command) => (command.includes(" --config ") ? command : `${command}${words}`));
 
 // ── Options that several commands have ───────────────────────────────────────────────────────────────────────────────
 

@@ -124,6 +124,43 @@ t.test("a wait that needs a person says what to do, and when the run gives up", 
   t.match(it.said(), /Hint: `longshore group list` .* `longshore runs cancel a`, .* gives up at /);
 });
 
+/** Notes what the progress line says, and stops the following after `most` waits. */
+function lines(most: number, stop: () => void) {
+  const said: { readonly what: string; readonly isCountedDown: boolean }[] = [];
+  const progress: Progress = {
+    during: (what, work, how) => {
+      said.push({ what, isCountedDown: how?.untilMs !== undefined });
+      if (said.length === most) stop();
+      return work();
+    },
+    clear: () => undefined,
+  };
+  return { said, progress };
+}
+
+t.test("between two tries, the progress line counts down to the next one", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a", { retriesMax: 2 })]));
+  const evidence = { started: "yes", diagnosis: diagnose("ExitCode", "It ended with exit code 1.") } as const;
+  await finish(it.ledger, work, () => ({ ...failed(work), evidence }));
+  const { said, progress } = lines(1, it.stop);
+  const following = await it.follow(undefined, progress);
+  await following.soFar();
+  t.equal(await following.toEnd(), "stopped");
+  t.same(said, [{ what: "attempt 2 of 3", isCountedDown: true }]);
+});
+
+t.test("while a run waits for a person, the progress line says so", async (t) => {
+  const it = scene(t);
+  await it.ledger.admit([wanted("a", { groups: [GroupName.parse("nowhere")] })]);
+  await it.ledger.place({ most: 1, placer });
+  const { said, progress } = lines(1, it.stop);
+  const following = await it.follow(undefined, progress);
+  await following.soFar();
+  await following.toEnd();
+  t.match(said, [{ what: "waiting, it needs somebody: see the hint above" }]);
+});
+
 t.test("while no launcher takes a request, the progress line says after a while that the broker has it", async (t) => {
   const it = scene(t);
   const whats: string[] = [];
@@ -158,15 +195,16 @@ t.test("at the end come the program's last lines, the diagnosis in a sentence, i
   const log = { state: "complete", lines: 2, tail: "\u001b[2Jboom\nbang\n" } as const;
   await finish(it.ledger, work, () => ({ ...failed(work), evidence: { ...failed(work).evidence, log } }));
   await (await it.follow()).soFar();
-  const end = it.said().split("\n").slice(-8);
+  const end = it.said().split("\n").slice(-9);
   t.match(end, [
     "  It ended with exit code 1.",
     /^ {2}Hint: Read the program's log/,
     "  log: 2 lines",
     "    ·[2Jboom",
     "    bang",
-    "  longshore runs show a",
-    "  longshore runs restart a",
+    "  next:",
+    "    longshore runs show a",
+    "    longshore runs restart a",
     "",
   ]);
 });
@@ -177,7 +215,7 @@ t.test("what a run that succeeded has printed is shown, and no restart is offere
   const log = { state: "complete", lines: 1, tail: "hi\n" } as const;
   await finish(it.ledger, work, () => ({ ...complete(work), evidence: { started: "yes", log } }));
   await (await it.follow()).soFar();
-  t.match(it.said(), /succeeded\n {2}log: 1 line\n {4}hi\n {2}longshore runs show a\n$/);
+  t.match(it.said(), /succeeded\n {2}log: 1 line\n {4}hi\n {2}next:\n {4}longshore runs show a\n$/);
 });
 
 t.test("an end that was told late stands at its own time, so that all durations fit together", async (t) => {

@@ -6,25 +6,27 @@
  * ledger, and the broker's events only say when to look.
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
+import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { readEvent, type ReceivedEvent } from "@longshore/contract/envelope.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problem.ts";
+import { limitsFor } from "@longshore/domain/run/plan.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
-import { adviceOn } from "./advice.ts";
+import { adviceOn, againOf } from "./advice.ts";
 import { say, screenIn, type Surroundings } from "./command.ts";
 import type { Place } from "./place.ts";
 import { paragraph } from "./screen/rows.ts";
 import { toned } from "./screen/screen.ts";
 import { span } from "./screen/times.ts";
-import { afterEnd, storyTable, wordOf } from "./terminal.ts";
+import { afterEnd, isWithoutCommand, NO_COMMAND, storyTable, wordOf } from "./terminal.ts";
 
 export interface Followed {
   readonly broker: Pick<Broker, "follow">;
-  readonly ledger: Pick<Ledger, "find" | "story" | "now">;
+  readonly ledger: Pick<Ledger, "find" | "story" | "now" | "groups">;
   readonly run: RunId;
   /** The id of the command that is about to be sent: its refusal ends the following, and nobody else's does. */
   readonly command?: string;
@@ -64,6 +66,7 @@ export async function follow(
   const found = await ledger.find(run);
   let simple = found?.record.run.plan.simple ?? true;
   let advised: string | undefined;
+  let needsSomebody = false;
   let last: Pick<StoryEvent, "sequence"> & Partial<StoryEvent> = { sequence: found?.record.run.seq ?? 0 };
 
   async function* news(): AsyncGenerator<StoryEvent> {
@@ -82,6 +85,7 @@ export async function follow(
     const record = (await ledger.find(run))?.record;
     if (type === undefined || record === undefined || record.run.seq !== last.sequence) return;
     const { hint, needsNobody = false } = adviceOn(record, { type, data: data as StoryEvent["data"] }, place(record)) ?? {};
+    needsSomebody = hint !== undefined && !needsNobody && (type === "run.waiting" || type === "run.stalled");
     if (hint === undefined || needsNobody || hint === advised) return;
     advised = hint;
     say(surroundings, paragraph(hint, { indent: 6, mark: "Hint: " }, screen));
@@ -98,8 +102,14 @@ export async function follow(
   }
 
   async function ends({ type, data }: StoryEvent): Promise<string> {
-    const record = (await ledger.find(run))?.record;
-    if (record !== undefined) say(surroundings, afterEnd(run, type, data as object, screen, place(record)));
+    const found = await ledger.find(run);
+    if (found === undefined) return type;
+    const [{ record, request }, said] = [found, data as { readonly diagnosis?: Diagnosis }];
+    const at = place(record);
+    const again = againOf(record, at, said.diagnosis, await ledger.groups());
+    const isEmpty = type === "run.succeeded" && at.kubectl === undefined && isWithoutCommand(request);
+    if (isEmpty) say(surroundings, paragraph(`Nothing ran: ${NO_COMMAND}`, { indent: 2, tone: "warn" }, screen));
+    say(surroundings, afterEnd(said, again, screen, at));
     return type;
   }
 
@@ -138,8 +148,22 @@ export async function follow(
     const sinceMs = atMs === undefined ? startedMs : clock.now() - Math.max(0, (await ledger.now()) - atMs);
     const isLong = clock.now() - startedMs >= LOOK_AGAIN_MS;
     const untaken = isLong ? "the broker has it, and no launcher has taken it yet" : "waiting for a launcher to take it";
-    const what = type === undefined ? untaken : `${wordOf(type)}, not ended yet`;
+    const next = await nextTry();
+    if (next !== undefined) return void (await progress.during(next.what, more, { sinceMs, ...next, onlyInTerminal: true }));
+    const needs = needsSomebody ? "it needs somebody: see the hint above" : "not ended yet";
+    const what = type === undefined ? untaken : `${wordOf(type)}, ${needs}`;
     await progress.during(what, more, { sinceMs, onlyInTerminal: true });
+  }
+
+  /** Between two tries: which one comes next, and when. */
+  async function nextTry(): Promise<{ readonly what: string; readonly untilMs: number } | undefined> {
+    const { nextAttemptAt, step } = (last.data ?? {}) as { readonly nextAttemptAt?: string; readonly step?: string };
+    const record = nextAttemptAt === undefined ? undefined : (await ledger.find(run))?.record;
+    const planned = record?.run.plan.steps.find(({ name }) => name === step);
+    if (nextAttemptAt === undefined || record === undefined || planned === undefined) return undefined;
+    const tries = 1 + limitsFor(record.run.plan, planned.name).retriesMax;
+    const untilMs = clock.now() + Date.parse(nextAttemptAt) - (await ledger.now());
+    return { what: `attempt ${1 + (record.run.steps[planned.name]?.retries ?? 0)} of ${tries}`, untilMs };
   }
 
   return { found, soFar, toEnd: () => until(true), toRefusal: () => until(false), isTaken: () => last.type !== undefined };

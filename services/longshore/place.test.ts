@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Code, DIAGNOSES, filledHint } from "@longshore/contract/diagnosis.ts";
 import { Installation, RunId } from "@longshore/contract/ids.ts";
+import { startWhy } from "@longshore/domain/diagnosis/runtime-words.ts";
 import { saysWhatToDo } from "@longshore/domain/diagnosis/testing/action.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
+import { whyNotStarted } from "@longshore/pocket/pods/shim.ts";
 import { stringify } from "yaml";
 import t from "tap";
 import { actorAt, hintAt, moreAt, placeOf, restOf } from "./place.ts";
@@ -48,6 +50,15 @@ t.test("a group's kubectl asks the group's cluster, and nothing is left blank", 
   ]);
 });
 
+for (const code of ["DeletedExternally", "Gone"])
+  t.test(`nothing is to be asked about a Job that is not there (${code})`, async (t) => {
+    const { run, attempts } = recordOf("prod-b", "batch") as RunRecord;
+    const record = { run, attempts: attempts.map((it) => ({ ...it, outcome: { diagnosis: { code } } })) } as never;
+    const place = placeOf(record, { groupsFile, installation: Installation.parse("shop") }, undefined);
+    t.same(moreAt(place, ["batch"], "a=b"), ["kubectl -n batch get jobs,pods -l a=b"]);
+    t.equal(restOf(place), undefined);
+  });
+
 t.test("a hint from an event names its Job already, and still asks the group's cluster and this Longshore", async (t) => {
   const place = at("prod-a/web", "web", "shop", "launcher.yaml");
   const kubectl = `kubectl --kubeconfig '${kubeconfig}' --context admin@prod`;
@@ -88,6 +99,14 @@ for (const code of Object.keys(DIAGNOSES) as Code[])
     t.ok(saysWhatToDo(told), told);
   });
 
+for (const program of ["nosuchprogram", "/nope/x", "/usr", "/etc/passwd"])
+  t.test(`in the pocket, a program that cannot be started (${program}) is not tried again, and no image is blamed`, async (t) => {
+    const { isLasting, hint = DIAGNOSES.StartError.hint, why } = startWhy(whyNotStarted(program, "/usr/bin", "/") ?? "");
+    t.equal(isLasting, true);
+    t.match(hintAt(at("pocket", "default", "local"), { code: "StartError", hint }), "heck the command's name");
+    t.notMatch(`${hint} ${why}`, /image|processor/);
+  });
+
 t.test("in the pocket, the log's file is named as long as it is there, and whoever sits there must act", async (t) => {
   t.same(moreAt(at("pocket", "default", "local"), ["default"], "a=b"), []);
   const main = join(home, "pocket/pods/orders-1-main-1-abc-x2b9z_uid-1/main");
@@ -102,8 +121,8 @@ t.test("in the pocket, the log's file is named as long as it is there, and whoev
     /log|runs show/,
     "the screen shows the log already",
   );
-  t.equal(actorAt(place, "cluster"), "for you to mend");
-  t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "for the cluster's people to mend");
+  t.equal(actorAt(place, "cluster"), "needs you");
+  t.equal(actorAt(at("prod-b", "batch", "shop"), "cluster"), "needs the cluster's people");
 });
 
 t.test(

@@ -9,11 +9,11 @@ import { dirname, join, resolve } from "node:path";
 import { type Code, filledHint } from "@longshore/contract/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
-import type { RunRecord } from "@longshore/domain/run/record.ts";
+import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
-import { configWords } from "./command.ts";
+import { configWords, withConfig } from "./command.ts";
 import { GROUP, INSTALLATION, pocketFolder } from "./embedded/home.ts";
 import type { Longshore } from "./which-longshore.ts";
 
@@ -23,6 +23,7 @@ export interface Place {
   readonly where: string;
   readonly group: string | undefined;
   readonly namespace: string | undefined;
+  /** `undefined` if there is none, or if it is known to be gone: no kubectl command finds it. */
   readonly job: string | undefined;
   /** kubectl, and what makes it ask the group's cluster. `undefined`: the Job is in the pocket. */
   readonly kubectl: string | undefined;
@@ -33,6 +34,10 @@ export interface Place {
 /** True of the pocket that `longshore up` and `demo` start, and of no other group: both names are theirs. */
 export const isPocket = (installation: string, group: string | undefined): boolean =>
   installation === INSTALLATION && group === GROUP;
+
+/** True if a run may come to the pocket of this Longshore. */
+export const hasPocket = ({ groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">): boolean =>
+  isPocket(installation, GROUP) && clusterOf(groupsFile, GROUP) !== undefined;
 
 /** The place of the run's last attempt. */
 export function placeOf(
@@ -48,10 +53,15 @@ export function placeOf(
     where: configWords(config),
     group,
     namespace: last?.notes.namespace,
-    job: last?.name,
+    job: isGone(last) ? undefined : last?.name,
     kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
     hasLog: inPocket && last !== undefined && hasLog(join(pocketFolder(dirname(groupsFile)), "pods"), last.name),
   };
+}
+
+function isGone(attempt: Attempt | undefined): boolean {
+  const code = attempt?.outcome?.diagnosis?.code;
+  return code === "DeletedExternally" || code === "Gone";
 }
 
 /** A group of several namespaces is a group for each: "prod-a/batch". */
@@ -142,14 +152,14 @@ const POCKET_HINTS: Readonly<Partial<Record<Code, string>>> = {
 
 /** Every `longshore` command in the hint asks this Longshore, and no other. */
 function filled({ where, ...values }: Place, hint: string): string {
-  return filledHint(hint, values).replaceAll(/`longshore [^`]+/g, (command) => `${command}${where}`);
+  return withConfig(filledHint(hint, values), where);
 }
 
-/** Names the people who must act, in words for the reader. */
+/** Says whom the run needs, in words for the reader. */
 export function actorAt({ kubectl }: Place, blame: string): string {
   const others: Readonly<Record<string, string>> = { cluster: "the cluster's people", platform: "whoever runs Longshore" };
   const who = blame === "request" || kubectl === undefined ? "you" : (others[blame] ?? "whoever runs Longshore");
-  return `for ${who} to mend`;
+  return `needs ${who}`;
 }
 
 /** The command that prints the whole log of the run's last Job; `undefined` if there is none, or if the hint says it already. */

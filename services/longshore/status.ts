@@ -44,6 +44,14 @@ export function filterFor(word: string): Pick<RunFilter, "state" | "outcome" | "
   return { state: "active", newest };
 }
 
+/** The failure this prevents: a list that a filter left empty, and a person who takes the ledger for empty. */
+export function noRuns(word: string | undefined, count: number, most: number): string {
+  if (count === 0 || word === undefined) return "no runs";
+  const are = ["ended", "succeeded", "failed"].includes(word) ? "have" : "are";
+  const all = count === 1 ? "there is 1 run" : `there are ${count === most ? `${count} or more` : count} runs`;
+  return `no runs ${are} ${word}; ${all} in all: \`longshore runs list\``;
+}
+
 export interface Status {
   readonly word: string;
   /** The reason of a wait, or the code of a diagnosis. */

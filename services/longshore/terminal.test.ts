@@ -1,12 +1,13 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Installation } from "@longshore/contract/ids.ts";
+import { identityOf, writeIdentity } from "@longshore/runtime/birth.ts";
 import t, { type Test } from "tap";
 import type { Surroundings } from "./command.ts";
 import { findLongshore, readRunning, type Running, writeRunning } from "./which-longshore.ts";
 import { PIPE } from "./screen/screen.ts";
-import { particulars, storyTable, wordOf } from "./terminal.ts";
+import { evidenceBeside, particulars, storyTable, wordOf } from "./terminal.ts";
 
 t.equal(wordOf("run.step.succeeded"), "step succeeded");
 
@@ -53,6 +54,25 @@ t.same(
   "a narrow terminal has room for the particulars",
 );
 
+t.test("tries that fail in the same way tell their sentence once, and not at all below the verdict", async (t) => {
+  const failed = (sequence: number) => ({ sequence, atMs: 0, type: "run.attempt.failed", data: { diagnosis } });
+  const lines = (verdict?: string) => {
+    const lineOf = storyTable(PIPE, verdict);
+    return [1, 2].flatMap((n) => lineOf(failed(n), { sinceMs: 0, simple: true })).filter((it) => it.includes("OutOfMemory"));
+  };
+  t.match(lines(), [/OutOfMemory: It needed more\.$/, /OutOfMemory$/]);
+  t.match(lines("It needed more."), [/OutOfMemory$/, /OutOfMemory$/]);
+});
+
+const job = "Job a-1: BackoffLimitExceeded: Job has reached the specified backoff limit";
+for (const { name, sentence, evidence, want } of [
+  { name: "nothing of the Job's limit beside the pod's own end", sentence: "It ended.", evidence: ["main: Error, exit code 3: no room", job], want: ["main: Error, exit code 3: no room"] },
+  { name: "the Job's word where there is no other", sentence: "It ended.", evidence: [job], want: [job] },
+  { name: "no exit code that the sentence has", sentence: "The program ended with exit code 3.", evidence: ["main: Error, exit code 3", job], want: [] },
+  { name: "nothing that the sentence says", sentence: "It could not start: here is no x.", evidence: ["main: StartError, exit code 128: here is no x"], want: [] },
+]) // biome-ignore format: a table is read down its columns
+  t.same(evidenceBeside({ sentence, evidence }), want, `seen: ${name}`);
+
 t.match(
   storyTable(PIPE)(
     { sequence: 4, atMs: 90_000, type: "run.succeeded", data: {} },
@@ -91,6 +111,13 @@ t.test("finds the Longshore that runs from this folder, and no longer when it ha
   await t.rejects(findLongshore({ config: undefined }, surroundings), /no running Longshore in this folder/);
 });
 
+t.test("where none runs, the settings of a launcher that lie in this folder are named first", async (t) => {
+  const { surroundings } = await folder(t);
+  await mkdir(join(surroundings.cwd, "config"));
+  await writeFile(join(surroundings.cwd, "config/launcher.yaml"), "");
+  await t.rejects(findLongshore({ config: undefined }, surroundings), /folder\. .*`--config config\/launcher\.yaml`.* Start one/);
+});
+
 for (const { name, text } of [
   {
     name: "a Longshore that was killed is not running, though its file is there",
@@ -110,6 +137,28 @@ for (const { name, text } of [
     t.equal(await readRunning(data), undefined);
   });
 }
+
+t.test(
+  "says whether this folder's Longshore was stopped, was killed or is just starting, in three sentences at most",
+  async (t) => {
+    const { data, surroundings } = await folder(t);
+    const says = async (text: RegExp) => {
+      const error: unknown = await findLongshore({ config: undefined }, surroundings).catch((error: unknown) => error);
+      const said = error instanceof Error ? error.message : "";
+      t.match(said, text);
+      t.match(said, /^([^.]|\.longshore|\.yaml)+\.( ([^.]|\.longshore|\.yaml)+\.){0,2}$/);
+    };
+    await says(/in this folder\. `npm start` starts one\./);
+    await mkdir(data);
+    await writeFile(join(data, "key"), "");
+    await says(/: it was stopped\. `npm start` goes on with its runs\./);
+    await writeFile(join(data, "running.json"), JSON.stringify({ ...running, pid: 2 ** 22 + 1 }));
+    await says(/: it was killed\./);
+    const starting = identityOf(process.ppid);
+    await writeFile(join(data, "pid"), starting === undefined ? "" : writeIdentity(starting));
+    await says(/is just starting or stopping, as process \d+\./);
+  },
+);
 
 t.test("its record holds passwords: nobody else may read it", async (t) => {
   const { data } = await folder(t);

@@ -1,7 +1,8 @@
 /** How runs and their events are written for people. Texts of programs and requests lose their control characters. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
-import { restartOf } from "./advice.ts";
+import { type RunRequest, stepsOf } from "@longshore/contract/request.ts";
+import type { Again } from "./advice.ts";
 import { hintAt, type Place, restOf } from "./place.ts";
 import { paragraph, pasted, row, whole } from "./screen/rows.ts";
 import { painted, type Screen, toned } from "./screen/screen.ts";
@@ -27,8 +28,8 @@ interface Said {
   readonly nextAttemptAt?: string;
 }
 
-/** An event's particulars, in a few words. */
-export function particulars(type: string, data: object, simple: boolean): string {
+/** An event's particulars, in a few words. `told`: the sentences that the same screen has told already. */
+export function particulars(type: string, data: object, simple: boolean, told: ReadonlySet<string> = new Set()): string {
   const said = data as Said;
   const parts = [
     !simple && said.step !== undefined && said.step,
@@ -37,7 +38,10 @@ export function particulars(type: string, data: object, simple: boolean): string
     type === "run.waiting" && waitsFor(said),
     (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
     isTerminal(type) && said.exitCode !== undefined && said.diagnosis?.code !== "StartError" && `exit ${said.exitCode}`,
-    said.diagnosis && (isTerminal(type) ? said.diagnosis.code : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
+    said.diagnosis &&
+      (isTerminal(type) || told.has(said.diagnosis.sentence)
+        ? said.diagnosis.code
+        : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
     said.nextAttemptAt !== undefined && `again at ${timeText(Date.parse(said.nextAttemptAt))}`,
     said.outputs && Object.keys(said.outputs).length > 0 && JSON.stringify(said.outputs),
     said.outputsIgnored !== undefined && `no outputs: ${inside(said.outputsIgnored)}`,
@@ -93,12 +97,14 @@ export interface Telling {
 
 /**
  * Returns how the next event of a story is printed. The header names the day, and is printed anew when another day begins.
- * `sinceMs`: when the state before the event began. `finishedMs`: when the run's last program ended, if the event is its end.
+ * `sinceMs`: when the state before the event began. `finishedMs`: when the run's last program ended, if the event is its end. A
+ * sentence is told once: each try of a run may fail in the same way. `verdict`: the sentence that the screen has told before.
  */
-export function storyTable(screen: Screen): (line: StoryLine, how: Telling) => readonly string[] {
+export function storyTable(screen: Screen, verdict?: string): (line: StoryLine, how: Telling) => readonly string[] {
   const shape = (screen.columns ?? Number.POSITIVE_INFINITY) > NARROW_MOST ? STORY : NARROW_STORY;
   const [sequenceWidth = 0] = shape.widths;
   let today: string | undefined;
+  const told = new Set(verdict === undefined ? [] : [verdict]);
   return ({ sequence, atMs: toldMs, type, data }, { sinceMs, simple, finishedMs }) => {
     // The events before it may have been told late, too: a story's times never go back.
     const atMs = Math.max(endMs(toldMs, finishedMs), Math.min(toldMs, sinceMs ?? 0));
@@ -106,7 +112,9 @@ export function storyTable(screen: Screen): (line: StoryLine, how: Telling) => r
     const lasted = sinceMs === undefined ? "" : `+${span(Math.max(0, atMs - sinceMs))}`;
     const header = day(atMs) === today ? [] : ["#".padStart(sequenceWidth), day(atMs), "AFTER", "EVENT"];
     today = day(atMs);
-    const what = [particulars(type, data as object, simple), late].filter((it) => it !== "").join("  ");
+    const what = [particulars(type, data as object, simple, told), late].filter((it) => it !== "").join("  ");
+    const { diagnosis } = data as Said;
+    if (diagnosis !== undefined) told.add(diagnosis.sentence);
     const cells = [faint(String(sequence).padStart(sequenceWidth)), faint(clockTime(atMs)), faint(lasted), eventWord(type)];
     return [...row(header.map(faint), shape, screen), ...row([...cells, what], shape, screen)];
   };
@@ -118,7 +126,7 @@ const eventWord = (type: string) => ({ ...toned(wordOf(type).replace(/^(step|att
 /** The run's id and how it is. If an id is too long for that, the rest stands beneath it. */
 export function headOf(id: string, status: Status, actor: string | undefined, screen: Screen): readonly string[] {
   const how = statusText(status);
-  const why = actor === undefined ? "" : `   ${actor}`;
+  const why = actor === undefined ? "" : `, ${actor}`;
   const { columns = Number.POSITIVE_INFINITY } = screen;
   const isShort = id.length + 4 + how.text.length + why.length <= columns;
   const rest = painted(plain(how.text), how.tone, screen) + plain(why);
@@ -138,17 +146,38 @@ interface End {
 }
 
 /** The text at a run's end: why it failed, what it printed, and what to do next. */
-export function afterEnd(run: string, type: string, data: object, screen: Screen, place: Place): readonly string[] {
+export function afterEnd(data: object, again: Again, screen: Screen, place: Place): readonly string[] {
   const { diagnosis, log }: End = data;
   const hint = diagnosis && hintAt(place, diagnosis, { log });
-  const again = type === "run.succeeded" ? undefined : restartOf(run, place.where, diagnosis);
   return [
     ...(diagnosis ? diagnosisLines({ sentence: diagnosis.sentence, hint }, screen) : []),
     ...logLines(log, screen, restOf(place, hint)),
-    pasted(`longshore runs show ${run}${place.where}`, 2, screen),
-    ...(again === undefined ? [] : [pasted(again, 2, screen)]),
+    ...nextLines([`longshore runs show ${place.run}${place.where}`], again, screen),
   ];
 }
+
+/** The commands that may come next, beneath a word that keeps them apart from the output above. */
+export function nextLines(commands: readonly string[], { command, instead }: Again, screen: Screen): readonly string[] {
+  const all = command === undefined ? commands : [...commands, command];
+  return [
+    ...(instead === undefined ? [] : paragraph(instead, { indent: 2 }, screen)),
+    ...(all.length === 0 ? [] : paragraph("next:", { indent: 2, tone: "faint" }, screen)),
+    ...all.map((it) => pasted(it, 4, screen)),
+  ];
+}
+
+/** The Job's own word for the end of each try says nothing beside the pod's, and some of the pod's words stand in the sentence. */
+export function evidenceBeside({ sentence, evidence }: Pick<Diagnosis, "sentence" | "evidence">): readonly string[] {
+  const ofPods = evidence.filter((it) => !/^Job \S+: BackoffLimitExceeded\b/.test(it));
+  const all = ofPods.length > 0 ? ofPods : evidence;
+  return all.filter((it) => !sentence.includes(it.slice(it.lastIndexOf(": ") + 2).replace(/^(Error|ended), /, "")));
+}
+
+export const NO_COMMAND = "the pocket cluster runs commands, not images, and this request has none.";
+
+/** In the pocket, such a step succeeds at once, which looks like a program that ran. */
+export const isWithoutCommand = (request: RunRequest): boolean =>
+  stepsOf(request).some(({ command = [] }) => command.length === 0);
 
 export const diagnosisLines = (
   { sentence, hint }: { readonly sentence?: string | undefined; readonly hint?: string | undefined },

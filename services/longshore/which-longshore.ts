@@ -9,7 +9,8 @@ import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { claimFolder } from "@longshore/runtime/claim-folder.ts";
+import { openKeys } from "@longshore/launcher/keys.ts";
+import { claimantOf, claimFolder } from "@longshore/runtime/claim-folder.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
@@ -23,6 +24,8 @@ export interface Longshore {
   readonly groupsFile: string;
   /** The launcher's config file, if a person named one. */
   readonly settings?: string | undefined;
+  /** The mark of the key in that file (packages/ledger/key-mark.ts). */
+  readonly keyMark?: string | undefined;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
   /** For each group that an earlier start from this folder served: the command that serves it again. */
@@ -99,6 +102,9 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
+/** Where a launcher of one's own has its settings, as deploy/README.md says. */
+const OWN = "config/launcher.yaml";
+
 export async function findLongshore(
   { config }: { readonly config: string | undefined },
   surroundings: Surroundings,
@@ -108,14 +114,24 @@ export async function findLongshore(
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
-    throw new Failure(
-      "halt",
-      "NotRunning",
-      "there is no running Longshore in this folder. Start one with `npm start`. If yours was started in another folder, go there, or name it: `--config DIR/.longshore/launcher.yaml` (`--config DIR/launcher.yaml` if it was started with `--data DIR`). For a launcher of your own, name its config file in the same way",
-    );
+    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of your own: \`--config ${OWN}\`.` : "";
+    throw new Failure("halt", "NotRunning", `${await whyNotRunning(dataDirIn(cwd))}${own}`);
   }
   const { brokerUrl, pid: _, ...same } = running;
   return { ...same, broker: { url: brokerUrl } };
+}
+
+const NOT_RUNNING = "there is no running Longshore in this folder";
+const GOES_ON = "`npm start` goes on with its runs.";
+const ELSEWHERE = "To ask another one, name its file: `--config DIR/.longshore/launcher.yaml`.";
+
+async function whyNotRunning(dataDir: string): Promise<string> {
+  const pid = await claimantOf(dataDir);
+  if (pid !== undefined && pid !== process.pid)
+    return `the Longshore of this folder is just starting or stopping, as process ${pid}. Its screen says when it is up.`;
+  if (existsSync(runningFile(dataDir))) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
+  if (existsSync(join(dataDir, "key"))) return `${NOT_RUNNING}: it was stopped. ${GOES_ON} ${ELSEWHERE}`;
+  return `${NOT_RUNNING}. \`npm start\` starts one. ${ELSEWHERE}`;
 }
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {
@@ -127,6 +143,7 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
     settings: file,
     broker: brokerOf(config),
     ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",
+    keyMark: openKeys(Buffer.from(ledger.keyFile.reveal()), installation).mark,
     sealKeys: sealKeyFile?.reveal(),
   };
 }

@@ -40,7 +40,9 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   await using health = await serveHealth({ listen: config.http.listen, metrics, ...starting.health });
   await using groups = await groupsOf(config, metrics, log);
   await sayUnverified(groups?.clusters ?? [], log);
-  await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock }));
+  await using broker = await starting.reach("broker", () =>
+    openBroker({ ...brokerOf(config), log, clock, waitsForLauncher: true }),
+  );
   const parts: Parts = {
     installation,
     owner,

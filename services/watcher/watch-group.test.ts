@@ -222,6 +222,15 @@ t.test("logs a failure once, with its cause and nothing that the program wrote, 
   t.notMatch(lines.join(""), "CANARY");
 });
 
+t.test("logs once that it sees the group, after its first whole view", async (t) => {
+  const lines: string[] = [];
+  const log = openLog("watcher", { level: "info", format: "json" }, { write: (line) => lines.push(line) });
+  const it = await watching(t);
+  it.watch({ log });
+  await it.until(() => it.told.filter(({ type }) => type === "group.watched").length === 2);
+  t.match(lines.map((line) => JSON.parse(line) as object), [{ level: "info", group: GROUP, msg: "the watcher sees a group" }]); // biome-ignore format: one line
+});
+
 t.test("asks the cluster nothing about a Job whose end was told and whose hold was taken off", async (t) => {
   const it = await watching(t);
   it.watch();

@@ -232,6 +232,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       if (first) {
         startConsidering();
         synced.wake();
+        if (fresh.jobs !== undefined && fresh.pods !== undefined) log.info("the watcher sees a group", { group: cluster.name });
       }
       // A Job within a listing does not make the view fresh: Jobs that the listing has not shown yet are as old as before.
     } else if (fresh[kind] !== undefined && !(change.kind === "seen" && change.listed)) fresh[kind] = clock.now();

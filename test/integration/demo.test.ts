@@ -43,12 +43,12 @@ if (process.platform === "linux") {
   t.same(await commandsIn(folder.path), [], "no process is left");
 }
 
-await t.test("Ctrl-C in the middle ends it quietly, and leaves nothing either", async (t) => {
+await t.test("Ctrl-C in the middle ends it with a word, and leaves nothing either", async (t) => {
   await using tmp = await emptyFolder();
   await using running = demoStarted(tmp.path);
   await running.prints("1 One message, one Job");
   const stopped = await running.stop({ signals: 2 });
-  t.same({ code: stopped.code, errors: errorsIn(stopped.err) }, { code: 130, errors: [] });
+  t.same({ code: stopped.code, errors: errorsIn(stopped.err) }, { code: 130, errors: ["stopped; nothing is left behind."] });
   t.same(await readdir(tmp.path), [], "no file is left");
   if (process.platform === "linux") t.same(await commandsIn(tmp.path), [], "no process is left");
 });

@@ -9,7 +9,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { doctor } from "@longshore/cli/commands/doctor.ts";
+import { group } from "@longshore/cli/commands/group.ts";
 import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
+import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -36,9 +38,9 @@ const files = await writeConfig({
   cluster: { name, namespace: "jobs", cluster },
 });
 
-async function page(): Promise<string> {
+async function said(command: Pick<typeof doctor, "run">, ...args: readonly string[]): Promise<string> {
   let page = "";
-  await doctor.run(["--config", files.launcher], {
+  await command.run([...args, "--config", files.launcher], {
     out: (text) => void (page += text),
     env: {},
     cwd: folder.path,
@@ -46,6 +48,7 @@ async function page(): Promise<string> {
   });
   return page;
 }
+const page = (): Promise<string> => said(doctor);
 
 await t.test("a database without a ledger is new, and not broken", async (t) => {
   t.match(await page(), /^ledger +WARN +The database is new: .*first start of a launcher/m);
@@ -60,17 +63,38 @@ await ledger.putGroups([{ name, namespace: "jobs", settings: GroupSettings.parse
 await ledger.setGroup(name, { served: true, watchedAtMs: (await ledger.now()) - 600_000 });
 
 await t.test("without a launcher, that is what fails, and no watcher is blamed", async (t) => {
-  const said = await page();
-  t.match(said, /^launcher +FAIL +no launcher runs with this ledger: nobody takes commands and facts/m);
-  t.match(said, /^prod +ok +watched 10 m 0 s ago, as far as a launcher heard/m);
-  t.notMatch(said, /Unwatched/);
+  const told = await page();
+  t.match(told, /^launcher +FAIL +no launcher runs with this ledger: nobody takes commands and facts/m);
+  t.match(told, /^prod +ok +watched 10 m 0 s ago, as far as a launcher heard/m);
+  t.notMatch(told, /Unwatched/);
+});
+
+await t.test("the list of groups says so, too, and calls no group healthy or unwatched", async (t) => {
+  await ledger.setGroup(name, { health: "healthy" });
+  const list = await said(group, "list");
+  t.match(list, /^UNSERVED +prod/m);
+  t.match(list, /no launcher runs with this ledger.*\n.*start one: npm run launcher -- --config \S+launcher\.yaml/);
+  t.notMatch(list, /HEALTHY|UNWATCHED|watcher/);
+});
+
+await t.test("a command that is printed names the same --config", async (t) => {
+  t.match(await said(group, "drain", "prod"), `longshore group resume prod --config ${files.launcher}`);
+  t.match(await said(group, "resume", "prod"), "prod takes runs again");
 });
 
 await t.test("beside a launcher, a group that nobody watches is told of", async (t) => {
   await ledger.leasePartitions("launcher", 600_000);
-  const said = await page();
-  t.notMatch(said, /no launcher runs/);
-  t.match(said, /^prod +WARN +Unwatched: watched 10 m/m);
+  const hint = "Renew it; `longshore doctor` tests it.";
+  await ledger.setGroup(name, { health: "unhealthy", diagnosis: { ...diagnose("AuthRejected", "It is refused."), hint } });
+  t.match((await said(group, "list")).replaceAll(/\s+/g, " "), `\`longshore doctor --config ${files.launcher}\` tests it`);
+  const told = await page();
+  t.notMatch(told, /no launcher runs/);
+  t.match(told, /^prod +WARN +Unwatched: watched 10 m/m);
+});
+
+await t.test("a key file that is not the one of the ledger is told", async (t) => {
+  await using _marked = await openLedger({ url, installation, keyMark: "the first launcher's", jobName, migrate: true, log });
+  t.match(await page(), /FAIL +This ledger was made with another key than the one in ledger\.keyFile/);
 });
 
 await t.test("a group whose token file is empty is a line, and the others are asked", async (t) => {
@@ -79,14 +103,14 @@ await t.test("a group whose token file is empty is a line, and the others are as
   const group = { cluster, watch: { token: "watching" }, namespaces: ["jobs"] };
   const other = { ...group, launch: { token: "launching" } };
   await writeFile(files.groups, stringify({ groups: { prod: { ...group, launch: { tokenFile } }, other } }));
-  const said = await page();
+  const told = await page();
   t.match(
-    said,
+    told,
     /FAIL +launcher: \S+groups\.yaml:\d+: groups\.prod\.launch\.tokenFile: The file \S+prod-launch is empty\. .*kubectl -n jobs/,
   );
-  t.match(said, /^other +FAIL +launcher: network: /m);
-  t.match(said, /FAIL +watcher: network: /);
-  t.match(said, /\d+ failures/);
+  t.match(told, /^other +FAIL +launcher: network: /m);
+  t.match(told, /FAIL +watcher: network: /);
+  t.match(told, /\d+ failures/);
 });
 
 await t.test("a groups file that cannot be read is a line", async (t) => {

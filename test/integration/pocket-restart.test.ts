@@ -86,7 +86,7 @@ await t.test("a stop in order ends what runs, and the next start tells why", asy
   await using second = await longshoreUp(folder.path);
   const end = await follow("stopped");
   t.match(end, { code: 1, out: /failed +.*LocalStop.*\n {2}Longshore was stopped while this ran\.\n {2}Hint: .*runs restart/ });
-  t.match(end.out, /\n {4}stopped begins\n {2}npx longshore/, "with its output, and no word of a shell's");
+  t.match(end.out, /\n {4}stopped begins\n {2}next:\n {4}npx longshore/, "with its output, and no word of a shell's");
   t.match(await follow("stopped-retried"), { code: 0, out: /LocalStop[\s\S]*succeeded/ });
   const { out: list } = await longshore(folder.path, "runs", "list");
   t.notMatch(list, /LOST/);

@@ -102,6 +102,18 @@ async function opening(t: Test, server: TestRabbitmq): Promise<void> {
     );
     const restricted = Object.assign(new URL(at), { username: "watcher", password: "secret" }).href;
     await t.rejects(open(restricted, { facts: "nobody.declared" }), { disposition: "halt", code: "BrokerForbidden" });
+    const waiting = openBroker({
+      url: restricted,
+      names: { facts: "nobody.declared" },
+      log: silentLog,
+      clock: systemClock,
+      waitsForLauncher: true,
+    });
+    await t.rejects(waiting, {
+      disposition: "retry",
+      code: "BrokerUndeclared",
+      message: /127\.0\.0\.1:\d+, virtual host "\/", has no .*"nobody\.declared".*launcher's first start/,
+    });
   });
 }
 

@@ -26,6 +26,12 @@ for (const { name, service, setting, code } of [
     code: "LedgerOfAnother",
   },
   {
+    name: "a ledger of another key",
+    service: "launcher",
+    setting: { LONGSHORE_LEDGER_KEY_FILE: config("other-key") },
+    code: "LedgerOfAnotherKey",
+  },
+  {
     name: "a broker that does not let it in",
     service: "watcher",
     setting: { LONGSHORE_BROKER_URL_FILE: config("wrong") },
@@ -35,6 +41,7 @@ for (const { name, service, setting, code } of [
   await t.test(`${name}: one line, and exit 1`, async (t) => {
     const url = await readFile(config("broker-url"), "utf8");
     await writeFile(config("wrong"), url.replace(/:[^:@]*@/, ":wrong@"));
+    await writeFile(config("other-key"), "x".repeat(48), { mode: 0o600 });
     const main = path.resolve(import.meta.dirname, `../../services/${service}/main.ts`);
     await using running = program(process.execPath, [main, "--config", config(`${service}.yaml`)], {
       cwd: folder.path,

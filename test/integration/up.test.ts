@@ -147,11 +147,11 @@ await t.test("without --follow it is told what became of an id that is taken, on
 await t.test("the page of a run names its image and command, and a family of verbs without one shows its list", async (t) => {
   const { out } = await longshore(folder.path, "runs", "show", "first");
   t.match(out, /^ {2}image +busybox\n {2}command +sh -c 'echo hi'$/m);
-  t.match(await longshore(folder.path, "runs"), { code: 0, out: /^STATE[^]* first /, err: /runs VERB. with one of list, show/ });
+  t.match(await longshore(folder.path, "runs"), { code: 0, out: /^STATE[^]* first /, err: /^$/ });
   t.match(await longshore(folder.path, "group"), {
     code: 0,
     out: /^STATE[^]* pocket /,
-    err: /group VERB. with one of list, pause/,
+    err: /^$/,
   });
 });
 
@@ -192,7 +192,7 @@ await t.test("Ctrl-C ends the following and not the run, and says so", async (t)
   const shown = await longshore(folder.path, "runs", "show", "left");
   t.match(
     shown.out,
-    /\n {2}log: .*\n {2}npx longshore runs logs left\n {2}npx longshore runs follow left\n {2}npx longshore runs cancel left\n$/,
+    /\n {2}log: .*\n {2}npx longshore runs logs left\n {2}next:\n {4}npx longshore runs follow left\n {4}npx longshore runs cancel left\n$/,
   );
   t.match(await longshore(folder.path, "runs", "cancel", "left"), { code: 0, out: /cancelled/ });
 });
@@ -204,7 +204,7 @@ await t.test("doctor names the run that waits for a group that is not there", as
     ({ out }) => !out.includes("all well"),
   );
   t.match(out, /^runs .*\n +WARN +homeless waits \(NoGroup\)\. nowhere: .*\n +› .*longshore runs cancel homeless\n/m);
-  t.match(out, /1 warning, 0 failures\n$/);
+  t.match(out, /^1 warning$/m);
   t.match(out, /^ledger +ok .*(published)/m);
   t.same(
     [...out.matchAll(/^(\S+'s clock) /gm)].map(([, it]) => it),
@@ -219,10 +219,14 @@ await t.test("there is nothing to cancel of a run that has ended, and it is not 
 });
 
 await t.test("a restart of a run that succeeded is refused with the option that would restart it", async (t) => {
-  const { code, out } = await longshore(folder.path, "runs", "restart", "first");
+  const { code, out, err } = await longshore(folder.path, "runs", "restart", "first");
   t.match(
-    { code, out },
-    { code: 1, out: /refused\n {2}--from: Every step succeeded: say `--from start` to run them all again.\n/ },
+    { code, out, err },
+    {
+      code: 1,
+      out: "",
+      err: /^longshore: every step of first succeeded\. To run them all again: `npx longshore runs restart first --from start`\n$/,
+    },
   );
 });
 
@@ -230,7 +234,7 @@ await t.test("a run that failed is started again with a correction, and succeeds
   const words = ["--run", "corrected", "--env", "MODE=wrong", "--follow", "--", "sh", "-c", 'test "$MODE" = right'];
   const failed = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(failed, { code: 1, out: /failed +.*ExitCode\n {2}\S.*\n {2}Hint: It printed nothing\. .*\n/ });
-  t.match(failed.out, /\n {2}npx longshore runs show corrected\n {2}npx longshore runs restart corrected\n$/);
+  t.match(failed.out, /\n {2}next:\n {4}npx longshore runs show corrected\n {4}npx longshore runs restart corrected\n$/);
   const again = await longshore(folder.path, "publish", "--image", "busybox", ...words);
   t.match(again, { code: 1, out: /already ran/ }, "asked for again, it exits by its outcome");
   const restarted = await longshore(folder.path, "runs", "restart", "corrected", "--with", "env.MODE=right");

@@ -23,10 +23,12 @@ const CLOSE_WITHIN_MS = 2_000;
 const FOLLOWER_LENGTH_MAX = 10_000;
 const BLOCKED_LOOK_MS = 100;
 
-export async function openRabbitmqBroker({ address, names, log, clock, publishWithinMs }: AdapterOptions): Promise<Broker> {
+export async function openRabbitmqBroker(options: AdapterOptions): Promise<Broker> {
+  const { address, names, log, clock, publishWithinMs, waitsForLauncher } = options;
   const where = `RabbitMQ at ${hostPort(address)}`;
+  const topology = { names, log, waitsForLauncher, where: `${where}, virtual host "${address.space}",` };
   const closing = new AbortController();
-  const out = await openLinks({ address, clock, log, purpose: "publish", prepare: (link) => declareTopology(link, names, log) });
+  const out = await openLinks({ address, clock, log, purpose: "publish", prepare: (link) => declareTopology(link, topology) });
   const into = await openLinks({ address, clock, log, purpose: "receive", prepare: () => Promise.resolve() }).catch(
     async (error: unknown) => {
       await out.close();
@@ -63,7 +65,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
     const link = await out.current(AbortSignal.abort());
     if (link === undefined) return; // a new connection declares everything anyway
     try {
-      await declareTopology(link, names, log);
+      await declareTopology(link, topology);
     } catch (error) {
       log.error("the broker's queues could not be declared again", { error });
     }
@@ -150,7 +152,7 @@ export async function openRabbitmqBroker({ address, names, log, clock, publishWi
     receive: (queue, options) => {
       if (queue === "commands") takesCommands = true;
       return start(options, async (link) => {
-        await declareTopology(link, names, log);
+        await declareTopology(link, topology);
         if (queue === "commands") await takeInStrays(link);
         return names[queue];
       }).deliveries;

@@ -30,11 +30,19 @@ interface Step {
   readonly instead?: Step;
 }
 
-export async function declareTopology(link: Link, names: Names, log: Log): Promise<void> {
+export interface TopologyOptions {
+  readonly names: Names;
+  readonly log: Log;
+  /** The subject of a sentence: "RabbitMQ at rabbit:5672, virtual host "longshore",". */
+  readonly where: string;
+  readonly waitsForLauncher: boolean;
+}
+
+export async function declareTopology(link: Link, options: TopologyOptions): Promise<void> {
   let channel = await openChannel(link);
   try {
-    for (const step of steps(names, link.version)) {
-      channel = await declared(step, channel, link, log);
+    for (const step of steps(options.names, link.version)) {
+      channel = await declared(step, channel, link, options);
     }
   } finally {
     await channel.close().catch(() => undefined); // a failed check has closed the channel already
@@ -44,17 +52,20 @@ export async function declareTopology(link: Link, names: Names, log: Log): Promi
 /**
  * Returns the channel to go on with. After a refusal it is a new one, because the server closes a channel with each refusal.
  */
-async function declared(step: Step, channel: Channel, link: Link, log: Log): Promise<Channel> {
+async function declared(step: Step, channel: Channel, link: Link, options: TopologyOptions): Promise<Channel> {
   try {
     await step.declare(channel);
     return channel;
   } catch (error) {
     const next = await openChannel(link);
     if (step.instead !== undefined && replyCode(error) === 404 && messageOf(error).includes("is down")) {
-      log.error("a stream of the broker's is down and another takes its place", { down: step.what, instead: step.instead.what });
-      return await declared(step.instead, next, link, log);
+      options.log.error("a stream of the broker's is down and another takes its place", {
+        down: step.what,
+        instead: step.instead.what,
+      });
+      return await declared(step.instead, next, link, options);
     }
-    await refused(step, error, next);
+    await refused(step, error, next, options);
     return next;
   }
 }
@@ -66,11 +77,18 @@ export async function openChannel(link: Link): Promise<Channel> {
   return channel;
 }
 
-async function refused(step: Step, error: unknown, channel: Channel): Promise<void> {
+async function refused(
+  step: Step,
+  error: unknown,
+  channel: Channel,
+  { where, waitsForLauncher }: TopologyOptions,
+): Promise<void> {
   switch (replyCode(error) ?? 0) {
     case 403: // a user with few permissions: somebody else's declaration is enough
       await step.look?.(channel).catch((missing: unknown) => {
-        const what = `The broker has no ${step.what}, and our user may not declare it.`;
+        const what = `${where} has no ${step.what}, and our user may not declare it.`;
+        if (waitsForLauncher && replyCode(missing) === 404)
+          throw new Failure("retry", "BrokerUndeclared", `${what} The launcher's first start declares it.`, missing);
         const next = 'Start Longshore once as a user that may, or grant "configure".';
         throw new Failure("halt", "BrokerForbidden", `${what} ${next}`, missing);
       });

@@ -144,6 +144,20 @@ t.test("a step's own exit is told, not that of its sidecar", async (t) => {
   t.match(diagnoseEnd({ pods: [pod(of)] }), { code: "ExitCode", sentence: /exit code 3/ });
 });
 
+// biome-ignore format: rows are read side by side
+for (const { name, message, retryable } of [
+  { name: "not in the PATH", message: 'exec: "nope": executable file not found in $PATH', retryable: false },
+  { name: "not in the image", message: 'exec: "/nope": stat /nope: no such file or directory', retryable: false },
+  { name: "not executable", message: 'exec: "/etc/passwd": permission denied', retryable: false },
+  { name: "not on this machine, in the pocket", message: 'the pocket runs programs of this machine, and no folder of PATH has "nope"', retryable: false },
+  { name: "for another processor, which another node may have", message: "exec /x: exec format error", retryable: true },
+  { name: "unknown why", message: "failed to create shim task: something passing", retryable: true },
+]) {
+  const state = terminated(128, { reason: "StartError", message });
+  t.equal(diagnoseEnd({ pods: [pod({ status: { phase: "Failed" }, state })] })?.retryable, retryable, `a program: ${name}`);
+  t.equal(diagnoseEnd({ pods: [pod(withInit(state))] })?.retryable, retryable, `a preparation: ${name}`);
+}
+
 t.test("remembers why an image could not be pulled, by container, until it says something new", async (t) => {
   const first = rememberPulls({}, { pods: [pod({ state: waiting("ErrImagePull", "not found") })] });
   t.same(first, { main: "not found" });

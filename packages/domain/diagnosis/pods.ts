@@ -26,15 +26,21 @@ interface Found {
   readonly sentence: string;
   readonly evidence: string;
   readonly hint: string | undefined;
+  readonly isLasting: boolean;
 }
 type Rule = (seen: Pods) => Found | undefined;
 
 /** Makes rules of one kind: `look` returns the objects to search, `quote` makes the evidence of the object that was found. */
 function rule<T extends object>(look: (seen: Pods) => readonly T[], quote: (it: T) => string) {
-  return (sees: (it: T) => boolean, says: (it: T) => string, hints?: (it: T) => string | undefined): Rule =>
+  return (
+    sees: (it: T) => boolean,
+    says: (it: T) => string,
+    hints?: (it: T) => string | undefined,
+    lasts: (it: T) => boolean = () => false,
+  ): Rule =>
     (seen) => {
       const it = look(seen).find(sees);
-      return it && { sentence: says(it), evidence: quote(it), hint: hints?.(it) };
+      return it && { sentence: says(it), evidence: quote(it), hint: hints?.(it), isLasting: lasts(it) };
     };
 }
 
@@ -199,6 +205,7 @@ const TAKEN = {
 } as const satisfies Partial<Record<Code, Rule>>;
 
 const unstarted = isAny("StartError", "ContainerCannotRun");
+const isLasting = (it: Exit): boolean => unstarted(it) && startWhy(it.message ?? "").isLasting === true;
 
 /** Exit codes that mean something to shells. */
 const EXIT_HINTS: Readonly<Record<number, string>> = {
@@ -211,9 +218,9 @@ const EXITS = {
   OutOfMemory: exit(isAny("OOMKilled"),                                  (it) => `The container ${it.container} needed more than its ${it.memory} of memory.`),
   InitFailed:  exit((it) => it.role === "init" && it.exitCode !== 0,     (it) => unstarted(it) ? `The init container ${it.container} could not be started${after(startWhy(it.message ?? "").why)}.`
                                                                                                : `The init container ${it.container} ended with exit code ${it.exitCode}.`,
-                                                                         (it) => unstarted(it) ? startWhy(it.message ?? "").hint : undefined),
+                                                                         (it) => unstarted(it) ? startWhy(it.message ?? "").hint : undefined, isLasting),
   StartError:  exit((it) => it.exitCode !== 0 && unstarted(it),          (it) => `The container ${it.container} could not be started${after(startWhy(it.message ?? "").why)}.`,
-                                                                         (it) => startWhy(it.message ?? "").hint),
+                                                                         (it) => startWhy(it.message ?? "").hint, isLasting),
   ExitCode:    exit((it) => it.exitCode !== 0 && (it.exitCode <= 128 || it.exitCode > 128 + 64),
                                                                          (it) => `The program ended with exit code ${it.exitCode}.`,
                                                                          (it) => EXIT_HINTS[it.exitCode]),
@@ -235,7 +242,7 @@ export const diagnosePodsEnd = (seen: Pods): Diagnosis | undefined => first({ ..
 function first(rules: Readonly<Partial<Record<Code, Rule>>>, seen: Pods): Diagnosis | undefined {
   for (const [code, look] of Object.entries(rules) as [Code, Rule][]) {
     const found = look(seen);
-    if (found) return diagnose(code, found.sentence, [found.evidence], found.hint);
+    if (found) return diagnose(code, found.sentence, [found.evidence], found.hint, found.isLasting);
   }
   return undefined;
 }

@@ -11,9 +11,11 @@ export interface Why {
   readonly why: string;
   /** Set if the code's own hint would mislead the reader. */
   readonly hint?: string;
+  /** Trying again cannot help: the image or the machine has no such program. */
+  readonly isLasting?: boolean;
 }
 
-type Words = readonly [about: RegExp, why: string, hint?: string];
+type Words = readonly [about: RegExp, why: string, hint?: string, isLasting?: boolean];
 
 const AGAIN = "It is tried again by itself";
 const UP = `Ask the registry's people whether it works. ${AGAIN}.`;
@@ -69,11 +71,14 @@ const PROGRAM = "Check the container's `command`, and that its image is the one 
 
 // biome-ignore format: a table is read down its columns
 const STARTING: readonly Words[] = [
-  [/exec: "([^"]+)": executable file not found/,            'no folder of the image\'s PATH has the program "$1"', PROGRAM],
-  [/exec: "([^"]+)": stat .*no such file or directory/,     'the image has no program "$1"', PROGRAM],
-  [/exec: "([^"]+)": .*no such file or directory/,          'the image has no program "$1", or lacks a file that the program needs', PROGRAM],
-  [/exec: "([^"]+)": permission denied/,                    '"$1" may not be executed', "Make the file executable in the image (chmod +x), or correct the container's `command`."],
-  [/exec: "([^"]+)": is a directory/,                       '"$1" is a folder, and no program', PROGRAM],
+  [/exec: "([^"]+)": executable file not found/,            'no folder of the image\'s PATH has the program "$1"', PROGRAM, true],
+  [/exec: "([^"]+)": stat .*no such file or directory/,     'the image has no program "$1"', PROGRAM, true],
+  [/exec: "([^"]+)": .*no such file or directory/,          'the image has no program "$1", or lacks a file that the program needs', PROGRAM, true],
+  [/exec: "([^"]+)": permission denied/,                    '"$1" may not be executed', "Make the file executable in the image (chmod +x), or correct the container's `command`.", true],
+  [/exec: "([^"]+)": is a directory/,                       '"$1" is a folder, and no program', PROGRAM, true],
+  [/^(the pocket runs programs of this machine, and .+)/,   "$1", "Check the command's name.", true],
+  [/^("[^"]+" is no file)$/,                                "$1", "Check the command's name.", true],
+  [/^("[^"]+" may not be executed)$/,                       "$1", "Make the file executable (chmod +x), or check the command's name.", true],
   [/exec format error/,                                     "the program is not one for the node's processor", "Build the image for the processor of the cluster's nodes."],
   [/memory limit too low|OOM-killed/,                       "its limit of memory is too little to start anything", "Raise resources.limits.memory; a few MiB are needed before the program begins."],
   [/no command specified/,                                  "neither the request nor the image says which program to run (no command specified)", "State `command` in the request."],
@@ -119,9 +124,14 @@ export function missingOf(message: string): Why | undefined {
 const titled = (kind: string): string => (kind.toLowerCase() === "secret" ? "Secret" : "ConfigMap");
 
 function worded(table: readonly Words[], message: string): Why | undefined {
-  for (const [about, why, hint] of table) {
+  for (const [about, why, hint, isLasting] of table) {
     const caught = about.exec(message);
-    if (caught) return { why: why.replaceAll(/\$(\d)/g, (_, n) => caught[Number(n)] ?? ""), ...(hint && { hint }) };
+    if (caught)
+      return {
+        why: why.replaceAll(/\$(\d)/g, (_, n) => caught[Number(n)] ?? ""),
+        ...(hint && { hint }),
+        ...(isLasting && { isLasting }),
+      };
   }
   return undefined;
 }

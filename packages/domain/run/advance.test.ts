@@ -48,6 +48,13 @@ const unstarted = [
   }),
 ];
 
+const unstartable = [
+  ...toStep("main", input.placed, input.claimDue, input.created, {
+    ...input.failed,
+    evidence: { started: "no", diagnosis: diagnose("StartError", "The image has no such program.", [], "", true) },
+  }),
+];
+
 const stuck = [
   ...toStep("main", input.placed, input.claimDue, input.created, {
     ...input.stalled,
@@ -65,6 +72,7 @@ const cases: readonly Case[] = [
   { name: "an attempt that never started is tried again", inputs: unstarted, told: ["launched", "attempt.failed"], state: "active" },
   { name: "an attempt that failed by itself is not tried again, unless the request asks for it", inputs: toStep("main", input.placed, input.claimDue, input.failed), limits: { retriesOn: ["failure"] }, told: ["launched", "started", "attempt.failed"], state: "active" },
   { name: "nothing is tried again that the catalogue calls hopeless", inputs: toStep("main", input.placed, input.claimDue, input.refused), told: ["failed"], state: "failed" },
+  { name: "nothing is tried again whose cause does not pass by itself", inputs: unstartable, told: ["launched", "failed"], state: "failed" },
   { name: "nothing is tried more often than allowed", inputs: unstarted, limits: { retriesMax: 0 }, told: ["launched", "failed"], state: "failed" },
   { name: "what waits for a node is tried elsewhere, and that is no retry", limits: { retriesMax: 0 }, inputs: [...stuck, ...toStep("main", input.elsewhere, input.unstarted, input.lookedDeleted)], told: ["launched", "stalled", "attempt.failed"], state: "active" },
   { name: "what may have run is not done again elsewhere unasked", limits: { retriesMax: 0 }, inputs: [...stuck, ...toStep("main", input.elsewhere, { ...input.lookedDeleted, evidence: { started: "unknown" } })], told: ["launched", "stalled", "failed"], state: "failed" },

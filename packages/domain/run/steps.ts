@@ -166,7 +166,7 @@ export function openAttempt(
 /** Returns the cause that `retries.on` must name for this failure to be tried again; `undefined`: no cause allows a retry. */
 export function retryCause(diagnosis: Diagnosis, started: Attempt["started"]): RetryCause | undefined {
   const { retry } = DIAGNOSES[diagnosis.code];
-  if (retry === "never") return undefined;
+  if (retry === "never" || !diagnosis.retryable) return undefined;
   if (started === "no") return "never-started";
   return retry === "never-started" ? "infrastructure" : retry;
 }

@@ -68,6 +68,12 @@ t.test("a failure is told with its cause", async (t) => {
   t.match(evidence, { exitCode: 3, diagnosis: { code: "ExitCode" } });
 });
 
+t.test("a container that was never made has no exit code", async (t) => {
+  const seen = evidenceOf(job(failed), { pods: [pod({ status: { phase: "Failed" }, state: neverMade, metadata: deleting })] });
+  t.match(seen, { started: "no" });
+  t.notOk("exitCode" in seen);
+});
+
 t.test("a deleted Job's pod that ended well is no failure's evidence", async (t) => {
   const seen = evidenceOf(job({ metadata: deleting }), { pods: [pod({ status: { phase: "Succeeded" }, state: terminated(0) })] });
   t.match(seen, { started: "yes", exitCode: 0, diagnosis: undefined });

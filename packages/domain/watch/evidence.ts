@@ -36,7 +36,8 @@ export function evidenceOfPod(pod: PodSeen): Evidence {
       scheduledAt: pod.scheduledAt,
       startedAt,
       finishedAt: ended?.finishedAt,
-      exitCode: ended?.exitCode,
+      // Kubernetes gives a container that was never made the exit code 137, as if a program had been killed.
+      exitCode: main !== undefined && neverMade(main) ? undefined : ended?.exitCode,
       message: ended?.message,
     }),
   };

@@ -316,7 +316,7 @@ t.test("files that become empty change nothing, and each is told once, by its na
   await writeFile(at("token"), "rotated");
   await clock.sleep(61_000);
   t.match(await look(), ["Bearer rotated", first[1]]);
-  t.match(said.at(-1), /can be used again.*prod-a/);
+  t.match(said.at(-1), /can be read again.*prod-a/);
 });
 
 t.test("takes address, CA and token from a kubeconfig, and the group's own credential before its user's", async (t) => {

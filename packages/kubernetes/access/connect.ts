@@ -220,7 +220,7 @@ function onceEach(log: Pick<Log, "warn" | "info">, group: string): Hear {
   return (trouble) => {
     if (trouble === last) return;
     last = trouble;
-    if (trouble === undefined) log.info("a group's files can be used again", { group });
+    if (trouble === undefined) log.info("a group's files can be read again", { group });
     else log.warn("a group's file cannot be used, and its earlier content stays in use", { group, error: trouble });
   };
 }

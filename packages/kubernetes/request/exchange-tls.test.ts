@@ -42,6 +42,40 @@ t.test("over TLS", async (t) => {
   await t.test("accepts any certificate only if the config says so", async (t) => {
     t.equal((await to({ verify: false }).send(list, never)).status, 200);
   });
+  await t.test("a CA that changes is tried by the next request, though a connection is open", async (t) => {
+    let ca = authority;
+    const connection = connectionTo(`https://127.0.0.1:${port}`, {});
+    const trust = async (): Promise<Trust> => ({ ...(await connection.trust()), ca });
+    const transport = openTransport({ ...connection, trust });
+    t.teardown(() => transport[Symbol.asyncDispose]());
+    t.equal((await transport.send(list, never)).status, 200);
+    ca = clientCertificate;
+    const failed = await failure(transport.send(list, never));
+    t.match(failed.message, /authority we do not know/);
+    ca = authority;
+    t.equal((await transport.send(list, never)).status, 200);
+  });
+  await t.test("a stream ends after its next line when the CA changes, and another one is refused", async (t) => {
+    let ca = authority;
+    const streaming = createTlsServer(
+      tls,
+      answering((_request, response) => {
+        response.writeHead(200, json).write("first\n");
+        const more = setInterval(() => response.write("more\n"), 5);
+        response.on("close", () => clearInterval(more));
+      }),
+    );
+    const connection = connectionTo(`https://127.0.0.1:${await listening(t, streaming)}`, {});
+    const trust = async (): Promise<Trust> => ({ ...(await connection.trust()), ca });
+    const transport = openTransport({ ...connection, trust });
+    t.teardown(() => transport[Symbol.asyncDispose]());
+    const { lines } = await transport.open(list, never);
+    for await (const line of lines) {
+      t.ok(line);
+      ca = clientCertificate;
+    }
+    t.match((await failure(transport.open(list, never))).message, /authority we do not know/);
+  });
   await t.test("says what is wrong when TLS meets plain HTTP", async (t) => {
     const plain = await listening(t, createServer(answering((_request, response) => response.end())));
     const transport = openTransport(connectionTo(`https://127.0.0.1:${plain}`, { trust: { ca: authority } }));

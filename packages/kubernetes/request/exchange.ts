@@ -3,7 +3,8 @@
  * have arrived.
  *
  * The bugs this prevents: a TLS handshake per request, a redirect followed with our token, an answer or a line without bound, half
- * a line taken for an event, a watch cut by a timeout that was meant for requests, and a rotated token or CA that is never read.
+ * a line taken for an event, a watch cut by a timeout that was meant for requests, a rotated token or CA that is never read, and a wrong CA that nobody
+ * notices until the connections that it would refuse have ended.
  */
 import type { LookupFunction } from "node:net";
 import { StringDecoder } from "node:string_decoder";
@@ -43,8 +44,35 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     pipelining: 1,
     keepAliveTimeout: 30_000,
   };
-  const pool = new Pool(origin, { ...shared, connections, headersTimeout: silenceMs, bodyTimeout: silenceMs });
-  const streams = new Pool(origin, { ...shared, connections: STREAMS_MAX, headersTimeout: 3 * silenceMs, bodyTimeout: 0 });
+  const makePools = (content: string | undefined) => ({
+    content,
+    pool: new Pool(origin, { ...shared, connections, headersTimeout: silenceMs, bodyTimeout: silenceMs }),
+    streams: new Pool(origin, { ...shared, connections: STREAMS_MAX, headersTimeout: 3 * silenceMs, bodyTimeout: 0 }),
+  });
+  let pools = makePools(undefined);
+  const leaving = new Set<Promise<unknown>>();
+  const closed = new AbortController();
+
+  /** Returns connections that were made with what the files contain now. Others carry their last requests to the end, and close. */
+  async function trusted(): Promise<typeof pools> {
+    const content = await contentOf(connection);
+    if (pools.content === undefined) pools.content = content;
+    if (content === undefined || content === pools.content) return pools;
+    const { pool, streams } = pools;
+    pools = makePools(content);
+    for (const old of [pool, streams]) retire(old);
+    return pools;
+  }
+
+  function retire(old: Pool): void {
+    const destroy = () => void old.destroy();
+    closed.signal.addEventListener("abort", destroy, { once: true });
+    const left = old.close().finally(() => {
+      closed.signal.removeEventListener("abort", destroy);
+      leaving.delete(left);
+    });
+    leaving.add(left);
+  }
 
   async function prepare(request: ApiRequest): Promise<Prepared> {
     const authorization = await connection.authorization();
@@ -65,6 +93,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
   async function send(request: ApiRequest, signal: AbortSignal): Promise<ApiAnswer> {
     for (let renewals = 0; ; renewals++) {
       const prepared = await prepare(request);
+      const { pool } = await trusted();
       const answer = await exchange(pool, connection.server, prepared, answerMaxBytes, signal);
       if (answer.status !== 401 || renewals > 0 || !(await renewed(prepared))) return answer;
     }
@@ -72,8 +101,10 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
 
   async function open(request: ApiRequest, signal: AbortSignal): Promise<ApiStream> {
     let begun: Dispatcher.ResponseData;
+    const prepared = await prepare(request);
+    const { streams, content } = await trusted();
     try {
-      begun = await streams.request({ ...(await prepare(request)), signal });
+      begun = await streams.request({ ...prepared, signal });
     } catch (error) {
       throw silence(connection.server, !neverConnected(networkCode(error)), error);
     }
@@ -81,14 +112,21 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     const headers = flat(begun.headers);
     // An aborted body emits an error. Without a listener the error would end the process; a reader still gets it thrown.
     bytes.on("error", () => undefined);
-    if (status === 200) return { status, headers, body: undefined, lines: lines(bytes) };
+    if (status === 200) return { status, headers, body: undefined, lines: lines(bytes, content) };
     if (status === 401) connection.rejected();
     return { status, headers, body: await rest(bytes, headers), lines: none() };
   }
 
-  async function* lines(bytes: Dispatcher.ResponseData["body"]): AsyncGenerator<string, void, undefined> {
+  /** Ends after a line if a CA or certificate has changed since: a watch goes on from there, on a new connection. */
+  async function* lines(
+    bytes: Dispatcher.ResponseData["body"],
+    content: string | undefined,
+  ): AsyncGenerator<string, void, undefined> {
     try {
-      yield* linesOf(bytes, lineMaxChars);
+      for await (const line of linesOf(bytes, lineMaxChars)) {
+        yield line;
+        if ((await trusted()).content !== content) return;
+      }
     } catch (error) {
       throw silence(connection.server, true, error);
     } finally {
@@ -115,7 +153,8 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     send,
     open,
     async [Symbol.asyncDispose]() {
-      await Promise.all([pool.destroy(), streams.destroy()]);
+      closed.abort();
+      await Promise.all([pools.pool.destroy(), pools.streams.destroy(), ...leaving]);
     },
   };
 }
@@ -229,6 +268,17 @@ async function* linesOf(chunks: AsyncIterable<Uint8Array>, mostChars: number): A
 
 const tooLong = (most: number) =>
   new Failure("retry", "unanswered", `The API server sent a line of more than ${most} characters.`);
+
+const contents = new WeakMap<Trust, string>();
+
+/** Tells trusts apart by what is in them. Undefined if none can be told now: the next handshake tells why. */
+async function contentOf({ trust }: Pick<Connection, "trust">): Promise<string | undefined> {
+  const now = await trust().catch(() => undefined);
+  if (now === undefined) return undefined;
+  const content = contents.get(now) ?? JSON.stringify(now);
+  contents.set(now, content);
+  return content;
+}
 
 /**
  * Connects with what the files contain now. The TLS context is made again only if that changed, since it parses 140 root

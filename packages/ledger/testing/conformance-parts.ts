@@ -15,7 +15,7 @@ import type { Admitted, Entry, Intake, Ledger, StoryEvent, Work } from "../port.
 /** One ledger for one test. */
 export interface Opened extends AsyncDisposable {
   /** Opens a connection. Each connection stands for one launcher. */
-  connect(): Promise<Ledger>;
+  connect(keyMark?: string): Promise<Ledger>;
   /** Moves the ledger's clock on by this much. */
   pass(ms: number): Promise<void>;
 }

@@ -25,8 +25,8 @@ export const ledgerOn = (url: string, more: Partial<LedgerOptions> = {}): Promis
 export function opened(url: string): Opened {
   const ledgers: Ledger[] = [];
   return {
-    connect: async () => {
-      const ledger = await ledgerOn(url);
+    connect: async (keyMark) => {
+      const ledger = await ledgerOn(url, keyMark === undefined ? {} : { keyMark });
       ledgers.push(ledger);
       return ledger;
     },

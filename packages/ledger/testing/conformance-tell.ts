@@ -343,6 +343,16 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     t.same(await storyOf(ledger, "a"), ["accepted", "launched", "started", "succeeded"]);
   });
 
+  await t.test("the first launcher's key is kept as a mark, and a launcher with another key is refused", async (t) => {
+    await using opened = await open();
+    const reader = await opened.connect();
+    t.equal((await reader.describe()).keyMark, undefined, "who has no key leaves no mark");
+    await opened.connect("ours");
+    await opened.connect("ours");
+    await t.rejects(opened.connect("theirs"), { code: "LedgerOfAnotherKey", disposition: "halt" });
+    t.equal((await reader.describe()).keyMark, "ours");
+  });
+
   await t.test("it says what it is, and its clock goes forward", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();

@@ -39,6 +39,7 @@ export interface Tables {
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
   readonly listeners: Listeners;
   nextKey: number;
+  keyMark: string | undefined;
   /** Counts the changes of groups' health that were told. */
   healthChanges: number;
 }
@@ -53,6 +54,7 @@ export const emptyTables = (): Tables => ({
   suspects: new Map(),
   listeners: new Set(),
   nextKey: 1,
+  keyMark: undefined,
   healthChanges: 0,
 });
 

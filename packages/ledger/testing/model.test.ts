@@ -10,7 +10,11 @@ await ledgerConformance(t, {
   open: async () => {
     const clock = stepsClock({ nowMs: Date.parse("2026-01-01T00:00:00Z") });
     const model = ledgerModel({ clock, installation: INSTALLATION, jobName });
-    return { connect: async () => model.connect(), pass: (ms) => clock.pass(ms), [Symbol.asyncDispose]: async () => {} };
+    return {
+      connect: async (keyMark) => model.connect({ keyMark }),
+      pass: (ms) => clock.pass(ms),
+      [Symbol.asyncDispose]: async () => {},
+    };
   },
 });
 

@@ -20,6 +20,7 @@ import {
   type WorkKind,
 } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
+import { otherKey } from "../key-mark.ts";
 import type { Admitted, AnchorEntry, Intake, Ledger, Notice, Recorded } from "../port.ts";
 import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
@@ -43,6 +44,7 @@ export interface ModelOptions extends Names {
 }
 
 export interface Connecting {
+  readonly keyMark?: string | undefined;
   /** Chooses the fault of each call. */
   readonly fault?: (call: keyof Ledger) => Fault;
   /** Gets the result of each call, even if its answer is lost: for the simulation's own history. */
@@ -68,6 +70,7 @@ function connected(
   { clock, installation, epoch = 1, jobName }: ModelOptions,
   connecting: Connecting,
 ): Ledger {
+  if (connecting.keyMark !== undefined && (tables.keyMark ??= connecting.keyMark) !== connecting.keyMark) throw otherKey();
   const closing = new AbortController();
   const at = (): Advancing => ({ nowMs: clock.now(), epoch, jobName });
 
@@ -114,7 +117,7 @@ function connected(
       for (const it of heard) it(WORK_KINDS); // work of any kind may have come before this listener
       return kinds;
     },
-    describe: () => call("describe", () => ({ product: "the model", schema: "none" })),
+    describe: () => call("describe", () => ({ product: "the model", schema: "none", keyMark: tables.keyMark })),
     [Symbol.asyncDispose]: async () => closing.abort(),
   };
 }

@@ -236,6 +236,22 @@ t.test("logs a run's failure when the broker has it, once, with its cause and no
   t.notMatch(JSON.stringify(it.said), "CANARY");
 });
 
+t.test("logs an attempt that failed and is tried again, with the time", async (t) => {
+  const it = await relaying(t);
+  await it.publish("run.requested", { run: RUN, image: "busybox" });
+  await it.place();
+  const { attempt } = await it.claim();
+  const of = { uid: await it.create(), rv: "1", group: GROUP };
+  await it.record({ kind: "created", claimNo: attempt.claimNo, adopted: false, ...of });
+  const diagnosis = diagnose("NodeLost", "The node was lost.");
+  await it.record({ kind: "failed", evidence: { started: "no", diagnosis }, ...of });
+  it.start();
+  await it.until(() => unsent(it) === 0);
+  await it.stop();
+  const fields = { run: RUN, attempt: 1, group: GROUP, code: "NodeLost", sentence: "The node was lost.", nextAttemptAt: /Z$/ };
+  t.match(it.said, [{ level: "warn", message: "run.attempt.failed", fields }]);
+});
+
 t.test("logs a run that waits for a person, with the groups' reasons", async (t) => {
   const it = await relaying(t);
   await it.publish("run.requested", { run: RUN, image: "busybox", groups: [GroupName.parse("nope")] });

@@ -152,7 +152,7 @@ async function publishEvent({ broker, installation }: Parts, event: OutboxEvent,
 const cameBack = (what: string): Failure =>
   new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
 
-const TROUBLES: ReadonlySet<string> = new Set(["run.failed", "run.lost", "run.stalled"]);
+const TROUBLES: ReadonlySet<string> = new Set(["run.failed", "run.lost", "run.stalled", "run.attempt.failed"]);
 /** True if the run goes no further until a person acts. A group that must be mended has lines of its own in the log. */
 const needsAPerson = (reason: string): boolean => {
   const word = WaitWord.safeParse(reason).data;
@@ -160,18 +160,18 @@ const needsAPerson = (reason: string): boolean => {
 };
 
 /**
- * Counts a run's end, after the ledger has recorded that the broker has the event. A run that failed, is lost, or goes no
- * further by itself is also logged in one line, for monitoring.
+ * Counts a run's end, after the ledger has recorded that the broker has the event. A run that failed, is lost, is tried again,
+ * or goes no further by itself is also logged in one line, for monitoring.
  */
 function note(
   { metrics, log }: Pick<Parts, "metrics" | "log">,
   { type, run, group: of, data }: Pick<OutboxEvent, "type" | "run" | "group" | "data">,
 ): void {
   const group: string = of ?? "-"; // the run never came to a group
-  const { diagnosis, seconds = {}, step, attempt, reason = "", considered = [] }: Told = data;
+  const { diagnosis, seconds = {}, step, attempt, nextAttemptAt, reason = "", considered = [] }: Told = data;
   const { code = reason, sentence = considered.map((it) => `${it.group}: ${it.why}`).join(" ") } = diagnosis ?? {};
   const isTrouble = TROUBLES.has(type) || (type === "run.waiting" && needsAPerson(reason));
-  if (isTrouble) log.warn(type, { run, step, attempt, group, code, sentence });
+  if (isTrouble) log.warn(type, { run, step, attempt, group, code, sentence, ...(nextAttemptAt && { nextAttemptAt }) });
   if (!isTerminal(type)) return;
   const outcome = type.replace(/^run\./, "");
   metrics.count("longshore_runs_finished_total", { group, outcome, code: diagnosis?.code ?? "", blame: diagnosis?.blame ?? "" });
@@ -182,6 +182,7 @@ function note(
 interface Told {
   readonly step?: string;
   readonly attempt?: number;
+  readonly nextAttemptAt?: string;
   readonly diagnosis?: { readonly code: string; readonly blame: string; readonly sentence: string };
   readonly seconds?: Readonly<Record<string, number>>;
   readonly reason?: string;

@@ -29,6 +29,7 @@ Exit 0: everything happened as it should. Exit 1: it did not.`,
       return await tell(stage, surroundings);
     } finally {
       await rm(home, { recursive: true, force: true });
+      if (surroundings.signal.aborted) surroundings.note?.("stopped; nothing is left behind.");
     }
   },
 });

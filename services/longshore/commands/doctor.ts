@@ -5,20 +5,21 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { isUnserved } from "@longshore/domain/group/group.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
+import { otherKey } from "@longshore/ledger/key-mark.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { GroupState } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
-import { command, CONFIG, during, json, JSON_OPTION, say, screenIn } from "../command.ts";
+import { command, CONFIG, configWords, during, json, JSON_OPTION, say, screenIn, withConfig } from "../command.ts";
 import { paragraph, row } from "../screen/rows.ts";
 import { type Screen, toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
 import { runsThatWait } from "./doctor-runs.ts";
 import { sinks } from "./doctor-sinks.ts";
-import { toServeSentence, UNHELD } from "./group.ts";
+import { NO_LAUNCHER, toServeSentence, toStartSentence, UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 
 /** One line of the page. `todo`: the reader's next step. */
@@ -44,17 +45,17 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
     const screen = screenIn(surroundings);
     if (!asJson) say(surroundings, row(HEADER, SHAPE, screen));
     for (const [whom, examine] of EXAMINED) {
-      for (const finding of await during(surroundings, `asking ${whom}`, () => examine(longshore, surroundings.signal, config))) {
+      const found = await during(surroundings, `asking ${whom}`, () => examine(longshore, surroundings.signal, config));
+      for (const { todo, ...rest } of found) {
+        const finding = todo === undefined ? rest : { ...rest, todo: withConfig(todo, configWords(config)) };
         if (!asJson) say(surroundings, linesOf(finding, findings.at(-1)?.part, screen));
         findings.push(finding);
       }
     }
     const count = (state: Finding["state"]): number => findings.filter((it) => it.state === state).length;
     const [warnings, failures] = [count("WARN"), count("FAIL")];
-    const sum =
-      failures + warnings === 0
-        ? "all well"
-        : `${some(warnings, "warning")}, ${some(failures, "failure")}${failures > 0 ? " (exit 1)" : ""}`;
+    const told = [...(failures > 0 ? [some(failures, "failure")] : []), ...(warnings > 0 ? [some(warnings, "warning")] : [])];
+    const sum = told.length === 0 ? "all well" : told.join(", ");
     const worst = failures > 0 ? "fail" : warnings > 0 ? "warn" : "ok";
     if (asJson) surroundings.out(json({ warnings, failures, findings }));
     else say(surroundings, paragraph(sum, { tone: toned(worst).tone }, screen));
@@ -101,7 +102,7 @@ async function brokerAndClock({ broker: where, settings }: Longshore, signal: Ab
             {
               part: "broker",
               state: "WARN",
-              says: `${waiting.quarantine} messages in quarantine: nobody could read them`,
+              says: `${some(waiting.quarantine, "message")} in quarantine: nobody could read them`,
               todo: `look at them in the broker: ${brokerAt(where.url).quarantine({ ...NAMES, ...where.names })}`,
             },
           ];
@@ -109,7 +110,7 @@ async function brokerAndClock({ broker: where, settings }: Longshore, signal: Ab
       {
         part: "broker",
         state: "ok",
-        says: `${product}, user ${user}; waiting: ${waiting.commands} commands, ${waiting.facts} facts`,
+        says: `${product}, user ${user}; waiting: ${some(waiting.commands, "command")}, ${some(waiting.facts, "fact")}`,
       },
       ...quarantined,
       ...skew,
@@ -141,12 +142,19 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
     await using ledger = await openLedger({ url: ledgerUrl, installation, jobName, migrate: false, log: silentLog });
     const before = systemClock.now();
     const now = await ledger.now();
-    const [{ product, schema }, counts, states] = [await ledger.describe(), await ledger.counts(), await ledger.groups()];
+    const [{ product, schema, keyMark }, counts, states] = [
+      await ledger.describe(),
+      await ledger.counts(),
+      await ledger.groups(),
+    ];
     const late = (counts.outboxOldestMs ?? 0) > HOURGLASS_MS;
     return [
       { part: "ledger", state: "ok", says: `${product}, schema ${schema}; ${unsent(counts.outbox)}` },
+      ...(keyMark === undefined || longshore.keyMark === undefined || keyMark === longshore.keyMark
+        ? []
+        : failed("ledger", otherKey(), longshore)),
       clock("ledger", now - (before + systemClock.now()) / 2),
-      ...(counts.hasLauncher ? [] : [NO_LAUNCHER]),
+      ...(counts.hasLauncher ? [] : [noLauncher(config)]),
       ...(late
         ? [
             {
@@ -166,7 +174,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
         : {
             part: "runs",
             state: "FAIL",
-            says: `${counts.overdue} attempts are overdue: nobody acted on them in time`,
+            says: `${some(counts.overdue, "attempt")} overdue: nobody acted on them in time`,
             todo: "is a launcher running, and does it reach the groups below?",
           },
       ...(await runsThatWait(ledger, longshore, config)),
@@ -179,12 +187,12 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
 }
 
 /** Commands and facts that wait at the broker look well there: only the launcher knows that it should have taken them. */
-const NO_LAUNCHER: Finding = {
+const noLauncher = (config: string | undefined): Finding => ({
   part: "launcher",
   state: "FAIL",
-  says: "no launcher runs with this ledger: nobody takes commands and facts, or publishes events",
-  todo: "start one: npm run launcher -- --config FILE; if one was started, its log says why it stopped",
-};
+  says: `${NO_LAUNCHER}: nobody takes commands and facts, or publishes events`,
+  todo: toStartSentence(config),
+});
 
 /** Returns the ledger's knowledge of a group. */
 function ofGroup(

@@ -10,9 +10,11 @@ import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
 import {
   command,
   CONFIG,
+  configWords,
   family,
   iso,
   json,
@@ -23,6 +25,7 @@ import {
   screenIn,
   type Surroundings,
   Usage,
+  withConfig,
 } from "../command.ts";
 import { type Column, paragraph, table } from "../screen/rows.ts";
 import { type Screen, toned } from "../screen/screen.ts";
@@ -86,11 +89,13 @@ A group is a namespace of a cluster, by the name that the groups file gives it.`
       usage: ["[--json]"],
       options: { json: JSON_OPTION, config: CONFIG },
       more: `
-A group that was taken out of the groups file stays in this list, as UNSERVED. No launcher acts on its runs: put the group back, or give them up with \`longshore runs abandon\`.`,
+JOBS is how many of the group's slots are taken. IN LINE is how many of these Jobs wait to be created, because the group takes so many a second. A run that waits for a group, for example for a paused one, is in neither number: \`longshore runs list --state active\` shows it.
+
+A group that was taken out of the groups file stays in this list, as UNSERVED. So does every group while no launcher runs. No launcher acts on the runs of such a group: start one, put the group back, or give them up with \`longshore runs abandon\`.`,
       async run({ config, json: asJson = false }, _, surroundings) {
         const longshore = await findLongshore({ config }, surroundings);
         await using ledger = await ledgerOf(config, surroundings);
-        return await list({ ledger, longshore, asJson }, surroundings);
+        return await list({ ledger, longshore, asJson, config }, surroundings);
       },
     }),
     pause: verb("pause", pause, {
@@ -136,25 +141,43 @@ interface Listed {
   readonly ledger: Ledger;
   readonly longshore: Longshore;
   readonly asJson: boolean;
+  readonly config: string | undefined;
 }
 
-async function list({ ledger, longshore, asJson }: Listed, surroundings: Surroundings): Promise<number> {
-  const [groups, nowMs] = [await ledger.groups(), await ledger.now()];
-  const seen = groups.map((it) => seenAs(it, nowMs, longshore));
+async function list({ ledger, longshore, asJson, config }: Listed, surroundings: Surroundings): Promise<number> {
+  const [groups, nowMs, { hasLauncher }] = [await ledger.groups(), await ledger.now(), await ledger.counts()];
+  const seen = groups.map((it) => seenAs(it, { nowMs, hasLauncher, where: configWords(config) }, longshore));
   const screen = screenIn(surroundings);
   if (asJson) surroundings.out(json({ groups: seen.map(recordOf) }));
   else if (groups.length === 0) surroundings.out("no groups\n");
-  else
+  else {
     say(
       surroundings,
       table(seen, COLUMNS, screen, (it) => notesOf(it, screen)),
     );
+    // Launchers write down what watchers report: while none runs, each group looks as the last one left it.
+    if (!hasLauncher) {
+      tell(surroundings, `${NO_LAUNCHER}, so nobody acts on these groups or hears of them.`);
+      say(surroundings, paragraph(toStartSentence(config), { mark: "› " }, screen));
+    }
+  }
   return 0;
 }
 
-/** A group at one moment. */
-interface Seen extends GroupState {
+export const NO_LAUNCHER = "no launcher runs with this ledger";
+
+export const toStartSentence = (config: string | undefined): string =>
+  `start one: npm run launcher -- --config ${config === undefined ? "FILE" : quoted(config)}; if one was started, its log says why it stopped`;
+
+interface Now {
   readonly nowMs: number;
+  readonly hasLauncher: boolean;
+  /** The words behind each printed command. */
+  readonly where: string;
+}
+
+/** A group at one moment. */
+interface Seen extends GroupState, Now {
   /** No launcher acts on it. `toServe`: the command that would. */
   readonly left: boolean;
   readonly toServe: string | undefined;
@@ -163,11 +186,12 @@ interface Seen extends GroupState {
   readonly full: GroupState["noRoom"];
 }
 
-function seenAs(group: GroupState, nowMs: number, longshore: Longshore): Seen {
-  const left = isUnserved(group, nowMs);
+function seenAs(group: GroupState, now: Now, longshore: Longshore): Seen {
+  const { nowMs } = now;
+  const left = !now.hasLauncher || isUnserved(group, nowMs);
   const trouble = left ? undefined : unwatched(group, nowMs);
   const full = group.noRoom !== undefined && group.noRoom.untilMs > nowMs ? group.noRoom : undefined;
-  return { ...group, nowMs, left, toServe: longshore.toServe?.[group.name], trouble, full };
+  return { ...group, ...now, left, toServe: longshore.toServe?.[group.name], trouble, full };
 }
 
 /** One word. A group that nobody watches is not called healthy: the ends of its runs would be noticed late. */
@@ -200,18 +224,18 @@ const COLUMNS: readonly Column<Seen>[] = [
 export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
 
 function notesOf(group: Seen, screen: Screen): readonly string[] {
-  const { name, paused, slotsUsed, health, diagnosis, full, settings, left, toServe, trouble } = group;
+  const { name, paused, slotsUsed, health, diagnosis, full, settings, left, toServe, trouble, hasLauncher, where } = group;
   const { hold, limits, policy } = settings;
   const note = (text: string, mark = "") => paragraph(text, { indent: 11, mark }, screen);
   const told = (it: { readonly code: string; readonly sentence: string; readonly hint: string }) => [
     ...note(`${it.code}: ${it.sentence}`),
-    ...note(it.hint.replaceAll("<group>", name), "› "),
+    ...note(withConfig(it.hint.replaceAll("<group>", name), where), "› "),
   ];
   return [
-    ...(left
+    ...(left && hasLauncher
       ? note(`no launcher has it in its groups file: ${slotsUsed > 0 ? "nothing there is acted on" : "nothing is left there"}`)
       : []),
-    ...(left && slotsUsed > 0 ? note(toServeSentence(name, toServe), "› ") : []),
+    ...(left && hasLauncher && slotsUsed > 0 ? note(withConfig(toServeSentence(name, toServe), where), "› ") : []),
     ...(paused && left ? note("paused") : []),
     ...(health === "unhealthy" && diagnosis ? told(diagnosis) : []),
     ...(trouble ? told(trouble) : []),
@@ -254,7 +278,7 @@ async function drain(asked: Asked): Promise<number> {
   for (let said = ""; ; ) {
     const found = await leftIn(ledger, name, { config, nowMs: await ledger.now() });
     if (found === undefined) {
-      tell(surroundings, `${name} is empty, and stays paused: longshore group resume ${name}`);
+      tell(surroundings, `${name} is empty, and stays paused: longshore group resume ${name}${configWords(config)}`);
       return 0;
     }
     const { left, reasons } = found;
@@ -273,9 +297,10 @@ async function drain(asked: Asked): Promise<number> {
 
 /** Tells what would be given up and asks for --yes, because runs that are given up cannot be taken back. */
 async function accept(asked: Asked): Promise<number> {
-  const { ledger, isMeant, surroundings } = asked;
+  const { ledger, isMeant, surroundings, config } = asked;
   const { name, namespace, diagnosis, namespaceUid } = await find(asked);
-  const notMoved = new Failure("refuse", "NotMoved", `${name} did not move, so there is nothing to accept: longshore group list`);
+  const seeList = `longshore group list${configWords(config)}`;
+  const notMoved = new Failure("refuse", "NotMoved", `${name} did not move, so there is nothing to accept: ${seeList}`);
   if (diagnosis?.code !== "GroupMoved") throw notMoved;
   const ofOld = namespaceUid === undefined ? "" : `, in place of the one with the UID ${namespaceUid}`;
   const left = await standingIn(ledger, name);
@@ -290,7 +315,7 @@ async function accept(asked: Asked): Promise<number> {
   if (accepted.kind === "notMoved") throw notMoved;
   tell(
     surroundings,
-    `${name} is accepted; ${accepted.lost} runs ended as lost. It takes runs again once a launcher has reached it`,
+    `${name} is accepted; ${accepted.lost} ${accepted.lost === 1 ? "run" : "runs"} ended as lost. It takes runs again once a launcher has reached it`,
   );
   return 0;
 }

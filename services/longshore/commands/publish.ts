@@ -1,5 +1,5 @@
 /** `longshore publish`: sends one command to the broker, like any upstream, and can follow the run's story. */
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Outgoing } from "@longshore/broker/port.ts";
@@ -9,18 +9,23 @@ import { readCommand } from "@longshore/contract/envelope.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problem.ts";
+import { nearest } from "@longshore/contract/schema-problems.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { command as declared, CONFIG, configWords, during, fileAt, type Surroundings, Usage } from "../command.ts";
+import { CLI, command as declared, CONFIG, configWords, during, fileAt, type Surroundings, Usage } from "../command.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
+import { GROUP } from "../embedded/home.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
-import { placeOf } from "../place.ts";
+import { hasPocket, placeOf } from "../place.ts";
+import { statusText } from "../status.ts";
+import { isWithoutCommand, NO_COMMAND } from "../terminal.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
+import { statusOfRecord } from "./runs-page.ts";
 
 /** The options that give the request's fields. */
 const OPTIONS: Readonly<Record<string, string>> = {
@@ -81,29 +86,54 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const options = { ...(values.file === undefined && OPTIONS), ...(values.run !== undefined && { run: "--run" }) };
     const command = commandOf("run.requested", request as CommandInput<"run.requested">, options);
     const more = `${run}${configWords(values.config)}`;
+    let sent: keyof typeof STOPPED | "yes" = "no";
+    using stopped = new DisposableStack();
+    stopped.defer(() => {
+      if (sent !== "yes" && surroundings.signal.aborted) surroundings.note?.(STOPPED[sent](more));
+    });
+    const longshore = await findLongshore({ config: values.config }, surroundings);
+    const { groups: wanted = [GROUP] } = request as { readonly groups?: readonly string[] };
+    if (wanted.includes(GROUP) && hasPocket(longshore) && isWithoutCommand(request as never))
+      surroundings.note?.(`${titled(NO_COMMAND)} Nothing will run. With a command:`, WITH_COMMAND);
     await using broker = await brokerOf(values.config, surroundings);
-    if (values.follow !== true) {
-      const isNew = values.run === undefined && values.file === undefined;
-      const known = isNew ? undefined : await knownOf(command.body, run as RunId, values.config, surroundings);
+    const send = async (): Promise<void> => {
+      surroundings.signal.throwIfAborted();
+      sent = "perhaps";
       await sendTo(broker, command, surroundings);
+      sent = "yes";
+    };
+    if (values.follow !== true) {
+      const { known, unknownGroups } = await askLedger(command.body, request, values.config, surroundings);
+      await send();
       surroundings.out(`${run}\n`);
       if (known === undefined)
         surroundings.note?.("the broker has it; once a launcher has taken it, this shows it:", `longshore runs follow ${more}`);
       else surroundings.note?.(known.says, `longshore runs show ${more}`);
+      if (known === undefined && unknownGroups !== undefined)
+        surroundings.note?.(`${unknownGroups}; this ends the wait:`, `longshore runs cancel ${more}`);
       return known?.refused === true ? 1 : 0;
     }
     const { config } = values;
     await using ledger = await ledgerOf(config, surroundings);
-    const longshore = await findLongshore({ config }, surroundings);
+    const unknownGroups = unknownGroupsIn(request["groups"], await ledger.groups());
+    if (unknownGroups !== undefined) surroundings.note?.(`${unknownGroups}.`);
     const place = (record: RunRecord) => placeOf(record, longshore, config);
     const following = await follow({ broker, ledger, run: run as RunId, command: command.id, place }, surroundings);
-    await sendTo(broker, command, surroundings);
+    await send();
     surroundings.out(`${run}\n`);
     const onStop = () => (following.found !== undefined || following.isTaken() ? GOES_ON : UNTAKEN);
     const isEnded = () => endOf(following, command.body, surroundings);
     return exitCodeOf(await watch({ run: run as RunId, config, onStop }, isEnded, surroundings));
   },
 });
+
+/** What a person reads after Ctrl-C, by whether the request was sent. */
+const STOPPED = {
+  no: () => "stopped before it was published: nothing was sent.",
+  perhaps: (run: string) => `stopped while it was sent: \`longshore runs show ${run}\` says whether a launcher has it.`,
+} as const;
+const titled = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+const WITH_COMMAND = "longshore publish --image IMAGE --follow -- sh -c 'echo hi'";
 
 const UNTAKEN = {
   says: "stopped watching. The request waits at the broker, since no launcher has taken it yet: it needs a launcher that runs. Then this shows it:",
@@ -115,28 +145,56 @@ interface Known {
   readonly refused: boolean;
 }
 
-/**
- * Says what becomes of a request whose id is taken: the broker takes the request all the same, which looks like success.
- * `undefined`: the id is free, or the ledger cannot be asked, which publishing does not need.
- */
-async function knownOf(
+interface Answer {
+  readonly known?: Known | undefined;
+  readonly unknownGroups?: string | undefined;
+}
+
+/** Publishing needs no ledger: if the ledger cannot be asked, nothing is said of what it knows. */
+async function askLedger(
   body: Uint8Array,
-  run: RunId,
+  request: Request,
   config: string | undefined,
   surroundings: Surroundings,
-): Promise<Known | undefined> {
+): Promise<Answer> {
   try {
     await using ledger = await ledgerOf(config, surroundings);
-    const found = await ledger.find(run);
-    if (found === undefined) return undefined;
-    if (!isSame(found.request, body)) return { says: "refused: this id belongs to a run with other content", refused: true };
-    const { state, outcome } = found.record.run;
-    const what = state === "ended" ? "already ran" : "was asked for already";
-    return { says: `${what}: ${(outcome ?? state).toUpperCase()}; it is not run again`, refused: false };
+    return {
+      known: await knownOf(ledger, body, request.run as RunId),
+      unknownGroups: unknownGroupsIn(request["groups"], await ledger.groups()),
+    };
   } catch (error) {
-    if (error instanceof Failure) return undefined;
+    if (error instanceof Failure) return {};
     throw error;
   }
+}
+
+/** Says what becomes of a request whose id is taken: the broker takes the request all the same, which looks like success. */
+async function knownOf(ledger: Pick<Ledger, "find" | "story">, body: Uint8Array, run: RunId): Promise<Known | undefined> {
+  const found = await ledger.find(run);
+  if (found === undefined) return undefined;
+  if (!isSame(found.request, body)) return { says: "refused: this id belongs to a run with other content", refused: true };
+  const { text } = statusText(statusOfRecord(found.record, await ledger.story(run, 0, STORY_MOST)));
+  const what = found.record.run.state === "ended" ? "already ran" : "was asked for already";
+  return { says: `${what}: ${text}; it is not run again`, refused: false };
+}
+
+const STORY_MOST = 1000;
+const NAMED_MOST = 5;
+
+/** A wait for a group that nobody has lasts a day, and most often a name is misspelt. `undefined`: there is such a group. */
+export function unknownGroupsIn(wanted: unknown, groups: readonly { readonly name: string }[]): string | undefined {
+  const [names, there] = [(wanted ?? []) as readonly string[], groups.map(({ name }) => name)];
+  if (names.length === 0 || names.some((it) => there.includes(it))) return undefined;
+  const [first = ""] = names;
+  const more = there.length > NAMED_MOST ? ` and ${there.length - NAMED_MOST} more` : "";
+  const others =
+    there.length === 0
+      ? "There is no group yet"
+      : `There ${there.length === 1 ? "is" : "are"} ${there.slice(0, NAMED_MOST).join(", ")}${more}`;
+  const near = names.length === 1 ? nearest(first, there) : undefined;
+  const asks = near === undefined ? "" : ` Did you mean ${near}?`;
+  return `No group is called ${names.join(" or ")}. ${others}.${asks} The run waits until there is one`;
 }
 
 /**
@@ -184,7 +242,15 @@ function ofFlags({ run = newRun(), image, env = [], group }: Flags, command: rea
   };
 }
 
-const newRun = (): string => `cli/${randomUUID()}`;
+/** Crockford's letters and digits, none of which looks like another. */
+const LETTERS = "0123456789abcdefghjkmnpqrstvwxyz";
+
+/** An id that a person can read out: the day, the time, and one of 33 million words, so that no two of a second are alike. */
+export function newRun(nowMs = systemClock.now(), chance: Uint8Array = randomBytes(5)): string {
+  const [, month, day, hour, minute, second] = new Date(nowMs).toISOString().split(/[-T:.]/);
+  const word = Array.from(chance, (it) => LETTERS[it % LETTERS.length]).join("");
+  return `cli/${month}${day}-${hour}${minute}${second}-${word}`;
+}
 
 /**
  * The file is the whole request. An option that would change it is refused: whichever of the two won, something that somebody
@@ -245,7 +311,7 @@ const OPTIONS_OF_RUNS: Readonly<Record<string, string>> = { from: "--from", with
  * gave a field: a person who typed options knows no fields.
  */
 export function commandOf<T extends CommandType>(type: T, data: CommandInput<T>, options = OPTIONS_OF_RUNS): Outgoing {
-  const made = message({ source: "/longshore/cli" }, type, data);
+  const made = message({ source: CLI }, type, data);
   if (made.kind === "message") return { id: made.id, key: made.routingKey, body: made.body };
   const typed = made.problems.map(({ path, message }) => ({ message, as: typedAs(path, data, options) }));
   if (typed.every(({ as }) => as !== undefined)) throw new Usage(typed.map(({ as, message }) => `${as}: ${message}`).join("\n"));

@@ -1,7 +1,7 @@
 /** The page of `runs show`: the run's state, the reason, the next step, and the story, on one screen. */
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal, type RunEventType } from "@longshore/contract/event.ts";
-import type { RunId } from "@longshore/contract/ids.ts";
+import { ONLY_TENANT, type RunId } from "@longshore/contract/ids.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
 import { storageText } from "@longshore/domain/group/choose-group.ts";
@@ -11,15 +11,16 @@ import { finishedAtMs, type Run, type RunRecord } from "@longshore/domain/run/re
 import { sha256 } from "@longshore/launcher/keys.ts";
 import { newestOf, newestOfStory } from "@longshore/ledger/newest-event.ts";
 import type { GroupState, Ledger, NewestEvent, StoryEvent } from "@longshore/ledger/port.ts";
-import { adviceOn, restartOf } from "../advice.ts";
+import { adviceOn, againOf } from "../advice.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
+import { CLI } from "../command.ts";
 import { actorAt, hintAt, isSilent, moreAt, type Place, restOf } from "../place.ts";
 import { paragraph, pasted, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { clipped } from "../screen/text.ts";
 import { span, timeText } from "../screen/times.ts";
 import { type Status, statusOf } from "../status.ts";
-import { diagnosisLines, headOf, type Log, logLines, storyTable } from "../terminal.ts";
+import { diagnosisLines, evidenceBeside, headOf, type Log, logLines, nextLines, storyTable } from "../terminal.ts";
 
 export function pageOf(
   { record, request }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>,
@@ -39,16 +40,19 @@ export function pageOf(
     : adviceOn(record, newestOfStory(run, story), place, { isOnPage: true });
   const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
   const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
-  const lineOf = storyTable(screen);
+  const lineOf = storyTable(screen, advice?.sentence);
   const finishedMs = finishedAtMs(record);
   const rest = restOf(place, advice?.hint);
   const hasPrinted = record.attempts.at(-1)?.started !== "no" && !isSilent(log);
-  const again = run.outcome === "failed" ? restartOf(run.id, place.where, diagnosis) : undefined;
+  const verbs = run.state === "ended" ? [] : run.state === "active" ? ["follow", "cancel"] : ["follow"];
+  const commands = verbs.map((verb) => `longshore runs ${verb} ${run.id}${place.where}`);
   return [
     ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
     ...(advice ? diagnosisLines(advice, screen) : []),
-    ...(diagnosis?.evidence ?? []).flatMap((it) => paragraph(it, { indent: 2, mark: "seen: " }, screen)),
-    ...about("from", `${run.tenant} (${run.source})`),
+    ...(diagnosis === undefined ? [] : evidenceBeside(diagnosis)).flatMap((it) =>
+      paragraph(it, { indent: 2, mark: "seen: " }, screen),
+    ),
+    ...about("from", senderOf(run)),
     ...about("group", groupText(record, groups)),
     ...volumesText(record).flatMap((text) => about("volumes", text)),
     ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
@@ -65,11 +69,14 @@ export function pageOf(
       ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), pasted(rest, 2, screen)]
       : []),
     ...moreAt(place, namespacesOf(record), selectorOf(run.id)).map((it) => whole(it, 2)),
-    ...(run.state === "ended" ? [] : ["follow", ...(run.state === "active" ? ["cancel"] : [])]).map((verb) =>
-      pasted(`longshore runs ${verb} ${run.id}${place.where}`, 2, screen),
-    ),
-    ...(again === undefined ? [] : [pasted(again, 2, screen)]),
+    ...nextLines(commands, againOf(record, place, diagnosis, groups), screen),
   ];
+}
+
+/** A tenant is named where there are several. */
+function senderOf({ tenant, source }: Run): string {
+  const sender = source === CLI ? "longshore publish" : source;
+  return tenant === ONLY_TENANT ? sender : `${sender}, tenant ${tenant}`;
 }
 
 const COMMAND_MOST = 150;

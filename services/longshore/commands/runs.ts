@@ -11,6 +11,7 @@ import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import {
   command as declared,
   CONFIG,
+  configWords,
   family,
   iso,
   json,
@@ -22,6 +23,7 @@ import {
   Usage,
 } from "../command.ts";
 import type { Values as ValuesOf } from "../command.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
 import { exitCodeOf, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
@@ -29,7 +31,7 @@ import { findLongshore } from "../which-longshore.ts";
 import { printLogs } from "./runs-logs.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
-import { endMs, filterFor, statusOf, statusText, STATUS_WORDS } from "../status.ts";
+import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, table } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { shortened } from "../screen/text.ts";
@@ -70,7 +72,11 @@ function verb(
     namedBy: { list: "runs list", field: "run" },
     more,
     async run(values, [id = ""], surroundings) {
-      return await act(await runMeant(name, id, values, surroundings), values, surroundings);
+      const run = await runMeant(name, id, values, surroundings).catch((error: unknown) => {
+        if (name === "follow" && surroundings.signal.aborted) surroundings.note?.(UNSHOWN);
+        throw error;
+      });
+      return await act(run, values, surroundings);
     },
   });
 }
@@ -99,7 +105,7 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
   const [first, second] = alike;
   if (first === undefined) {
     if (ends === undefined) return run.data; // the verb says that there is none
-    throw runUnknown(id);
+    throw runUnknown(id, config);
   }
   if (second === undefined) return first;
   const named = alike.slice(0, NAMED_MOST).join(", ");
@@ -186,9 +192,11 @@ For a run whose cluster is gone for good, or whose namespace was made anew. The 
   },
 });
 
+const MOST = 1000;
+
 async function list(values: Values, surroundings: Surroundings): Promise<number> {
   const most = values.most === undefined ? 20 : Number(values.most);
-  if (!Number.isInteger(most) || most < 1 || most > 1000) throw new Usage("--most is a number from 1 to 1000");
+  if (!Number.isInteger(most) || most < 1 || most > MOST) throw new Usage(`--most is a number from 1 to ${MOST}`);
   const outcome = OUTCOMES.find((it) => it === values.outcome);
   const asked = values.state === undefined ? {} : filterFor(values.state);
   if (outcome !== undefined && asked.outcome !== undefined && asked.outcome !== outcome)
@@ -200,7 +208,7 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
     surroundings.out(json({ runs: rows.map(recordOf) }));
     return 0;
   }
-  if (rows.length === 0) surroundings.out("no runs\n");
+  if (rows.length === 0) tell(surroundings, noRuns(outcome ?? values.state, (await ledger.list({ most: MOST })).length, MOST));
   else {
     const screen = screenIn(surroundings);
     say(surroundings, table(rows, columnsFor(screen, await ledger.now()), screen));
@@ -241,7 +249,7 @@ const STORY_MOST = 1000;
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, STORY_MOST)];
-  if (found === undefined) throw runUnknown(run);
+  if (found === undefined) throw runUnknown(run, values.config);
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
     const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
@@ -274,11 +282,11 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
 const begunAtMs = ({ acceptedAtMs }: RunRecord["run"], story: readonly StoryEvent[]): number =>
   story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs;
 
-const runUnknown = (run: string): Failure =>
+const runUnknown = (run: string, config: string | undefined): Failure =>
   new Failure(
     "refuse",
     "RunUnknown",
-    `no run has the id ${run}; \`longshore runs list\` shows what there is. A request that no launcher has taken yet is not among them`,
+    `no run has the id ${run}; \`longshore runs list${configWords(config)}\` shows what there is. A request that no launcher has taken yet is not among them`,
   );
 
 /** Follows the run from now on, with the broker that a command is sent to. */
@@ -293,9 +301,18 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   return { ...followed, broker, ledger, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
+/** Else Ctrl-C during the first second is answered with nothing. */
+const UNSHOWN = "stopped before anything was shown; the run goes on as it was.";
+
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+  using stopped = new DisposableStack();
+  let isShown = false;
+  stopped.defer(() => {
+    if (!isShown && surroundings.signal.aborted) surroundings.note?.(UNSHOWN);
+  });
   await using followed = await following(run, values, surroundings);
-  if (followed.found === undefined) throw runUnknown(run);
+  if (followed.found === undefined) throw runUnknown(run, values.config);
+  isShown = true;
   const { record } = followed.found;
   const story = await followed.ledger.story(run, 0, STORY_MOST);
   say(surroundings, headOf(run, statusOfRecord(record, story), undefined, screenIn(surroundings)));
@@ -312,7 +329,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const command = commandOf("run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
   // Else the cancel would be kept for a run that may never come, and the following would never end.
-  if (followed.found === undefined) throw runUnknown(run);
+  if (followed.found === undefined) throw runUnknown(run, values.config);
   const { state, outcome } = followed.found.record.run;
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
@@ -333,7 +350,7 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
     );
   const command = commandOf("run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
-  if (followed.found === undefined) throw runUnknown(run);
+  if (followed.found === undefined) throw runUnknown(run, values.config);
   await sendTo(followed.broker, command, surroundings);
   const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
   const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
@@ -358,10 +375,19 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   const from = (values.from ?? "failed") as "failed";
   const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
   await using followed = await following(run, values, surroundings, command);
+  if (followed.found !== undefined) refuseWithoutFailure(followed.found.record, values);
   await sendTo(followed.broker, command, surroundings);
   tell(surroundings, `asked to restart ${run}`);
   const onStop = () => (followed.isTaken() ? GOES_ON : RESTART_UNTAKEN);
   return exitCodeOf(await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings));
+}
+
+/** The launcher would refuse it, in words of the message's fields. */
+export function refuseWithoutFailure({ run }: RunRecord, values: Pick<Values, "from" | "with" | "config">): void {
+  if (values.from !== undefined || run.outcome !== "succeeded") return;
+  const fields = (values.with ?? []).map((it) => ` --with ${quoted(it)}`).join("");
+  const again = `longshore runs restart ${run.id} --from start${fields}${configWords(values.config)}`;
+  throw new Failure("refuse", "RequestInvalid", `every step of ${run.id} succeeded. To run them all again: \`${again}\``);
 }
 
 const RESTART_UNTAKEN = {

@@ -107,7 +107,10 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     await using _claim = await claimHome(home);
 
     const screen = screenIn(surroundings);
-    say(surroundings, paragraph("longshore up. Parts that were not named are started here, for this machine only.", {}, screen));
+    say(
+      surroundings,
+      paragraph("longshore up. What you name no address for starts in this folder: only this machine reaches it.", {}, screen),
+    );
     if (broker !== undefined) await during(surroundings, "asking the broker", () => tryBroker(broker));
     await using postgres =
       ledger === undefined
@@ -183,7 +186,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
     if (broker === undefined) say(surroundings, withoutBroker(screen));
-    const ended = await serve({ ...configs, recorder: telling }, surroundings);
+    const ended = await serve({ ...configs, recorder: telling }, config, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
   },
@@ -352,9 +355,10 @@ const recorderConfig = (
 
 async function serve(
   configs: ReturnType<typeof readConfigs> & { readonly recorder: RecorderConfig | undefined },
+  where: string,
   surroundings: Pick<Surroundings, "signal" | "screen">,
 ): Promise<number> {
-  const place = onStderr(screenIn(surroundings));
+  const place = onStderr(screenIn(surroundings), where);
   const telling = configs.recorder;
   await together(surroundings.signal, {
     launcher: async (signal) =>

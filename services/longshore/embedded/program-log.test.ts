@@ -6,7 +6,10 @@ import { programLog } from "./program-log.ts";
 function logOf(name: "launcher" | "watcher", columns?: number) {
   const lines: string[] = [];
   const screen = { ...PIPE, columns };
-  return { lines, log: programLog(name, { level: "warn", format: "auto" }, { write: (text) => lines.push(text), screen }) };
+  return {
+    lines,
+    log: programLog(name, { level: "warn", format: "auto" }, { write: (text) => lines.push(text), screen, where: " --config x" }),
+  };
 }
 
 t.test("the watcher leaves the failures of runs to the launcher, and tells all else", async (t) => {
@@ -23,11 +26,31 @@ t.test("the watcher leaves the failures of runs to the launcher, and tells all e
 
 t.test("in a terminal a line is folded at its words, beneath its time", async (t) => {
   const { log, lines } = logOf("launcher", 60);
-  log.warn("run.failed", { run: "a", sentence: "The program ended with exit code 3, after it had run for 2 seconds." });
+  log.warn("the broker is away", { error: "The broker at 127.0.0.1:5672 refused the connection for 2 seconds." });
   const [first = "", ...more] = lines.join("").trimEnd().split("\n");
-  t.match(first, /^\d\d:\d\d:\d\d\.\d{3}Z warn {2}launcher {2}run\.failed {2}run=a$/);
-  t.same(more, [
-    `${" ".repeat(14)}sentence="The program ended with exit code 3,`,
-    `${" ".repeat(14)}after it had run for 2 seconds."`,
+  t.match(first, /^\d\d:\d\d:\d\d\.\d{3}Z warn {2}launcher {2}the broker is away {2}error="The$/);
+  t.same(more, [`${" ".repeat(14)}broker at 127.0.0.1:5672 refused the`, `${" ".repeat(14)}connection for 2 seconds."`]);
+});
+
+t.test("in a terminal a run's trouble reads as on the other screens, with the command that shows more", async (t) => {
+  const { log, lines } = logOf("launcher", 60);
+  const sentence = "The program ended with exit code 3, after it had run for 2 seconds.";
+  const fields = { run: "orders/1", step: "main", attempt: 1, group: "pocket", code: "ExitCode", sentence };
+  log.child({ group: "pocket" }).warn("run.attempt.failed", { ...fields, nextAttemptAt: "2030-01-01T09:08:07Z" });
+  log.warn("run.failed", fields);
+  const said = lines.join("").trimEnd().split("\n");
+  t.match(said, [
+    /^\d\d:\d\d:\d\dZ {2}ATTEMPT FAILED ExitCode {2}orders\/1$/,
+    "           The program ended with exit code 3, after it had",
+    "           run for 2 seconds. It is tried again at",
+    "           2030-01-01 09:08:07Z.",
+    "           longshore runs show orders/1 --config x",
+    /^\d\d:\d\d:\d\dZ {2}FAILED ExitCode {2}orders\/1$/,
+    "           The program ended with exit code 3, after it had",
+    "           run for 2 seconds.",
+    "           longshore runs show orders/1 --config x",
   ]);
+  const piped = logOf("launcher");
+  piped.log.warn("run.failed", fields);
+  t.match(JSON.parse(piped.lines[0] ?? ""), { msg: "run.failed", ...fields });
 });

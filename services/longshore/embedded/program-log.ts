@@ -1,30 +1,40 @@
 /**
  * The logs of the programs beside the screen of `up`.
  *
- * The failure this prevents: a run's failure that a person reads twice, because both programs log it.
+ * The failures this prevents: a run's failure that a person reads twice, because both programs log it; and fields for machines
+ * (`code=… sentence="…"`) on the screen of a person, without a command to copy.
  */
-import { type Log, type LogSettings, openLog } from "@longshore/runtime/log.ts";
-import { paragraph } from "../screen/rows.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import { type Fields, type Log, type LogSettings, openLog } from "@longshore/runtime/log.ts";
+import { paragraph, pasted, row } from "../screen/rows.ts";
 import { type Screen, screenOf } from "../screen/screen.ts";
+import { clockTime, timeText } from "../screen/times.ts";
+import { statusText } from "../status.ts";
+import { wordOf } from "../terminal.ts";
 
 interface Place {
   readonly write: (text: string) => unknown;
   readonly screen: Screen;
+  /** The words after each `longshore` command, if `--config` names this Longshore. */
+  readonly where: string;
 }
 
 /** Beside the screen that shows the command's output. */
-export const onStderr = ({ program = "longshore" }: Screen): Place => ({
+export const onStderr = ({ program = "longshore" }: Screen, where: string): Place => ({
   write: (text) => process.stderr.write(text),
   screen: screenOf(process.stderr, program),
+  where,
 });
 
 /** In a terminal, long lines are folded at their words, beneath the line's time. */
-export function programLog(name: "launcher" | "watcher" | "recorder", settings: LogSettings, { write, screen }: Place): Log {
-  const log =
-    screen.columns === undefined || settings.format === "json"
-      ? openLog(name, settings, { write })
-      : openLog(name, settings, { isTTY: true, write: (line) => write(foldedLine(line, screen)) });
-  return name === "watcher" ? withoutFailures(log) : log;
+export function programLog(name: "launcher" | "watcher" | "recorder", settings: LogSettings, place: Place): Log {
+  const { write, screen } = place;
+  const isJson = screen.columns === undefined || settings.format === "json";
+  const log = isJson
+    ? openLog(name, settings, { write })
+    : openLog(name, settings, { isTTY: true, write: (line) => write(foldedLine(line, screen)) });
+  if (name === "watcher") return warningOtherwise(log, (message) => message === "attempt.failed"); // its launcher tells it
+  return isJson ? log : warningOtherwise(log, (message, fields) => told(message, fields, place));
 }
 
 function foldedLine(line: string, screen: Screen): string {
@@ -32,9 +42,35 @@ function foldedLine(line: string, screen: Screen): string {
   return `${paragraph(text, { mark }, screen).join("\n")}\n`;
 }
 
-/** The launcher of the same process tells what becomes of the run. */
-const withoutFailures = (log: Log): Log => ({
+/** `tells` returns true of a warning that it has told, or that nobody needs. */
+const warningOtherwise = (log: Log, tells: (message: string, fields: Fields) => boolean): Log => ({
   ...log,
-  warn: (message, fields) => (message === "attempt.failed" ? undefined : log.warn(message, fields)),
-  child: (fields) => withoutFailures(log.child(fields)),
+  warn: (message, fields = {}) => (tells(message, fields) ? undefined : log.warn(message, fields)),
+  child: (more) => warningOtherwise(log.child(more), (message, fields) => tells(message, { ...more, ...fields })),
 });
+
+interface Trouble {
+  readonly run?: string;
+  readonly code?: string;
+  readonly sentence?: string;
+  readonly nextAttemptAt?: string;
+}
+
+const TIME_WIDTH = 9;
+const BENEATH = TIME_WIDTH + 2;
+
+/** A run's trouble as the other screens tell it, with the command that shows more. */
+function told(message: string, fields: Fields, { write, screen, where }: Place): boolean {
+  const { run, code, sentence = "", nextAttemptAt } = fields as Trouble;
+  if (!message.startsWith("run.") || run === undefined) return false;
+  const status = statusText({ word: wordOf(message), ...(code !== undefined && { code }) });
+  const again = nextAttemptAt === undefined ? "" : ` It is tried again at ${timeText(Date.parse(nextAttemptAt))}.`;
+  const time = { text: clockTime(systemClock.now()), tone: "faint" } as const;
+  const lines = [
+    ...row([time, status, run], { widths: [TIME_WIDTH, status.text.length] }, screen),
+    ...(sentence + again === "" ? [] : paragraph(`${sentence}${again}`.trimStart(), { indent: BENEATH }, screen)),
+    pasted(`longshore runs show ${run}${where}`, BENEATH, screen),
+  ];
+  write(`${lines.join("\n")}\n`);
+  return true;
+}

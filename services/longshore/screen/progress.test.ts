@@ -34,6 +34,12 @@ t.test("in a terminal a line counts the time, is not longer than the terminal, a
   t.notMatch(said(), "\u001b");
 });
 
+t.test("if the end is known, the time counts down to it", async (t) => {
+  const { clock, progress, said } = stage({ columns: 60, styled: false });
+  await progress.during("attempt 2 of 3", () => clock.pass(3_000), { untilMs: clock.now() + 7_000 });
+  t.match(said(), /attempt 2 of 3, in 6 s.*attempt 2 of 3, in 5 s/s);
+});
+
 t.test("the time counts from when the wait began", async (t) => {
   const { clock, progress, said } = stage({ columns: 60, styled: false });
   await progress.during("started", () => clock.pass(200), { sinceMs: clock.now() - 61_000 });

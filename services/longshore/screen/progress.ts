@@ -19,9 +19,13 @@ export interface Progress {
 interface How {
   /** When the wait began, if it began earlier. */
   readonly sinceMs?: number;
+  /** When it ends, if that is known: the line then counts down. */
+  readonly untilMs?: number;
   /** True: says nothing if there is no terminal. For waits that may last for hours, and that the command itself prints. */
   readonly onlyInTerminal?: boolean;
 }
+
+type Span = { readonly sinceMs: number; readonly untilMs: number | undefined };
 
 export interface ProgressParts {
   readonly write: (text: string) => void;
@@ -42,25 +46,28 @@ export function progressOn({ write, screen, clock }: ProgressParts): Progress {
     drawn = 0;
   }
 
-  function draw(what: string, sinceMs: number, columns: number): void {
+  function draw(what: string, { sinceMs, untilMs }: Span, columns: number): void {
     const lastsMs = Math.max(0, clock.now() - sinceMs);
+    const shownMs = untilMs === undefined ? lastsMs : Math.max(0, untilMs - clock.now() + 999);
+    const before = untilMs === undefined ? "  " : ", in ";
     const frame = FRAMES[Math.floor(lastsMs / REDRAW_MS) % FRAMES.length] ?? "";
     // One column stays free: a full line would make some terminals begin the next one.
-    const text = clipped(`${frame} ${oneLine(what)}  ${span(Math.floor(lastsMs / 1000) * 1000).replace(".0", "")}`, columns - 1);
+    const counted = span(Math.floor(shownMs / 1000) * 1000).replace(".0", "");
+    const text = clipped(`${frame} ${oneLine(what)}${before}${counted}`, columns - 1);
     const [width, rest] = [widthOf(text), " ".repeat(Math.max(0, drawn - widthOf(text)))];
     write((drawn > 0 ? "\r" : "") + painted(text, "faint", screen) + rest);
     drawn = width + rest.length;
   }
 
   async function during<T>(what: string, work: () => Promise<T>, how: How = {}): Promise<T> {
-    const { sinceMs = clock.now(), onlyInTerminal = false } = how;
+    const { sinceMs = clock.now(), untilMs, onlyInTerminal = false } = how;
     let callOff = clock.alarm(Math.max(0, sinceMs + AFTER_MS - clock.now()), () => {
       const { columns } = screen;
       if (columns !== undefined) again(columns);
       else if (!onlyInTerminal) write(`${oneLine(what)} …\n`);
     });
     function again(columns: number): void {
-      draw(what, sinceMs, columns);
+      draw(what, { sinceMs, untilMs }, columns);
       callOff = clock.alarm(REDRAW_MS, () => again(columns));
     }
     try {

@@ -137,7 +137,7 @@ await t.test(
     t.match(await group(system, "drain", "a", "--timeout", "3s"), { code: 1, out: /1 running, 1 to be released/ });
     t.match(await group(system, "resume", "a"), { code: 0 });
     t.match(await group(system, "accept", "a"), { code: 64, err: /1 running, 1 to be released.*Say --yes/ });
-    t.match(await group(system, "accept", "a", "--yes"), { code: 0, out: /a is accepted; 1 runs ended as lost/ });
+    t.match(await group(system, "accept", "a", "--yes"), { code: 0, out: /a is accepted; 1 run ended as lost/ });
     t.match((await system.heard("run.lost", "moved/runs")).data, { diagnosis: { code: "Abandoned" } });
     t.equal((await system.heard("run.succeeded", "moved/waits")).type, "run.succeeded");
     t.match(await group(system, "drain", "a", "--timeout", "60s"), { code: 0, out: /a is empty/ });

@@ -11,9 +11,10 @@ import pg from "pg";
 import { connectionOf, SCHEMA } from "../connection.ts";
 import { failureOf, placeOf } from "../failure.ts";
 import * as spine from "./migrations/0001-spine.ts";
+import * as keyMark from "./migrations/0002-key-mark.ts";
 import { MIGRATION_TABLE, type MigrationName } from "./version.ts";
 
-const MIGRATIONS: Readonly<Record<MigrationName, Migration>> = { "0001-spine": spine };
+const MIGRATIONS: Readonly<Record<MigrationName, Migration>> = { "0001-spine": spine, "0002-key-mark": keyMark };
 
 /** If migrations are missing and `may` is false, throws a `Failure` ("LedgerBehind", or "LedgerNew" for a database without a ledger). */
 export async function migrateSchema(url: string, { may }: { readonly may: boolean }): Promise<void> {
@@ -45,7 +46,7 @@ export async function migrateSchema(url: string, { may }: { readonly may: boolea
       throw new Failure(
         "halt",
         "LedgerNew",
-        "The database is new: it holds no ledger yet. The first start of a launcher with ledger.migrate: true makes the schema, with the rights of the database's owner.",
+        "The database is new: it holds no ledger yet. The first start of a launcher makes the schema (unless it has ledger.migrate: false), with the rights of the database's owner.",
       );
     const what = `The ledger's schema lacks ${behind.map(({ name }) => name).join(", ")}.`;
     throw new Failure(

@@ -84,6 +84,7 @@ installation
   03 protocol integer not null
   04 frozen boolean not null default false
   05 one boolean not null default true
+  06 key_mark text collate C
   CHECK (one)
   PRIMARY KEY (id)
   UNIQUE (one)

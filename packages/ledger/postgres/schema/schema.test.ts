@@ -76,7 +76,7 @@ t.test("five launchers that start at once on an empty database make one schema a
   const url = await server.database();
   const ledgers = await Promise.all([1, 2, 3, 4, 5].map(() => ledgerOn(url)));
   t.same(await query(url, "select id, epoch from installation"), [{ id: "conformance", epoch: 1 }]);
-  t.same(await query(url, "select name from migration"), [{ name: "0001-spine" }]);
+  t.same(await query(url, "select name from migration"), [{ name: "0001-spine" }, { name: "0002-key-mark" }]);
   for (const ledger of ledgers) {
     t.same(await ledger.groups(), []);
     await ledger[Symbol.asyncDispose]();

@@ -10,7 +10,7 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { type Database, SCHEMA, type Statement } from "../connection.ts";
 
 export const MIGRATION_TABLE = "migration";
-const NAMES = ["0001-spine"] as const;
+const NAMES = ["0001-spine", "0002-key-mark"] as const;
 export type MigrationName = (typeof NAMES)[number];
 const NEWEST: MigrationName = NAMES[NAMES.length - 1] ?? NAMES[0];
 
