@@ -4,8 +4,6 @@ import { withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import { OUTCOMES } from "@longshore/contract/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
-import { storageText } from "@longshore/domain/group/choose-group.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import {
@@ -29,6 +27,8 @@ import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { printLogs } from "./runs-logs.ts";
+import { correctionOf } from "./runs-correction.ts";
+import { freeVolumes } from "./runs-free.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
 import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../status.ts";
@@ -360,15 +360,8 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
 async function free(run: RunId, { config }: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(config, surroundings);
   const found = await ledger.find(run);
-  if (found === undefined) throw runUnknown(run);
-  if (found.record.run.state !== "ended")
-    throw new Failure("refuse", "NotEnded", `${run} is not over and needs its volumes: cancel it first, or wait`);
-  const kept = newestAnchor(found.record);
-  if (kept?.state !== "kept") throw new Failure("refuse", "VolumesGone", `${run} keeps no volumes`);
-  await using broker = await brokerOf(config, surroundings);
-  await sendTo(broker, commandOf("run.free", { run }), surroundings);
-  tell(surroundings, `asked to give up the volumes of ${run} in ${kept.group}: ${storageText(kept.bytes)}`);
-  return 0;
+  if (found === undefined) throw runUnknown(run, config);
+  return await freeVolumes(found.record, config, surroundings);
 }
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
@@ -394,22 +387,3 @@ const RESTART_UNTAKEN = {
   says: "stopped watching. The restart waits at the broker, since no launcher has taken it yet: it needs a launcher that runs. Then this shows it:",
   commands: ["follow"],
 } as const;
-
-/** Turns "resources.limits.memory=2Gi" into { resources: { limits: { memory: "2Gi" } } }. */
-function correctionOf(given: readonly string[]): Record<string, never> {
-  const root: Record<string, unknown> = Object.create(null);
-  for (const text of given) {
-    const at = text.indexOf("=");
-    if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
-    const path = text.slice(0, at).split(".");
-    const last = path.pop() ?? "";
-    let into = root;
-    for (const name of path) {
-      const next: unknown = (into[name] ??= Object.create(null));
-      if (typeof next !== "object" || next === null) throw new Usage(`--with ${text}: ${name} was given a value already`);
-      into = next as Record<string, unknown>;
-    }
-    into[last] = text.slice(at + 1);
-  }
-  return root as Record<string, never>;
-}
