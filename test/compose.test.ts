@@ -69,6 +69,7 @@ process.once("exit", () => rmSync(made, { recursive: true })); // even if a late
 for (const name of ["launcher.yaml", "watcher.yaml", "recorder.yaml"]) writeFileSync(join(made, name), read(`config/${name}`));
 writeFileSync(join(made, "groups.yaml"), withExample(read("config/groups.yaml")));
 mkdirSync(join(made, "secrets"));
+mkdirSync(join(made, "definitions"));
 for (const name of Object.keys(compose.secrets)) writeFileSync(join(made, "secrets", name), "0123456789abcdef0123456789abcdef\n");
 /** Returns the path that a file of the made folder has in the container. */
 const inContainer = (file: string | undefined): string => join("/etc/longshore", relative(made, file ?? ""));
@@ -234,8 +235,9 @@ for (const [name, config] of Object.entries(CONFIGS)) {
   t.test(`${name}: the files that its settings name are mounted, and no secret besides`, async (t) => {
     const mounted = service.volumes.map((it) => it.split(":")[1]);
     const command = JSON.parse(instructions(config.program).find((it) => it.word === "CMD")?.rest ?? "[]") as string[];
-    const groups = config.groupsFile === undefined ? [] : [`/etc/longshore/${basename(config.groupsFile)}`];
-    for (const path of [command[1], ...groups]) t.ok(mounted.includes(path), `${path}`);
+    const named = [config.groupsFile, "definitionsDir" in config ? config.definitionsDir : undefined];
+    const inOwn = named.flatMap((it) => (it === undefined ? [] : [`/etc/longshore/${basename(it)}`]));
+    for (const path of [command[1], ...inOwn]) t.ok(mounted.includes(path), `${path}`);
     t.same(service.secrets.map(({ target }) => target).toSorted(), config.files.map(inContainer).toSorted());
     for (const { source, target } of service.secrets) t.equal(basename(target), source);
   });

@@ -5,11 +5,13 @@
  *
  * Without an argument all tiers run. A path, or a part of one, runs the files whose paths contain it. Unit tests share the
  * machine's cores. Files that start databases, brokers and clusters run a few at a time, and the simulation runs beside them.
- * The last line is "N passed, N failed".
+ * Files that share a server get it from this process (runner/lender.ts). The last line is "N passed, N failed".
  */
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
+import { LENDER } from "./harness/lending/borrow.ts";
 import { findTests, TIERS, type TestFile, type Tier } from "./runner/find.ts";
+import { type Lender, openLender } from "./runner/lender.ts";
 import { missing, thisMachine } from "./runner/needs.ts";
 import { type Preparing, prepare } from "./runner/prepare.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
@@ -41,8 +43,12 @@ async function runTiers(chosen: readonly TestFile[], signal: AbortSignal): Promi
   const possible = chosen.filter((it) => whyNot(it) === undefined);
   const preparing = prepare(new Set(possible.flatMap(({ needs }) => needs)), root, signal);
   const of = (...tiers: readonly Tier[]): readonly TestFile[] => tiers.flatMap((tier) => chosen.filter((it) => it.tier === tier));
+  await using lender = await openLender(chosen, async (what) => {
+    const { startLent } = await import("./harness/lending/servers.ts"); // most runs of a few files borrow nothing
+    return await startLent(what);
+  });
   const run = (files: readonly TestFile[], atOnce: number): Promise<FileResult[]> =>
-    runFiles(files, { atOnce, preparing, signal });
+    runFiles(files, { atOnce, preparing, lender, signal });
   const quick = await run(of("unit"), availableParallelism());
   const slow = await Promise.all([
     run(of("simulation"), 1), // one file at a time, since it uses all cores
@@ -65,13 +71,16 @@ function matches({ tier, path }: TestFile, word: string): boolean {
 interface Lanes {
   readonly atOnce: number;
   readonly preparing: Preparing;
+  readonly lender: Lender;
   readonly signal: AbortSignal;
 }
 
-async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal }: Lanes): Promise<FileResult[]> {
+async function runFiles(files: readonly TestFile[], { atOnce, preparing, lender, signal }: Lanes): Promise<FileResult[]> {
   const results: FileResult[] = [];
-  // The longest file starts first: a long one that starts last would have the machine to itself at the end.
-  const waiting = files.toSorted((one, other) => other.boundMs - one.boundMs);
+  // The longest file starts first: a long one that starts last would have the machine to itself at the end. Files that share
+  // servers follow each other, so that the servers can end.
+  const sharing = ({ borrows }: TestFile): string => borrows.join(", ");
+  const waiting = files.toSorted((one, other) => other.boundMs - one.boundMs || sharing(other).localeCompare(sharing(one)));
   /** Takes a file that can begin now before a file that still waits for a build. */
   function next(): TestFile | undefined {
     const at = waiting.findIndex(({ needs }) => preparing.isReady(needs));
@@ -81,7 +90,8 @@ async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal 
     for (let file = next(); file !== undefined && !signal.aborted; file = next()) {
       await preparing.before(file.needs);
       if (signal.aborted) return;
-      results.push(await runOrSkip(file, signal));
+      results.push(await runOrSkip(file, lender.address, signal));
+      await lender.over(file.borrows);
     }
   }
   await Promise.all(Array.from({ length: atOnce }, lane));
@@ -91,7 +101,7 @@ async function runFiles(files: readonly TestFile[], { atOnce, preparing, signal 
 const whyNot = ({ needs }: TestFile): string | undefined =>
   needs.map((need) => missing(need, machine)).find((it) => it !== undefined);
 
-async function runOrSkip(file: TestFile, signal: AbortSignal): Promise<FileResult> {
+async function runOrSkip(file: TestFile, lender: string, signal: AbortSignal): Promise<FileResult> {
   const { path, tier, boundMs } = file;
   const why = whyNot(file);
   if (why !== undefined) {
@@ -99,7 +109,7 @@ async function runOrSkip(file: TestFile, signal: AbortSignal): Promise<FileResul
     return { path, passed: 0, failures: [], skipped: [why], ms: 0 };
   }
   const ticking = tick(path);
-  const env = { ...process.env, NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? compiled };
+  const env = { ...process.env, NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? compiled, [LENDER]: lender };
   const lowPriority = tier === "simulation";
   const result = await runFile(path, { cwd: root, boundMs, env, signal, onPass: ticking.pass, lowPriority });
   ticking.stop();

@@ -5,8 +5,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { borrow, LENDER } from "./harness/lending/borrow.ts";
+import type { LentServer } from "./harness/lending/servers.ts";
 import { boundMs, findTests, tierOf } from "./runner/find.ts";
 import { leftovers, MARK } from "./runner/leftovers.ts";
+import { borrowsOf, openLender } from "./runner/lender.ts";
 import { type Machine, missing, NEEDS, needsOf } from "./runner/needs.ts";
 import { prepare } from "./runner/prepare.ts";
 import { type FileResult, runFile } from "./runner/run-file.ts";
@@ -219,4 +222,48 @@ t.test("the command ends with its sum, and exits 1 if a word names no test", asy
   t.equal(code, 1);
   t.match(said, /no test file for no-such-test; the tiers are unit, /);
   t.equal(said.trimEnd().split("\n").at(-1), "0 passed, 0 failed");
+});
+
+t.test("a test file says what it borrows in its call", async (t) => {
+  const text = `
+    await using rabbit = await rabbitmq({ version: "4.0", shared: true, say });
+    await using cloud = await kubernetes({ nodes: "simulated", clusters: 2, shared: true });
+    await using own = await kubernetes({ nodes: "none" });`;
+  t.same(borrowsOf(text), ["rabbitmq 4.0", "kubernetes simulated"]);
+  const asking = findTests(root).filter(({ path }) => /shared: true/.test(readFileSync(join(root, path), "utf8")));
+  t.ok(asking.length > 5);
+  for (const { path, borrows } of asking) t.ok(borrows.length > 0, path);
+});
+
+t.test("a lent server starts when a file asks for it, and ends when no file that is left borrows it", async (t) => {
+  const story: string[] = [];
+  const start = async (what: string): Promise<LentServer> => {
+    story.push(`start ${what}`);
+    if (story.length === 1) throw new Error("no room");
+    return {
+      lend: (borrower) => Promise.resolve(`${what} for ${borrower}`),
+      takeBack: async (borrower) => void story.push(`back ${borrower}`),
+      [Symbol.asyncDispose]: async () => void story.push(`end ${what}`),
+    };
+  };
+  const one = { borrows: ["rabbitmq 4.0"] };
+  const other = { borrows: ["rabbitmq 4.0", "kubernetes none"] };
+  await using lender = await openLender([one, other], start);
+  t.teardown(() => delete process.env[LENDER]);
+
+  process.env[LENDER] = `${lender.address.split(" ")[0]} guessed`;
+  await t.rejects(borrow("rabbitmq 4.0"), /gave no rabbitmq 4.0/, "nobody borrows who does not know the word");
+  process.env[LENDER] = lender.address;
+  await t.rejects(borrow("rabbitmq 4.0"), /no room/, "and a file is told why there is no server");
+  const [first, second] = await Promise.all([borrow<string>("rabbitmq 4.0"), borrow<string>("rabbitmq 4.0")]);
+  t.equal(first.given, `rabbitmq 4.0 for ${first.borrower}`);
+  t.not(first.borrower, second.borrower);
+  await borrow("kubernetes none 1.34 0");
+  await first[Symbol.asyncDispose]();
+  for (let tries = 0; story.length < 4 && tries < 500; tries++) await sleep(10);
+  await lender.over(one.borrows);
+  const started = ["start rabbitmq 4.0", "start rabbitmq 4.0", "start kubernetes none 1.34 0"];
+  t.same(story, [...started, `back ${first.borrower}`], "a server stays while a file that is left borrows it");
+  await lender.over(other.borrows);
+  t.same(story.slice(4).toSorted(), ["end kubernetes none 1.34 0", "end rabbitmq 4.0"]);
 });

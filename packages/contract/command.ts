@@ -3,8 +3,9 @@
  * message's `id` and `source`.
  */
 import { z } from "zod";
-import { RunId, StepName } from "./ids.ts";
-import { forms } from "./request.ts";
+import { correctable } from "./container.ts";
+import { DefinitionName, RunId, StepName } from "./ids.ts";
+import { forms, ofInvocation } from "./request.ts";
 import { Duration } from "./units.ts";
 
 /** The person behind a command. Accepted only from the broker users that the launcher's setting `operators` names. */
@@ -17,13 +18,17 @@ const Generation = z
   .max(2 ** 31 - 1);
 
 /** The fields of a step that a restart may correct. Other fields say what the run *is*, and stay. */
-export const Correction = forms.Simple.pick({ image: true, env: true, resources: true, deadline: true }).partial();
+export const Correction = z.strictObject({ ...correctable, deadline: Duration.optional() }).partial();
 export type Correction = z.infer<typeof Correction>;
 /** A run of the short form takes the fields of its only step; a pipeline takes `steps`. */
 export const Corrections = Correction.extend({
   steps: z
     .record(StepName, Correction)
     .describe("The corrections of a pipeline, by the names of its steps. A pipeline takes no other.")
+    .optional(),
+  parameters: z
+    .record(z.string().min(1).max(128), z.unknown())
+    .describe("Parameters in place of the request's of the same names, for all steps that run again.")
     .optional(),
 });
 export type Corrections = z.infer<typeof Corrections>;
@@ -32,9 +37,9 @@ export type Corrections = z.infer<typeof Corrections>;
  * Names the corrected fields by their paths, such as "env.MODE" or "steps.load.image". Values may be secrets, so none is among
  * them.
  */
-export function correctedFields({ steps = {}, ...flat }: Corrections): readonly string[] {
+export function correctedFields({ steps = {}, parameters = {}, ...flat }: Corrections): readonly string[] {
   const ofSteps = Object.entries(steps).flatMap(([name, correction]) => fieldsIn(correction, `steps.${name}.`));
-  return [...fieldsIn(flat, ""), ...ofSteps];
+  return [...fieldsIn(flat, ""), ...ofSteps, ...Object.keys(parameters).map((name) => `parameters.${name}`)];
 }
 
 function fieldsIn({ image, deadline, env = {}, resources = {} }: Correction, before: string): readonly string[] {
@@ -60,14 +65,22 @@ const generation = Generation.describe(
 ).optional();
 const reason = Reason.describe("Why, told in the run's story.").optional();
 
-/** The two forms of a request. */
+/** A request for a definition. Where both name a group, a label or an annotation, the request only narrows or adds. */
+export const Invocation = z.strictObject({
+  definition: DefinitionName.describe("What to run, by the name of its definition."),
+  ...ofInvocation,
+});
+export type Invocation = z.infer<typeof Invocation>;
+
+/** The three forms of a request. */
 export const REQUESTED = {
   simple: forms.Simple.extend({ run: ownRun, ...actor }),
   pipeline: forms.Pipeline.extend({ run: ownRun, ...actor }),
+  invocation: Invocation.extend({ run: ownRun, ...actor }),
 };
 
 export const COMMANDS = {
-  "run.requested": z.union([REQUESTED.simple, REQUESTED.pipeline]),
+  "run.requested": z.union([REQUESTED.simple, REQUESTED.pipeline, REQUESTED.invocation]),
   "run.cancel": z.strictObject({
     run,
     generation,
@@ -87,7 +100,7 @@ export const COMMANDS = {
       })
       .describe("Where it begins: `failed` (the failed step and what follows it), `start`, or a step's name."),
     with: Corrections.describe(
-      "Corrects `image`, `env`, `resources` or `deadline`, of a pipeline under `steps`. Variables and amounts are corrected one by one.",
+      "Corrects `image`, `env`, `resources` or `deadline`, of a pipeline under `steps`, and `parameters`. Variables and amounts are corrected one by one.",
     ).optional(),
     ...actor,
   }),

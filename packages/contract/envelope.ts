@@ -15,6 +15,7 @@ import { type GroupName, type Installation, RunId, type TenantName } from "./ids
 import { canonical, MESSAGE, parseJson } from "./json.ts";
 import type { CommandProblem } from "./problem-codes.ts";
 import { namedIn } from "./sender.ts";
+import { expressionProblems } from "./rendering.ts";
 import { requestProblems } from "./request.ts";
 import { bounded, judge, type Judged, nearest, problem } from "./schema-problems.ts";
 
@@ -247,10 +248,15 @@ function judgeCommand(type: string, data: unknown): Judged<unknown> {
   if (!knows(COMMANDS, type)) return unknownType(type, Object.keys(COMMANDS), "command");
   if (bare(type) !== "run.requested") return judge(COMMANDS[bare(type) as CommandType], data, "/data");
   // If the data has "steps", only the pipeline form judges it: its author wants to read of the steps, not of a missing image.
-  const pipeline = typeof data === "object" && data !== null && "steps" in data;
-  const judged = judge(pipeline ? REQUESTED.pipeline : REQUESTED.simple, data, "/data");
+  const has = (field: string): boolean => typeof data === "object" && data !== null && field in data;
+  if (has("definition")) return judge(REQUESTED.invocation, data, "/data");
+  const judged = judge(has("steps") ? REQUESTED.pipeline : REQUESTED.simple, data, "/data");
   if (judged.kind === "invalid") return judged;
-  const wrong = requestProblems(judged.value).map(([path, message]) => problem(`/data${path}`, "Inconsistent", message));
+  const structure = requestProblems(judged.value).map(([path, message]) => problem(path, "Inconsistent", message));
+  const wrong = (structure.length > 0 ? structure : expressionProblems(judged.value, judged.value.run)).map((it) => ({
+    ...it,
+    path: `/data${it.path}`,
+  }));
   return wrong.length > 0 ? { kind: "invalid", problems: bounded(wrong) } : judged;
 }
 

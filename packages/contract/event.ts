@@ -1,9 +1,10 @@
 /** Events, from the launcher to upstream: the ordered story of one run, and notices, which belong to no story. */
 import { z } from "zod";
 import { Actor } from "./command.ts";
+import { Owner } from "./definition.ts";
 import { Diagnosis } from "./diagnosis.ts";
 import { LogTail, Started, TAIL_BYTES_MAX } from "./fact.ts";
-import { GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
+import { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "./ids.ts";
 import { ProblemCode } from "./problem-codes.ts";
 import { WaitWord } from "./waiting.ts";
 
@@ -46,7 +47,7 @@ const outputs = {
   outputs: z
     .record(z.string(), z.unknown())
     .describe(
-      "The JSON object that was written to `/dev/termination-log`. At a pipeline's end: an object for each step, by its name.",
+      "The JSON object that was written to `/dev/termination-log`, and the annotations that are outputs. At a pipeline's end: what its `outputs` say, else an object for each step, by its name.",
     ),
 };
 const outputsIgnored = {
@@ -77,11 +78,17 @@ const end = {
     )
     .optional(),
 };
+/** A run of a definition tells of it where people ask: at its beginning, and if it fails. */
+const defined = {
+  definition: DefinitionName.describe(
+    "The definition that was asked for; absent if the request said itself what to run.",
+  ).optional(),
+};
 const group = GroupName.describe("The group's name.");
 const command = z.string().describe("The id of the command's message.");
 
 export const EVENTS = {
-  "run.accepted": z.object({ ...of, ...who, steps: z.array(StepName).describe("The names of its steps.") }),
+  "run.accepted": z.object({ ...of, ...who, ...defined, steps: z.array(StepName).describe("The names of its steps.") }),
   "run.restarted": z.object({
     ...of,
     ...who,
@@ -96,6 +103,10 @@ export const EVENTS = {
     reason: WaitWord.describe("Why it waits, in a word."),
     considered,
     diagnosis: diagnosis.optional(),
+    concurrency: z
+      .object({ key: z.string(), limit: z.int() })
+      .describe("The `key` and the `limit` of the line in which it waits.")
+      .optional(),
   }),
   "run.launched": z.object({
     ...of,
@@ -133,6 +144,8 @@ export const EVENTS = {
     ...job,
     diagnosis,
     ...end,
+    ...defined,
+    owner: Owner.describe("Who can mend the definition: `name`, and perhaps `contact`.").optional(),
     started: Started.describe(
       "`no`: nothing ran, so that it is safe to restart it, or to publish it under a new id. `yes`, or `unknown`.",
     ),

@@ -51,6 +51,8 @@ export const Evidence = z.object({
   exitCode: z.int().optional(),
   /** The termination message as the container wrote it. */
   message: z.string().optional(),
+  /** The annotations of the pod that the step declares as outputs. */
+  annotations: z.record(z.string(), z.string()).optional(),
   log: LogTail.optional(),
   diagnosis: Diagnosis.optional(),
 });

@@ -38,6 +38,20 @@ export const GroupName = z
   .brand<"GroupName">();
 export type GroupName = z.infer<typeof GroupName>;
 
+/**
+ * A definition's name. "/" stands only in names of definitions that live in a cluster (group, perhaps namespace, object), so
+ * that a file and a cluster never define the same name.
+ */
+export const DefinitionName = z
+  .string()
+  .max(200, "A definition's name has at most 200 characters.")
+  .regex(
+    /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(\/[a-z0-9]([a-z0-9.-]*[a-z0-9])?){0,2}$/,
+    "A definition's name is lower-case letters, digits, '-' and '.', starting and ending with a letter or digit.",
+  )
+  .brand<"DefinitionName">();
+export type DefinitionName = z.infer<typeof DefinitionName>;
+
 export const TenantName = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, `A tenant's name is ${dns}.`)

@@ -6,6 +6,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { parse } from "yaml";
+import { judgeDefinition } from "./definition.ts";
+import { judgeParameters, NO_PARAMETERS } from "./parameters.ts";
 import { diagnose, withoutBlanks } from "./diagnosis.ts";
 import { readCommand, readEvent, writeEvent } from "./envelope.ts";
 import { EVENTS } from "./event.ts";
@@ -21,6 +24,18 @@ for (const type of ["run.requested", "run.cancel", "run.restart"] as const)
     const [, example = ""] = new RegExp(`<!-- message: ${type} -->\n\`\`\`json\n([^\`]*)\`\`\``).exec(messages) ?? [];
     t.match(readCommand(new TextEncoder().encode(example)), { kind: "command", command: { type } });
   });
+
+t.test("the example of a definition is taken, and the example of its request fits it", async (t) => {
+  const [, yaml = ""] = /<!-- definition -->\n```yaml\n([\s\S]*?)```/.exec(messages) ?? [];
+  const judged = judgeDefinition(parse(yaml));
+  const [, example = ""] = /<!-- message: run\.requested of a definition -->\n```json\n([^`]*)```/.exec(messages) ?? [];
+  const read = readCommand(new TextEncoder().encode(example));
+  if (judged.kind === "invalid" || read.kind !== "command") return void t.fail(JSON.stringify([judged, read]));
+  const { definition, parameters } = read.command.data as { definition: string; parameters: object };
+  t.equal(definition, judged.value.name);
+  const given = judgeParameters(judged.value.parameters ?? NO_PARAMETERS, parameters, "");
+  t.same(given, { kind: "valid", value: { month: "2030-01", format: "csv" } });
+});
 
 t.test("the example of run.failed is what the launcher writes", async (t) => {
   const [, example = ""] = /<!-- message: run\.failed -->\n```json\n([\s\S]*?)\n```/.exec(messages) ?? [];

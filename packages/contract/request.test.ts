@@ -64,7 +64,7 @@ t.test("says what a restart corrects if it is asked for something else, also of 
   const restart = { specversion: "1.0", id: "m1", source: "/shop", type: "dev.longshore.run.restart", data };
   const read = readCommand(new TextEncoder().encode(JSON.stringify(restart)));
   t.same(read.kind === "refused" && read.problems.map(({ message }) => message), [
-    '"command" is not a field here; these are: image, env, resources, deadline, steps.',
+    '"command" is not a field here; these are: image, env, resources, deadline, steps, parameters.',
   ]);
 });
 
@@ -108,4 +108,13 @@ t.test("a simple request is one step named main, without the fields that were no
   const request = REQUESTED.simple.parse({ run: "a", image: "x", args: ["1"], deadline: "5m" });
   t.same(stepsOf(request), [{ name: MAIN, image: "x", args: ["1"] }]);
   t.same(requestProblems(request), []);
+});
+
+t.test("annotations that fill a pod are taken, unless its program has to write some too", async (t) => {
+  const annotations = Object.fromEntries(Array.from({ length: 45 }, (_, at) => [`a${at}`, "x".repeat(4_050)]));
+  const sound = { run: "a", image: "x", annotations };
+  t.same(refusal({ ...sound, outputs: ["id"] }), []);
+  t.match(refusal({ ...sound, outputs: { annotations: ["id"] } }), [
+    { path: "/data/annotations", message: "at most 180224 fit" },
+  ]);
 });

@@ -4,15 +4,13 @@
  * Unknown fields are refused: a run with a misspelt `deadine` would otherwise run for ever.
  */
 import { z } from "zod";
+import {
+  container, imageOr, objectName, renderedContainer, ScratchPath, SecretName, table, text,
+} from "./container.ts"; // biome-ignore format: a list of names
 import { GroupName, StepName } from "./ids.ts";
+import { bytesOf, orExpression, orTemplate } from "./template.ts";
 import { Duration, Quantity, quantity } from "./units.ts";
 import { KeepVolumesFor, Mount, volumeOf, volumeProblems } from "./volumes.ts";
-
-const text = (most: number) =>
-  z
-    .string()
-    .max(most)
-    .regex(/^[^\0]*$/, "A NUL character cannot be passed to a program.");
 
 /** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
 const labelName = z
@@ -37,43 +35,6 @@ const labelValue = z
     "A label's value has at most 63 characters: letters, digits, - _ . with a letter or digit at both ends.",
   );
 
-/** The limit is repeated in `meta`, since a JSON Schema cannot see into a refinement. */
-const table = <T extends z.ZodType>(name: z.ZodString, values: T, most: number) =>
-  z
-    .record(name, values)
-    .refine((all) => Object.keys(all).length <= most, {
-      error: `At most ${most} entries are allowed.`,
-      params: { code: "OutOfRange" },
-    })
-    .meta({ maxProperties: most });
-
-const EnvName = z
-  .string()
-  .regex(
-    /^[A-Za-z_][A-Za-z0-9_.-]{0,254}$/,
-    "An environment variable's name is letters, digits, _ . - and does not start with a digit.",
-  );
-const EnvField = z.strictObject({
-  field: z.enum(["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"]),
-});
-
-/** The name of an object in the group's namespace. */
-const objectName = (what: string) =>
-  z
-    .string()
-    .regex(
-      /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/,
-      `${what} has a name of lower-case letters, digits, "-" and ".", at most 253 characters.`,
-    );
-const SecretName = objectName("A Secret");
-const EnvSecret = z.strictObject({
-  secret: SecretName,
-  key: z.string().regex(/^[-._A-Za-z0-9]{1,253}$/, "A Secret's key is letters, digits, - _ and ."),
-});
-
-/** Each value is a text, a field that only the cluster knows, or a key of a Secret that only the pod sees. */
-const Env = table(EnvName, z.union([text(32_768), EnvField, EnvSecret]), 1000);
-
 const Secrets = z
   .array(
     z.strictObject({
@@ -95,58 +56,57 @@ const ServiceAccount = z.strictObject({
     .optional(),
 });
 
-const Amounts = z.strictObject({
-  cpu: Quantity.optional(),
-  memory: Quantity.optional(),
-  "ephemeral-storage": Quantity.optional(),
-});
-const Resources = z.strictObject({
-  limits: Amounts.describe("At most this much: `cpu`, `memory`, `ephemeral-storage`. Above its memory it is killed.").optional(),
-  requests: Amounts.describe("A node must have this much free. Without it, as much as the limit says.").optional(),
-});
-
-/** `missing` is said instead of the usual sentence if there is no image. */
-const image = (missing?: string) =>
-  z
-    .string({ error: ({ input }) => (input === undefined ? missing : undefined) })
-    .min(1, 'An image is needed, such as "registry.example/app:1.4".')
-    .max(512)
-    .regex(/^[^\s\0]*$/, "An image's name holds no spaces.")
-    .describe("What to run.");
-
 /** `otherwise` is what the domain takes without the field, if the launcher's setting `defaults` says nothing else. */
 const limit = (otherwise: string, description: string) => Duration.meta({ description, default: otherwise }).optional();
 
-/** The fields of one container: a step has them, and the short form has them beside the common fields. */
+/** The container of a step has this name. */
+const MAIN_CONTAINER = "main";
+const InitName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$/, "A name is a lower-case DNS label with at most 30 characters.")
+  .refine((name) => name !== MAIN_CONTAINER, "The step's own container is called main.");
+const SCRATCH_MAX = 20;
+const INIT_MAX = 20;
+
+const outputKey = z.string().min(1).max(128);
+const OutputKeys = z.array(outputKey).max(100);
+/** The size and the number of annotation outputs: a fact carries them all. */
+export const ANNOTATION_OUTPUTS_MAX = 16;
+const Outputs = z.union([
+  OutputKeys,
+  z.strictObject({
+    message: OutputKeys.describe("Keys of the JSON object in `/dev/termination-log`.").optional(),
+    annotations: z
+      .array(labelName)
+      .max(ANNOTATION_OUTPUTS_MAX)
+      .describe("Annotations that the program writes on its own pod, each of at most 4 KiB.")
+      .optional(),
+  }),
+]);
+
+/** The fields of one step: the short form has them beside the common fields. */
 const shortForm = {
-  image: image(),
-  command: z
-    .array(text(131_072))
-    .max(1000)
+  ...container,
+  init: z
+    .array(z.strictObject({ name: InitName, ...container }))
+    .max(INIT_MAX)
     .describe(
-      "The program and its words, in place of the image's entrypoint. As in Kubernetes, `$(NAME)` becomes the variable's value, if there is such a variable, and `$$` one `$`.",
+      "Containers that run first in the same pod, one after the other: each with a `name` and the fields of a container (`image`, `command`, `args`, `env`, `resources`, `workingDir`). If one fails, the step's program does not start.",
     )
     .optional(),
-  args: z
-    .array(text(131_072))
-    .max(1000)
-    .describe("The program's arguments, in place of the image's. `$(NAME)` and `$$` are replaced as in `command`.")
+  scratch: z
+    .array(z.strictObject({ path: orTemplate(ScratchPath), size: orTemplate(Quantity) }))
+    .max(SCRATCH_MAX)
+    .describe(
+      "Empty folders that live as long as the pod, each with its `path` and `size`. All of the pod's containers see them; a pod that writes more is evicted.",
+    )
     .optional(),
-  env: Env.meta({
-    description:
-      'Environment variables by their names: a text, which is kept in clear; `{"field": "spec.nodeName"}`, which the cluster fills in; or `{"secret": "db", "key": "password"}`, a key of a Secret in the namespace of the group, which only the pod sees.',
-  }).optional(),
-  resources: Resources.optional(),
   secrets: Secrets.describe(
     "Secrets of the group's namespace as files. The group's policy must allow them, as those of `env`.",
   ).optional(),
   serviceAccount: ServiceAccount.describe(
     "The account with which the program speaks to the cluster's API. The group's policy must allow the account, and its token.",
   ).optional(),
-  workingDir: text(4096)
-    .regex(/^\//, "A working directory is an absolute path.")
-    .describe("The folder in which the program starts. Without it, the image's.")
-    .optional(),
   grace: Duration.describe(
     "How long the program may take to stop after SIGTERM, before it is killed. Without it, Kubernetes' 30 s. The `grace` of `run.cancel` goes before it.",
   ).optional(),
@@ -155,13 +115,11 @@ const shortForm = {
     .max(50)
     .describe("Where the program finds volumes of the run: each `{volume, path, readOnly}`. Each volume at most once.")
     .optional(),
-  outputs: z
-    .array(z.string().min(1).max(128))
-    .max(100)
-    .describe(
-      "The keys that the JSON object in `/dev/termination-log` must have. Without one of them the step fails (`OutputsLost`), and so it does with other text (`OutputsInvalid`) or more than 4 KiB (`OutputsTooLarge`). Without this field, such text is no output, and the step's end says so (`outputsIgnored`).",
-    )
-    .optional(),
+  outputs: Outputs.meta({
+    title: "list of texts, or object",
+    description:
+      "The keys that the JSON object in `/dev/termination-log` must have, or `{message: […], annotations: […]}`: `annotations` are read from the pod. Without one of them the step fails (`OutputsLost`), and so it does with other text (`OutputsInvalid`) or more than 4 KiB (`OutputsTooLarge`). Without this field, such text is no output, and the step's end says so (`outputsIgnored`).",
+  }).optional(),
 };
 
 export const RetryCause = z.enum(["never-started", "infrastructure", "failure"]);
@@ -186,7 +144,7 @@ const Retries = z.strictObject({
     .optional(),
 });
 
-const Labels = table(ownLabelName, labelValue, 50);
+const Labels = table(ownLabelName, orTemplate(labelValue), 50);
 const Annotations = table(labelName, text(4096), 50);
 
 /** Fields of a step that go before the run's field of the same name. */
@@ -209,13 +167,57 @@ export const StepRequest = z.strictObject({
       default: "success",
     })
     .optional(),
+  if: orExpression(z.boolean(), "true or false")
+    .meta({
+      description:
+        "Whether the step runs, once its `needs` have ended: true or false, or one expression with such a value; null is false. Skipped in this way it counts as succeeded, and its outputs are null.",
+      default: true,
+    })
+    .optional(),
   ...shortForm,
   ...ownOfStep,
 });
 export type StepRequest = z.infer<typeof StepRequest>;
 
+const ConcurrencyLimit = {
+  limit: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .meta({
+      description: "How many runs with the key may go on at the same time, from the first placement of each to its end.",
+      default: 1,
+    })
+    .optional(),
+  then: z
+    .enum(["queue", "refuse"])
+    .meta({
+      description:
+        "What becomes of one run more: it waits in line (`queue`), or it is refused (`refuse`). A restart always waits in line.",
+      default: "queue",
+    })
+    .optional(),
+};
+export const CONCURRENCY_KEY_MAX = 200;
+const ConcurrencyKey = orTemplate(text(CONCURRENCY_KEY_MAX).min(1, "A key has at least one character."));
+
+/** In a request. */
+const Concurrency = z.strictObject({
+  key: ConcurrencyKey.describe("Runs with the same key share the limit. Each run's own `limit` counts for it."),
+  ...ConcurrencyLimit,
+});
+/** In a definition, whose runs have a key without saying so. */
+export const DefinedConcurrency = z.strictObject({
+  key: ConcurrencyKey.describe("Runs with the same key share the limit. Without it, the definition's name.").optional(),
+  ...ConcurrencyLimit,
+});
+
 /** Fields of both forms. Defaults are not filled in here: the digest is taken of the request as received. */
 const common = {
+  parameters: z
+    .record(z.string().min(1).max(128), z.unknown())
+    .describe("Values for the expressions `${{ parameters.NAME }}`: any JSON.")
+    .optional(),
   groups: z
     .array(GroupName)
     .min(1)
@@ -239,6 +241,7 @@ const common = {
     })
     .describe("It waits until then.")
     .optional(),
+  concurrency: Concurrency.optional(),
   waitFor: limit("24h", "How long it may wait for a group that takes it, and for room there. Then it fails with `WaitExpired`."),
   startWithin: limit("15m", "How long a Job may take until its container runs. Then it fails with `StartExpired`."),
   deadline: limit("6h", "How long a step's program may run. Then it is ended, with `DeadlineExceeded`."),
@@ -263,10 +266,22 @@ const common = {
 /** An author who gave neither would otherwise not hear of `steps`. */
 const Simple = z.strictObject({
   ...shortForm,
-  image: image('"image" is needed, or "steps" for a pipeline.'),
+  image: imageOr('"image" is needed, or "steps" for a pipeline.'),
   ...common,
 });
+/** Not longer than a tenth of an event, however often a step's output stands in it. */
+export const RUN_OUTPUT_BYTES_MAX = 64 * 1024;
+const RunOutputs = z.record(outputKey, text(4096)).refine((all) => Object.keys(all).length <= 100, {
+  error: "At most 100 entries are allowed.",
+  params: { code: "OutOfRange" },
+});
+
 const Pipeline = z.strictObject({
+  outputs: RunOutputs.meta({
+    maxProperties: 100,
+    description:
+      "The outputs of `run.succeeded`, each a text with expressions of steps' outputs; at most 64 KiB. Without it, all outputs of each step, by its name.",
+  }).optional(),
   steps: z.array(StepRequest).min(1).max(100).describe("A pipeline, in place of `image` and the fields beside it."),
   ...common,
 });
@@ -275,6 +290,10 @@ export type SimpleRequest = z.infer<typeof Simple>;
 export type PipelineRequest = z.infer<typeof Pipeline>;
 export type RunRequest = SimpleRequest | PipelineRequest;
 export const forms = { Simple, Pipeline };
+
+/** The fields by which a request for a definition says where, when and how urgently; the definition says all else. */
+const { parameters, groups, labels, annotations, priority, notBefore, waitFor } = common;
+export const ofInvocation = { parameters, groups, labels, annotations, priority, notBefore, waitFor };
 
 /** The name of a simple run's only step. */
 export const MAIN = StepName.parse("main");
@@ -286,23 +305,75 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
   return [{ name: MAIN, image: request.image, ...Object.fromEntries(given) }];
 }
 
-/** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
-export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
-  const ofSteps = stepsOf(request).flatMap((step, at) => {
-    const path = "steps" in request ? `/steps/${at}` : "";
-    return [...exceeding(step, path), ...mountedTwice(step, path)];
-  });
-  const inPlan = pipelineProblems(request);
-  return [...inPlan, ...ofSteps, ...(inPlan.length > 0 ? [] : mountProblems(request))];
+/** The fields of a step in which expressions may stand, and the run's labels, with their values. */
+export const Rendered = z.object({
+  ...renderedContainer,
+  init: z.array(z.object({ name: InitName, ...renderedContainer })).optional(),
+  scratch: z.array(z.object({ path: ScratchPath, size: Quantity })).optional(),
+  labels: table(ownLabelName, labelValue, 50).optional(),
+  annotations: Annotations.optional(),
+});
+/** A step with its values in place, as the manifest takes it. */
+export type RenderedStep = Omit<StepRequest, keyof z.infer<typeof Rendered>> & z.infer<typeof Rendered>;
+
+/** Declared outputs by their source. */
+export function declaredOf({ outputs = [] }: Pick<StepRequest, "outputs">): {
+  readonly message: readonly string[];
+  readonly annotations: readonly string[];
+} {
+  return Array.isArray(outputs)
+    ? { message: outputs, annotations: [] }
+    : { message: outputs.message ?? [], annotations: outputs.annotations ?? [] };
 }
 
-function mountedTwice({ secrets = [] }: StepRequest, at: string): readonly (readonly [string, string])[] {
-  const folders = secrets.map(({ mount }) => mount);
-  return folders.flatMap((folder, which) =>
-    folders.indexOf(folder) < which
-      ? [[`${at}/secrets/${which}/mount`, `Something else is mounted at "${folder}" already.`] as const]
-      : [],
-  );
+/** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
+export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
+  const steps = stepsOf(request).flatMap((step, at) => {
+    const place = "steps" in request ? `/steps/${at}` : "";
+    return [...exceeding(step, place), ...namedTwice(step, place), ...overAnnotated(step, request.annotations, place)];
+  });
+  const inPlan = pipelineProblems(request);
+  return [...inPlan, ...steps, ...(inPlan.length > 0 ? [] : mountProblems(request))];
+}
+
+function namedTwice(step: StepRequest, at: string): readonly (readonly [string, string])[] {
+  const names = step.init?.map(({ name }) => name) ?? [];
+  const mounted = [
+    ...(step.secrets ?? []).map(({ mount }, which) => ({ path: mount, place: `/secrets/${which}/mount` })),
+    ...(step.scratch ?? []).map(({ path }, which) => ({ path, place: `/scratch/${which}/path` })),
+    ...(step.mounts ?? []).map(({ path }, which) => ({ path: path.replace(/\/+$/, ""), place: `/mounts/${which}/path` })),
+  ];
+  const { message, annotations } = declaredOf(step);
+  const twice = (all: readonly string[], place: (at: number) => string, what: string) =>
+    all.flatMap((it, which) => (all.indexOf(it) < which ? [[`${at}${place(which)}`, what] as const] : []));
+  return [
+    ...twice(names, (which) => `/init/${which}/name`, "Another container of this step has this name."),
+    ...twice(
+      mounted.map(({ path }) => path),
+      (which) => mounted[which]?.place ?? "",
+      "Something else is mounted there already.",
+    ),
+    ...annotations.flatMap((it, which) =>
+      message.includes(it)
+        ? [[`${at}/outputs/annotations/${which}`, "An output has one source: the message, or an annotation."] as const]
+        : [],
+    ),
+  ];
+}
+
+/** Kubernetes takes 256 KiB of annotations. Ours need some, and those that a program writes on its pod as outputs need more. */
+const ANNOTATION_BYTES_MAX = { beside: 200 * 1024, withOutputs: 176 * 1024 } as const;
+
+export function overAnnotated(
+  step: Pick<StepRequest, "annotations" | "outputs">,
+  ofRun: RunRequest["annotations"],
+  at: string,
+): readonly (readonly [string, string])[] {
+  const most = ANNOTATION_BYTES_MAX[declaredOf(step).annotations.length > 0 ? "withOutputs" : "beside"];
+  const bytes = bytesOf({ ...ofRun, ...step.annotations });
+  if (bytes <= most) return [];
+  const place = step.annotations === undefined ? "/annotations" : `${at}/annotations`;
+  return [[place, `The annotations of a step have ${bytes} bytes, with those of the run; at most ${most} fit on its pod.`]];
 }
 
 /** Which steps may run at the same time is known only of a sound pipeline. */
@@ -313,7 +384,7 @@ const mountProblems = (request: RunRequest): ReturnType<typeof volumeProblems> =
   );
 
 /** The cluster would refuse such a request too, but only after the run has waited to be placed. */
-function exceeding({ resources }: StepRequest, at: string): readonly (readonly [string, string])[] {
+export function exceeding({ resources }: Pick<StepRequest, "resources">, at: string): readonly (readonly [string, string])[] {
   return (["cpu", "memory", "ephemeral-storage"] as const).flatMap((name) => {
     const requested = quantity(resources?.requests?.[name] ?? "");
     const limit = quantity(resources?.limits?.[name] ?? "");

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { COMMANDS, type CommandType } from "./command.ts";
+import { DEFINITION_FORMS } from "./definition.ts";
 import { CONTROL, type ControlType } from "./control.ts";
 import { CONTENT_TYPE, DATA_BYTES_MAX, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
 import { EVENTS, type EventType } from "./event.ts";
@@ -181,6 +182,10 @@ export function published(): ReadonlyMap<string, Json> {
   const files = new Map<string, Json>([
     ["envelope.schema.json", { $schema: DIALECT, title: "The envelope of commands and facts", ...schemaOf(Envelope) }],
     ["asyncapi.json", asyncApi()],
+    [
+      "definition.schema.json",
+      { $schema: DIALECT, title: "A definition", ...schemaOf(z.union(Object.values(DEFINITION_FORMS))) },
+    ],
   ]);
   for (const kind of KINDS) for (const type of Object.keys(kind.rows)) files.set(fileOf(kind, type), messageSchema(kind, type));
   return files;

@@ -21,9 +21,13 @@ export function tables(): ReadonlyMap<string, string> {
   const step = fieldsOf(steps[0]?.schema["items"]).filter(
     ({ name, schema }) => !simple.some((it) => it.name === name && isSame(it.schema, schema)),
   );
+  const definition = fieldsOf(branches(files.get("definition.schema.json") ?? {})[0]).filter(
+    ({ name, schema }) => !simple.some((it) => it.name === name && isSame(it.schema, schema)),
+  );
   return new Map([
     ["request", fieldTable(runFirst(eitherNeeded([...steps, ...simple], [simple, pipeline])))],
     ["step", fieldTable(step)],
+    ["definition", fieldTable(definition)],
     ["cancel", fieldTable(fieldsOf(dataOf("command.run.cancel")))],
     ["restart", fieldTable(fieldsOf(dataOf("command.run.restart")))],
     ["events", eventTable()],

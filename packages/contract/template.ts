@@ -76,16 +76,22 @@ export function parametersIn(request: unknown): readonly string[] {
   return [...found];
 }
 
-/** Adds to a schema of texts each text with an expression. Its result is judged once its values are known. */
-export const orTemplate = <T extends z.ZodType<string>>(schema: T) =>
-  z.union([
-    schema,
-    z
-      .string()
-      .max(4096)
-      .regex(/^[^\0]*\$\{\{[^\0]*$/, "A text with an expression holds ${{ … }}.")
-      .meta({ title: "expression" }),
-  ]);
+/**
+ * Adds to a schema of texts each text with an expression. Its result is judged once its values are known. `missing` is said
+ * instead of the usual sentence if there is no text.
+ */
+export const orTemplate = <T extends z.ZodType<string>>(schema: T, missing?: string) =>
+  z.union(
+    [
+      schema,
+      z
+        .string()
+        .max(4096)
+        .regex(/^[^\0]*\$\{\{[^\0]*$/, "A text with an expression holds ${{ … }}.")
+        .meta({ title: "expression" }),
+    ],
+    { error: ({ input }) => (input === undefined ? missing : undefined) },
+  );
 
 /** Adds one expression in place of the whole value, which keeps its JSON type. `kind`: what the value must be. */
 export const orExpression = <T extends z.ZodType>(schema: T, kind: string) =>

@@ -112,7 +112,6 @@ interface Mounting {
   readonly name: string;
   readonly needs?: readonly string[] | undefined;
   readonly mounts?: readonly Mount[] | undefined;
-  readonly secrets?: readonly { readonly mount: string }[] | undefined;
 }
 
 /** Returns the steps that this one runs after, directly or not: they have ended when it begins. */
@@ -170,18 +169,14 @@ export function volumeProblems(volumes: readonly Volume[], steps: readonly (Moun
   return [...twice, ...steps.flatMap((step) => mountProblems(step, names)), ...onePodProblems(volumes, steps)];
 }
 
-function mountProblems({ mounts = [], secrets = [], at }: Mounting & { readonly at: string }, names: readonly string[]): Found {
+function mountProblems({ mounts = [], at }: Mounting & { readonly at: string }, names: readonly string[]): Found {
   const there = names.length === 0 ? "the run has no `volumes`" : `there are ${names.join(", ")}`;
-  const paths = mounts.map(({ path }) => path.replace(/\/+$/, ""));
-  return mounts.flatMap(({ volume, path }, which): Found => {
+  return mounts.flatMap(({ volume }, which): Found => {
     const here = `${at}/mounts/${which}`;
     return [
       ...(names.includes(volume) ? [] : [[`${here}/volume`, `No volume is named "${volume}"; ${there}.`] as const]),
       ...(mounts.findIndex((it) => it.volume === volume) < which
         ? [[`${here}/volume`, `The step mounts the volume "${volume}" twice.`] as const]
-        : []),
-      ...(paths.indexOf(path.replace(/\/+$/, "")) < which || secrets.some(({ mount }) => mount === path)
-        ? [[`${here}/path`, "The step mounts something else at this path already."] as const]
         : []),
     ];
   });

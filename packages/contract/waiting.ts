@@ -42,6 +42,10 @@ const ROWS = {
   },
   GroupsFull: { meaning: "A group has as many Jobs as its limit allows.", passes: "yes, when one of them ends" },
   Throttled: { meaning: "A group takes only so many Jobs a second, or its API server asked for a pause.", passes: "yes, soon" },
+  ConcurrencyLimit: {
+    meaning: "As many runs with its concurrency key go on as its limit allows, or others are before it in the key's line.",
+    passes: "yes, when one of them ends",
+  },
   EarlierAttempt: {
     meaning: "An earlier attempt of the step may still run, or come to run.",
     passes: "yes, when its Job is known to have ended; if its cluster is gone for good, an operator sends `run.abandon`",

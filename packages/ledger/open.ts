@@ -10,6 +10,7 @@ import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import { type Log, silentLog } from "@longshore/runtime/log.ts";
 import { acceptGroup } from "./postgres/accept-group.ts";
 import { admit } from "./postgres/admit.ts";
+import { definitionQueries } from "./postgres/definitions.ts";
 import { openChanges } from "./postgres/changes.ts";
 import { type Database, openDatabase, type Statement } from "./postgres/connection.ts";
 import { groupQueries } from "./postgres/groups.ts";
@@ -62,6 +63,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
       ...takeQueries(database),
       ...outboxQueries(database, lease),
       ...groups,
+      ...definitionQueries(database),
       acceptGroup: (name) => acceptGroup(parts, name),
       lease: async (what, owner, forMs) => (await lease([what], owner, forMs)).length === 1,
       ...runQueries(database),

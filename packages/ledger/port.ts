@@ -5,6 +5,7 @@
  * the failure passes by itself (for example a lost connection, even during COMMIT), so that the caller asks or writes again;
  * "halt" for others. Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
+import type { Definition } from "@longshore/contract/definition.ts";
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
@@ -120,6 +121,13 @@ export interface Ledger extends AsyncDisposable {
    * the next probe finds. One transaction.
    */
   acceptGroup(name: GroupName): Promise<Accepted>;
+  /**
+   * Puts the definitions that a launcher's files hold, in place of all that were put before: of two launchers with different
+   * files, the files that changed last count.
+   */
+  putDefinitions(definitions: readonly Omit<StoredDefinition, "sinceMs">[]): Promise<void>;
+  /** Returns all definitions, by name. */
+  definitions(): Promise<readonly StoredDefinition[]>;
   lease(what: string, owner: string, forMs: number): Promise<boolean>;
   /**
    * Returns what the caller keeps of each attempt of this group that may have something on its cluster. They are read page by
@@ -163,7 +171,7 @@ export interface Placed {
 /** One attempt, with everything that a loop needs to act on it. */
 export interface Work {
   readonly attempt: Attempt;
-  readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "cancel">;
+  readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "steps" | "cancel">;
   readonly request: RunRequest;
   readonly nowMs: number;
   /** The anchor that owns the attempt's Job. */
@@ -241,6 +249,14 @@ export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly servedAtMs: number | undefined;
   readonly everHealthy: boolean;
   readonly watchedAtMs: number | undefined;
+}
+
+export interface StoredDefinition {
+  /** Changes with the content. */
+  readonly digest: string;
+  readonly body: Definition;
+  /** Since when it has this content. */
+  readonly sinceMs: number;
 }
 
 export interface Standing {

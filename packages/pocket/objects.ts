@@ -98,6 +98,7 @@ export interface PodSpec {
 
 export interface Volume {
   readonly name: string;
+  readonly emptyDir?: { readonly sizeLimit?: string };
   readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
   readonly ephemeral?: { readonly volumeClaimTemplate: { readonly metadata?: Fields; readonly spec?: unknown } };
 }

@@ -5,11 +5,12 @@
  * runs; readiness says which part is not ready), a probe that hangs because a part hangs, and metrics that stop together with
  * the part whose failure they should show.
  */
-import { createServer, type Server, type ServerResponse } from "node:http";
+import type { Server, ServerResponse } from "node:http";
 import { type Clock, systemClock } from "./clock.ts";
 import { ConfigProblems } from "./config/config.ts";
 import { within } from "./loop.ts";
 import type { Metrics } from "./metrics.ts";
+import { createServer } from "./node-http.ts";
 
 export interface PartState {
   readonly ready: boolean;

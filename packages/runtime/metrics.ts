@@ -5,7 +5,15 @@
  * and dashboard spell differently, and a gauge that reads 0 although nobody measured it: a metric is absent until it is first
  * set. No label holds a run's id: the number of series must not grow with the number of runs.
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { createRequire } from "node:module";
+import type prometheus from "prom-client";
+
+/** prom-client's index also loads OpenTelemetry for metrics that we do not have: a tenth of a second of each program's start. */
+const part = createRequire(import.meta.url);
+const Registry = part("prom-client/lib/registry.js") as typeof prometheus.Registry;
+const Counter = part("prom-client/lib/counter.js") as typeof prometheus.Counter;
+const Gauge = part("prom-client/lib/gauge.js") as typeof prometheus.Gauge;
+const Histogram = part("prom-client/lib/histogram.js") as typeof prometheus.Histogram;
 
 type Kind = "counter" | "gauge" | "histogram";
 
@@ -36,6 +44,7 @@ export const METRICS = {
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
   longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "purpose", "code"],     help: "Requests to API servers; code is the status, or the reason why no answer came" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
+  longshore_definition_problems:                  { kind: "gauge",     labels: [],                               help: "Problems in the definitions' files, as last read; while there are any, the definitions stay as they were" },
   longshore_sink_requests_total:                  { kind: "counter",   labels: ["sink", "code"],                 help: "Requests to sinks; code is the status, or the reason why no answer came" },
   longshore_sink_behind_seconds:                  { kind: "gauge",     labels: ["sink"],                         help: "Age of the oldest event that the sink's feed has not read; an open transaction anywhere on the ledger's server holds it back" },
   longshore_sink_waiting:                         { kind: "gauge",     labels: ["sink"],                         help: "Runs with events that the sink is not told yet" },

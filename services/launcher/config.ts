@@ -66,6 +66,8 @@ export const LauncherConfig = z.strictObject({
     })
     .check(oneSecret("url")),
   groupsFile: readableFile(),
+  /** A folder of definitions, one in each .yaml file: what requests may name. */
+  definitionsDir: readableFile().meta({ written: "folder" }).optional(),
   /**
    * With a seal key, the launcher announces its groups to watchers without a groups file: each group's watch credential,
    * sealed.

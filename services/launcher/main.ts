@@ -6,6 +6,7 @@
  *                              ▲  │
  *                              │  ▼
  *              place · launch · close · expire · release · sweep · tally · probe ─▶ clusters
+ *   definitions' files ─▶ ledger ─▶ admit
  *   groups file ─▶ announce ─▶ watchers without a groups file
  *
  * Two loops record messages. Every other loop asks the ledger one question, acts, and records the answer. Work is remembered
@@ -31,6 +32,7 @@ import { backOff, batch, type ProgramEnd, together } from "@longshore/runtime/lo
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { runProgram } from "@longshore/runtime/program.ts";
 import { openStarting } from "@longshore/runtime/starting.ts";
+import { definitionsAtStart, knownDefinitions, watchDefinitions } from "./definitions/known.ts";
 import { announce, openAnnouncing } from "./groups/announce.ts";
 import { viewsOf } from "./groups/views.ts";
 import { LauncherConfig, limitsIn, timingIn } from "./config.ts";
@@ -63,6 +65,8 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   });
   await sayUnverified(groups.clusters, log);
   const announcing = await openAnnouncing(config, { clock, log });
+  const dir = config.definitionsDir;
+  const folder = dir === undefined ? undefined : { dir, first: await definitionsAtStart(dir) };
   await using ledger = await starting.reach("ledger", () =>
     openLedger({
       url: secretOf(config.ledger, "url")?.reveal() ?? "",
@@ -77,6 +81,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock, needsUsers }));
   const known = await starting.reach("ledger", async () => {
     await ledger.putGroups(groups.clusters);
+    if (folder !== undefined) await ledger.putDefinitions(folder.first.definitions);
     return await ledger.groups();
   });
   const clusters = new Map<GroupName, Cluster>(
@@ -94,6 +99,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   );
   const parts: Parts = {
     installation, owner, clock, log, metrics, ledger, broker, clusters, keys,
+    definitions: knownDefinitions(ledger),
     views: viewsOf(known),
     defaults: limitsIn(config.defaults),
     timing: timingIn(config.pace),
@@ -116,6 +122,7 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   // "return await": without the await, everything above closes while the loops still run.
   return await together(signal, {
     ...launcherLoops(parts),
+    definitions: watchDefinitions(parts, folder), // take changed files, and what other launchers' files changed
     ...(announcing && { announce: announce(parts, announcing) }), // tells watchers without a groups file which groups there are
   });
 }

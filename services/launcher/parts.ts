@@ -14,6 +14,7 @@ import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { type Pause, type WakeUp, wakeUp } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
+import type { Definitions } from "./definitions/known.ts";
 import type { Keys } from "./keys.ts";
 import type { Timing } from "./timing.ts";
 
@@ -43,6 +44,7 @@ export interface Parts {
   readonly clusters: ReadonlyMap<GroupName, Cluster>;
   readonly views: Map<GroupName, GroupView>;
   readonly keys: Keys;
+  readonly definitions: Definitions;
   readonly defaults: Limits;
   readonly timing: Timing;
   /** Names of broker users. "everyone" is for a broker whose users could as well write into the ledger. */

@@ -14,7 +14,8 @@ import { COMMANDS, longshore } from "./main.ts";
 import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { groups } from "./commands/doctor-groups.ts";
-import { commandOf, newRun, publish, unknownGroupsIn } from "./commands/publish.ts";
+import { commandOf } from "./checked-command.ts";
+import { newRun, publish, unknownGroupsIn } from "./commands/publish.ts";
 import { refuseWithoutFailure } from "./commands/runs.ts";
 import { exitCodeOf } from "./following.ts";
 import { noRuns, STATUS_WORDS } from "./status.ts";
@@ -65,7 +66,13 @@ const wrong: readonly Case[] = [
   { name: "a drain for a text that is no time", args: ["group", "drain", "a", "--timeout", "soon"], code: 64, says: /a duration such as 90s/ },
   { name: "a time for a command that does not wait", args: ["group", "pause", "a", "--timeout", "5s"], code: 64, says: /takes no --timeout/ },
   { name: "saying yes to a command that gives nothing up", args: ["group", "drain", "a", "--yes"], code: 64, says: /takes no --yes/ },
-  { name: "publish of nothing", args: ["publish"], code: 64, says: /needs --image or --file/ },
+  { name: "publish of nothing", args: ["publish"], code: 64, says: /needs --image, --definition or --file/ },
+  { name: "an image beside a definition", args: ["publish", "--definition", "a", "--image", "b"], code: 64, says: /^--definition says what runs: --image cannot change that/ },
+  { name: "a command beside a definition", args: ["publish", "--definition", "a", "--", "sh"], code: 64, says: /^--definition says what runs: it takes no command "sh"/ },
+  { name: "a parameter of no definition", args: ["publish", "--image", "a", "-p", "x=1"], code: 64, says: /^-p gives a parameter of a definition/ },
+  { name: "a letter without its value", args: ["publish", "--definition", "a", "-p"], code: 64, says: /^-p needs a value: -p NAME=VALUE/ },
+  { name: "a definition in a folder in which nothing runs", args: ["publish", "--definition", "a"], code: 1, says: /no running Longshore in this folder/ },
+  { name: "up with definitions that are not there", args: ["up", "--definitions", "nowhere"], code: 1, says: /nowhere: cannot be read/ },
   { name: "a variable without a value", args: ["publish", "--image", "a", "--env", "X"], code: 64, says: /write NAME=VALUE/ },
   { name: "an unknown option", args: ["doctor", "--frob"], code: 64, says: /^doctor has no option --frob\nlongshore doctor --help/ },
   { name: "a misspelt option", args: ["publish", "--image", "a", "--folow"], code: 64, says: /^publish has no option --folow; did you mean --follow\?/ },

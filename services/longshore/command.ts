@@ -48,10 +48,14 @@ export const during = <T>({ progress }: Pick<Surroundings, "progress">, what: st
 export interface Option {
   readonly type: "string" | "boolean";
   readonly multiple?: boolean;
+  /** One letter that stands for the option: "p" for -p. */
+  readonly short?: string;
   /** The placeholder for the value in help. The shell completes FILE and DIR itself. */
   readonly value?: string;
   /** The allowed values, if there is a fixed list of them. */
   readonly words?: readonly string[];
+  /** The list whose names are values, for completion. */
+  readonly namedBy?: { readonly list: string; readonly field: string };
   readonly about: string;
 }
 export type Options = Readonly<Record<string, Option>>;
@@ -173,7 +177,9 @@ async function onPage(name: string, run: () => Promise<number>): Promise<number>
 // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function tokensOf(options: Options, args: readonly string[]) {
-  const known = Object.entries(options).map(([name, { type, multiple = false }]) => [name, { type, multiple }] as const);
+  const known = Object.entries(options).map(
+    ([name, { type, multiple = false, short }]) => [name, { type, multiple, ...(short !== undefined && { short }) }] as const,
+  );
   const asked = { args: [...args], options: Object.fromEntries(known) };
   return parseArgs({ ...asked, strict: false, allowPositionals: true, tokens: true }).tokens;
 }
@@ -185,7 +191,8 @@ function read({ name, options }: Page, args: readonly string[], andMore: boolean
     if (token.kind === "positional") words.push(token.value);
     if (token.kind !== "option") continue;
     const { rawName, value, inlineValue } = token;
-    const option = Object.hasOwn(options, token.name) && rawName.startsWith("--") ? options[token.name] : undefined;
+    const named = Object.hasOwn(options, token.name) ? options[token.name] : undefined;
+    const option = rawName.startsWith("--") || named?.short === rawName.slice(1) ? named : undefined;
     if (option === undefined) {
       const hint = andMore && words.length > 0 ? ". A command with options of its own stands after --" : "";
       throw new Usage(`${name} has no option ${rawName}${optionMeant(rawName, Object.keys(options))}${hint}`);

@@ -11,8 +11,8 @@ const WIDTH_MOST = 100;
 export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pick<Command, "verbs">, screen: Screen): string {
   const ways = usage.map((it) => `  longshore ${name} ${it}`.trimEnd());
   const all = Object.entries(verbs).map(([verb, it]) => [`longshore ${name} ${verb}`, it.summary] as const);
-  const named = Object.entries(options).map(([option, { value, words, about }]) => {
-    const text = `${about}${words ? `: ${words.join(", ")}` : ""}`;
+  const named = Object.entries(options).map(([option, { value, words, short, about }]) => {
+    const text = `${short === undefined ? "" : `or -${short}: `}${about}${words ? `: ${words.join(", ")}` : ""}`;
     return [value === undefined ? `--${option}` : `--${option} ${value}`, text] as const;
   });
   const verbHelp = all.length > 0 ? table([[`longshore ${name} VERB --help`, "what a verb does, with its options"]], screen) : "";

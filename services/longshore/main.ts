@@ -2,6 +2,7 @@
 import { calledAs } from "./called-as.ts";
 import { asksForHelp, type Command, meant, screenIn, type Surroundings, Usage } from "./command.ts";
 import { completionOf } from "./commands/completion.ts";
+import { definitions } from "./commands/definitions.ts";
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
 import { explain } from "./explain.ts";
@@ -20,7 +21,7 @@ import { up } from "./commands/up.ts";
 import { prose, table } from "./help.ts";
 import manifest from "./package.json" with { type: "json" };
 
-const OWN = { up, demo, publish, runs, group, sinks, doctor, rbac, ledger };
+const OWN = { up, demo, publish, runs, definitions, group, sinks, doctor, rbac, ledger };
 export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion: completionOf(OWN) };
 
 const WHAT = "longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.";

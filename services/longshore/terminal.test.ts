@@ -111,11 +111,14 @@ t.test("finds the Longshore that runs from this folder, and no longer when it ha
   await t.rejects(findLongshore({ config: undefined }, surroundings), /no running Longshore in this folder/);
 });
 
-t.test("where none runs, the settings of a launcher that lie in this folder are named first", async (t) => {
+t.test("where none runs, the settings of a launcher that lie in this folder are named, too", async (t) => {
   const { surroundings } = await folder(t);
   await mkdir(join(surroundings.cwd, "config"));
   await writeFile(join(surroundings.cwd, "config/launcher.yaml"), "");
-  await t.rejects(findLongshore({ config: undefined }, surroundings), /folder\. .*`--config config\/launcher\.yaml`.* Start one/);
+  await t.rejects(
+    findLongshore({ config: undefined }, surroundings),
+    /in this folder\. `npm start` .*`--config config\/launcher\.yaml`\.$/,
+  );
 });
 
 for (const { name, text } of [

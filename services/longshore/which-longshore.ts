@@ -22,6 +22,7 @@ export interface Longshore {
   readonly broker: ReturnType<typeof brokerOf>;
   readonly ledgerUrl: string;
   readonly groupsFile: string;
+  readonly definitionsDir?: string | undefined;
   /** The launcher's config file, if a person named one. */
   readonly settings?: string | undefined;
   /** The mark of the key in that file (packages/ledger/key-mark.ts). */
@@ -39,10 +40,13 @@ const Running = z.object({
   brokerUrl: z.string(),
   ledgerUrl: z.string(),
   groupsFile: z.string(),
+  definitionsDir: z.string().optional(),
   toServe: z.record(z.string(), z.string()).optional(),
 });
 export type Running = z.infer<typeof Running>;
 
+/** The folder of definitions that `longshore up` reads, if there is one. */
+export const definitionsIn = (cwd: string): string => join(cwd, "config", "definitions");
 export const dataDirIn = (cwd: string): string => join(cwd, ".longshore");
 const runningFile = (dataDir: string): string => join(dataDir, "running.json");
 
@@ -114,7 +118,7 @@ export async function findLongshore(
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
   if (running === undefined) {
-    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of your own: \`--config ${OWN}\`.` : "";
+    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of ${OWN}: \`--config ${OWN}\`.` : "";
     throw new Failure("halt", "NotRunning", `${await whyNotRunning(dataDirIn(cwd))}${own}`);
   }
   const { brokerUrl, pid: _, ...same } = running;
@@ -136,10 +140,11 @@ async function whyNotRunning(dataDir: string): Promise<string> {
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {
   const config = readConfig(LauncherConfig, { file, env });
-  const { installation, ledger, groupsFile, sealKeyFile } = config;
+  const { installation, ledger, groupsFile, definitionsDir, sealKeyFile } = config;
   return {
     installation,
     groupsFile,
+    definitionsDir,
     settings: file,
     broker: brokerOf(config),
     ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",

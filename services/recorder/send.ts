@@ -5,11 +5,12 @@
  * minute and keeps a place for ever; and an answer without an end.
  */
 import { readFile } from "node:fs/promises";
-import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { Agent as TlsAgent, request as tlsRequest } from "node:https";
 import { isIP } from "node:net";
 import { Failure } from "@longshore/contract/problem.ts";
 import { reason } from "@longshore/runtime/config/config.ts";
+import { Agent as PlainAgent, request as plainRequest } from "@longshore/runtime/node-http.ts";
 import { judgedNames, type Judge, refusalOf } from "./addresses.ts";
 import type { SinkConfig } from "./config.ts";
 import type { Outgoing } from "./rules.ts";

@@ -36,7 +36,7 @@ interface Watching {
   readonly told: readonly Told[];
   /** The facts told so far, as "RUN job.started", without heartbeats. */
   readonly facts: (run?: string) => readonly string[];
-  create(run: string): Promise<Uid>;
+  create(run: string, step?: Partial<ManifestInput["step"]>): Promise<Uid>;
   release(run: string): Promise<void>;
   watch(
     change?: Partial<Parts>,
@@ -66,7 +66,7 @@ async function watching(t: Test, pods: PodScript = { startsAfterMs: 1_000, runsM
     cluster: clusters.cluster(GROUP),
     facts: (run) => told.filter((it) => it.type !== "group.watched" && (run === undefined || it.run === run)).map(({ run, type }) => `${run} ${type}`),
     answer: () => "stored",
-    create: async (run) => await create(pocket, run),
+    create: async (run, step) => await create(pocket, run, step),
     release: async (run) => await release(pocket, run),
     watch: (change = {}, cluster = {}) => {
       const own = new AbortController();
@@ -111,12 +111,12 @@ function toldIn(body: Uint8Array): Told {
   return { run: "about" in data ? data.about.run : "", type, data: { ...data } };
 }
 
-async function create(pocket: Model, run: string): Promise<Uid> {
+async function create(pocket: Model, run: string, step: Partial<ManifestInput["step"]> = {}): Promise<Uid> {
   const body = manifest({
     installation: INSTALLATION,
     group: { name: GROUP, namespace: NAMESPACE },
     run: { id: RunId.parse(run), labels: undefined, annotations: undefined },
-    step: { name: StepName.parse("main"), image: "busybox" },
+    step: { name: StepName.parse("main"), image: "busybox", ...step },
     attempt: 1,
     generation: 1,
     epoch: 1,
@@ -310,6 +310,35 @@ for (const { name, healMs, evidence } of [
       { data: { condition: "Failed", evidence } },
     );
   });
+
+/** A watch that shows no annotation of a program, and a listing that does. */
+const annotatedLate = ({ read }: Cluster, annotations: object): Partial<Parts["clusters"][number]> => ({
+  read: {
+    ...read,
+    podsOf: async (uid, signal) => {
+      const listed = await read.podsOf(uid, signal);
+      if (listed.kind !== "listed") return listed;
+      const items = listed.items.map((it) => {
+        const { metadata, ...pod } = it as { readonly metadata: { readonly annotations?: object } };
+        return { ...pod, metadata: { ...metadata, annotations: { ...metadata.annotations, ...annotations } } };
+      });
+      return { ...listed, items };
+    },
+  },
+});
+
+t.test("an output that a program wrote as an annotation is read from the API server itself, if the watch lacks it", async (t) => {
+  const it = await watching(t, { startsAfterMs: 1_000, runsMs: 5_000, log: "done" });
+  it.watch({}, annotatedLate(it.cluster, { project_id: "p-1", other: "not declared" }));
+  const outputs = { annotations: ["project_id", "readme_file_id"] };
+  await it.create("a", { outputs });
+  await it.until(() => it.facts().some(isEnd));
+  const { evidence } = (it.told.find(({ type }) => type === "job.ended")?.data ?? {}) as {
+    readonly evidence?: { readonly annotations?: object };
+  };
+  t.match(evidence, { exitCode: 0, log: { tail: "done" } });
+  t.same(evidence?.annotations, { project_id: "p-1" });
+});
 
 t.test("tells everything again after a restart: only the process remembers what it told", async (t) => {
   const it = await watching(t, { startsAfterMs: 100 });

@@ -12,6 +12,7 @@
 import type { Uid } from "@longshore/contract/ids.ts";
 import { afterGet, carriesLog, type FactDraft, facts, type Said, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
 import { selectorOf } from "@longshore/domain/run/marks.ts";
+import { lacksOutputs } from "@longshore/domain/watch/evidence.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow/follow.ts";
 import { type Loop, wakeUp, every, together } from "@longshore/runtime/loop.ts";
@@ -207,9 +208,13 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     // Maybe none of these pods has ended: a Job's end may arrive before its pods' ends, and repeats come after the pods were
     // dropped.
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
-    if (telling.facts.length === 0 || complete || finishedCondition(job) === undefined) return telling;
+    const finished = finishedCondition(job);
+    // A program may write an output as an annotation just before it ends. The watch may show the Job's end before that.
+    const whole = complete && !(finished?.type === "Complete" && lacksOutputs(job, pods));
+    if (telling.facts.length === 0 || whole || finished === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
-    if (read !== undefined) return facts(known.said, { job, pods: read }, clock.now());
+    // If the pod is gone meanwhile, what was seen of it before still tells how it ended.
+    if (read !== undefined) return facts(known.said, { job, pods: complete && read.length === 0 ? pods : read }, clock.now());
     const sinceMs = unread.get(job.uid) ?? clock.now();
     unread.set(job.uid, sinceMs);
     return clock.now() - sinceMs < EVIDENCE_WITHIN_MS ? "later" : telling;

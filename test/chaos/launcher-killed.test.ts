@@ -12,7 +12,7 @@ import { launcherIsKilled, retryStartsInTime } from "./bodies/launcher-killed.ts
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using natsServer = await nats();
 
 for (const [broker, brokerUrl] of [

@@ -19,7 +19,7 @@ const quick = { image: "demo/quick:1", command: ["sh", "-c", "true"] };
 const names = (prefix: string, most: number): readonly string[] => Array.from({ length: most }, (_, n) => `${prefix}/${n}`);
 const COPIES = 10;
 
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using system = await openSystem({ brokerUrl: rabbit.url, instant: true });
 await using _watcher = await system.watcher();
 await using _launcher = await system.launcher();

@@ -19,8 +19,15 @@ const EVENTS = "longshore.events";
 const TOLD = [EVENTS, "longshore.quarantine"];
 const HEARD = ["longshore.commands", "longshore.facts"];
 const AGAIN_MS = 200;
-/** A lower id may be committed after a higher one, so each query reads this many ids below the last one again. */
-const LOOK_BACK = 2_000;
+const LOOK_MS = 100;
+/** A lower id may be committed after a higher one, so an id that is missing is asked for until it is this far below the last. */
+const LOOK_BACK = 2_000n;
+/** The text is sent once to each connection. Two taps look all the time, so looks must cost little. */
+const LOOK = {
+  name: "look",
+  text: `select id, body from longshore_broker.history where id > $1
+    union all select id, body from longshore_broker.history where id = any($2::bigint[]) order by id limit 500`,
+};
 
 export interface Journal extends AsyncDisposable {
   /** The events in the order in which they came, repeats too. */
@@ -125,31 +132,32 @@ function streams(url: string, { name, exchanges }: Queue, take: Take, signal: Ab
 }
 
 function history(url: string, take: Take, signal: AbortSignal): Line {
-  const seen = new Set<string>();
+  /** The ids below `last` that no look has found: their transactions may commit later, or never. */
+  let missed: readonly bigint[] = [];
   let last = 0n;
 
   async function look(client: pg.Client): Promise<void> {
-    const text =
-      "select id, body from longshore_broker.history where id > $1 and not id = any($2::bigint[]) order by id limit 500";
-    const recent = [...seen].slice(-LOOK_BACK);
-    const { rows } = await client.query<{ id: string; body: Buffer }>(text, [String(last - BigInt(LOOK_BACK)), recent]);
-    for (const { id, body } of rows) {
-      seen.add(id);
-      if (BigInt(id) > last) last = BigInt(id);
-      take(EVENTS, body);
-    }
+    const { rows } = await client.query<{ id: string; body: Buffer }>({ ...LOOK, values: [String(last), missed.map(String)] });
+    for (const { body } of rows) take(EVENTS, body);
+    const found = new Set(rows.map(({ id }) => BigInt(id)));
+    const highest = BigInt(rows.at(-1)?.id ?? 0);
+    const newest = highest > last ? highest : last;
+    const passed = Array.from({ length: Number(newest - last) }, (_, n) => newest - BigInt(n));
+    missed = [...missed, ...passed].filter((id) => !found.has(id) && id > newest - LOOK_BACK);
+    last = newest;
   }
 
   async function looking(client: pg.Client): Promise<void> {
     try {
-      for (; !signal.aborted; await clock.sleep(50, signal)) await look(client);
+      for (; !signal.aborted; await clock.sleep(LOOK_MS, signal)) await look(client);
     } finally {
       await client.end().catch(() => undefined); // the server may be gone before
     }
   }
 
   return async () => {
-    const client = new pg.Client({ connectionString: url, query_timeout: 10_000, connectionTimeoutMillis: 10_000 });
+    const options = "-c enable_seqscan=off"; // else a plan that was made for an empty table reads all of it at each look
+    const client = new pg.Client({ connectionString: url, options, query_timeout: 10_000, connectionTimeoutMillis: 10_000 });
     client.on("error", () => undefined); // the next query fails, and ends this connection
     await client.connect();
     return { over: looking(client).catch(() => undefined) }; // the server is away and will be back

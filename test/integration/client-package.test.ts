@@ -134,7 +134,7 @@ t.test("the README's examples compile in a strict TypeScript project, as they ar
 
 t.test("Node 20 publishes a run and follows its whole story, as printed in the client's README", async (t) => {
   const node = await node20(say);
-  await using rabbit = await rabbitmq({ version: "4.0", say });
+  await using rabbit = await rabbitmq({ version: "4.0", shared: true, say });
   await using system = await openSystem({ brokerUrl: rabbit.url });
   await system.watcher();
   await system.launcher();

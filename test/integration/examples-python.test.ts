@@ -21,7 +21,7 @@ t.test("the publishing example is short enough to be read before deciding to", a
 
 t.test("an application in Python publishes a run and hears its whole story, as printed in our pages", async (t) => {
   const python = await pythonWithPika((sentence) => t.comment(sentence));
-  await using rabbit = await rabbitmq({ version: "4.0", say: (sentence) => t.comment(sentence) });
+  await using rabbit = await rabbitmq({ version: "4.0", shared: true, say: (sentence) => t.comment(sentence) });
   await using system = await openSystem({ brokerUrl: rabbit.url });
   await system.watcher();
   await system.launcher();

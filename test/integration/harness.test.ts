@@ -1,8 +1,15 @@
-/** The servers that tests ask for have the named versions, start again on their data, and leave nothing behind. */
+/** The servers that tests ask for have the named versions and start again on their data; a tap misses nothing. */
 // runs at most 15 min
 // needs nats
+import { openBroker } from "@longshore/broker/brokers.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import pg from "pg";
 import t from "tap";
+import { found } from "../harness/kubernetes/admin.ts";
 import { greeting, nats } from "../harness/nats/server.ts";
+import { postgres } from "../harness/servers/postgres.ts";
+import { openTap } from "../harness/upstream.ts";
 
 t.setTimeout(0);
 
@@ -18,4 +25,27 @@ t.test("nats: JetStream of a version that knows message lifetimes, killed and st
   await server.start();
   t.not(server.pid, first);
   t.equal((await greeting(server.port)).version, version);
+});
+
+t.test("postgres: a tap takes each event once, also one that is committed after later ones", async (t) => {
+  await using parts = new AsyncDisposableStack();
+  const { url } = parts.use(await postgres({ unsafe: true }));
+  parts.use(await openBroker({ url, log: silentLog, clock: systemClock })); // makes the tables
+  const taken: string[] = [];
+  parts.use(await openTap(url, { all: false }, (_exchange, body) => taken.push(Buffer.from(body).toString())));
+  const [early, late] = [new pg.Client(url), new pg.Client(url)];
+  for (const it of [early, late]) {
+    await it.connect();
+    parts.defer(() => it.end());
+  }
+  const say = (by: pg.Client, text: string): Promise<unknown> =>
+    by.query("insert into longshore_broker.history (message_id, key, body) values ($1, 'key', $2)", [text, Buffer.from(text)]);
+  await early.query("begin");
+  await say(early, "first");
+  for (const text of ["second", "third"]) await say(late, text);
+  await found("two events", () => Promise.resolve(taken.length === 2));
+  await early.query("commit");
+  await say(late, "fourth");
+  await found("four events", () => Promise.resolve(taken.length >= 4));
+  t.same(taken.toSorted(), ["first", "fourth", "second", "third"]);
 });

@@ -119,3 +119,35 @@ await t.test("a second restart corrects what was requested, not what the first o
   t.match(await system.heard("run.succeeded", run), { generation: 3, data: { outputs: { mode: "right", kept: "" } } });
   t.same(await system.faults([run]), []);
 });
+
+await t.test("a restart corrects a parameter, and the outputs of steps that stay are there", async (t) => {
+  const run = "restart/parameters";
+  await system.command("run.requested", {
+    run,
+    parameters: { mode: "wrong", tidy: false },
+    outputs: { said: "${{ steps.use.outputs.said }}" },
+    steps: [
+      {
+        name: "load",
+        image: "demo/load:1",
+        command: ["sh", "-c", `printf '{"rows":7}' > /dev/termination-log`],
+        outputs: ["rows"],
+      },
+      {
+        name: "use",
+        needs: ["load"],
+        image: "demo/use:1",
+        command: ["sh", "-c", `test $1 = right && printf '{"said":"%s %s"}' $1 $2 > /dev/termination-log`, "sh"],
+        args: ["${{ parameters.mode }}", "${{ steps.load.outputs.rows }}"],
+        outputs: ["said"],
+      },
+      { name: "tidy", needs: ["use"], if: "${{ parameters.tidy }}", image: "demo/tidy:1", command: ["sh", "-c", "exit 9"] },
+    ],
+  });
+  await system.heard("run.failed", run);
+  await system.command("run.restart", { run, from: "failed", with: { parameters: { mode: "right" } } });
+  t.match(await system.heard("run.succeeded", run), { generation: 2, data: { outputs: { said: "right 7" } } });
+  const loads = (await jobsOf(run)).filter(({ metadata }) => metadata.labels["longshore.dev/step"] === "load");
+  t.equal(loads.length, 1, "the step that succeeded is not run again");
+  t.same(await system.faults([run]), []);
+});

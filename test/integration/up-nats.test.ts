@@ -44,7 +44,7 @@ await t.test("doctor names the server, and says where what is quarantined can be
       .messages;
   await connection.close();
   const ill = await longshore(folder.path, "doctor");
-  t.match(ill.out, /WARN +1 messages in quarantine.*\n.*nats sub --all "longshore\.quarantine\.>"/);
+  t.match(ill.out, /WARN +1 message in quarantine.*\n.*nats sub --all "longshore\.quarantine\.>"/);
 });
 
 await t.test("an unreachable broker is told in one sentence before anything is up", async (t) => {

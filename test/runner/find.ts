@@ -4,6 +4,7 @@
  * The bug this prevents: a test file that no run ever picks up. Each file whose name ends in `.test.ts` is in exactly one tier.
  */
 import { globSync, readFileSync } from "node:fs";
+import { borrowsOf } from "./lender.ts";
 import { type Need, needsOf } from "./needs.ts";
 
 /** The tiers in the order in which they run: first the cheap ones that find most. */
@@ -15,6 +16,8 @@ export interface TestFile {
   readonly tier: Tier;
   readonly boundMs: number;
   readonly needs: readonly Need[];
+  /** The servers that it shares with other files. */
+  readonly borrows: readonly string[];
 }
 
 const BOUND_MINUTES = 5;
@@ -26,7 +29,7 @@ export function findTests(root: string): TestFile[] {
   });
   return paths.toSorted().map((path) => {
     const text = readFileSync(`${root}/${path}`, "utf8");
-    return { path, tier: tierOf(path, text), boundMs: boundMs(text), needs: needsOf(path, text) };
+    return { path, tier: tierOf(path, text), boundMs: boundMs(text), needs: needsOf(path, text), borrows: borrowsOf(text) };
   });
 }
 

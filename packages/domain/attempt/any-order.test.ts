@@ -91,6 +91,8 @@ const steps = [
   step("b", ["a"]),
   step("undo", ["a"], { when: "failure" }),
   step("tell", ["a", "b"], { when: "always" }),
+  step("never", ["a"], { if: { given: false, known: false } }),
+  step("unreadable", ["never"], { if: { given: "${{ steps.a.outputs.go }}" } }),
 ];
 const said: fc.Arbitrary<readonly RunInput[]> = fc
   .record({ name: fc.constantFrom("a", "b", "undo", "tell"), n: fc.constantFrom(1, 1, 2, 3), it: anything, first: fc.boolean() })

@@ -224,7 +224,7 @@ for (const { name, runs, groups, n = 1, nowMs = NOW, claim, firstIsLocked = fals
     })); // biome-ignore format: a table read as one
     const lines = [lineOf("due", ids.map((run, accepted) => ({ run, step: main, n, priority: 0, accepted })), 100)]; // biome-ignore format: one call
     const claiming = claim && { by: "me", forMs: CLAIM, room: claim };
-    const done = placeAttempts({ lines, records, groups, placer, most: 100, claiming }, { ...at, nowMs });
+    const done = placeAttempts({ lines, records, groups, entering: new Set(), placer, most: 100, claiming }, { ...at, nowMs });
     const after = ids.map((id, index): Attempt | undefined => (done.changes.get(id)?.after ?? runs[index])?.attempts.at(-1));
     t.same(
       after.map((it) => [it?.state, it?.group].filter((word) => word !== undefined).join(" ")),
@@ -354,7 +354,7 @@ for (const { name, waiting, lines, groups, most = 100, want, more, untouched = [
       );
       return lineOf(of, candidates, most);
     });
-    const done = placeAttempts({ lines: read, records, groups, placer, most, claiming: undefined }, at);
+    const done = placeAttempts({ lines: read, records, groups, entering: new Set(), placer, most, claiming: undefined }, at);
     const states = [...done.changes].map(([run, { after }]) => [run, after.attempts.at(-1)?.state]);
     t.same(states.flatMap(([run, state]) => (state === "ready" ? [run] : [])), want); // biome-ignore format: one call
     if (more !== undefined) t.equal(done.more, more);
@@ -372,7 +372,7 @@ t.test("an attempt waits for the groups that lack only room; asked again in vain
   const run = RunId.parse("run");
   const candidate = { run, step: main, n: 1, priority: 0, accepted: 1 };
   const ask = (record: RunRecord) =>
-    placeAttempts({ lines: [lineOf([east], [candidate], 5)], records: new Map([[run, record]]), groups, placer, most: 5, claiming: undefined }, at); // biome-ignore format: one call
+    placeAttempts({ lines: [lineOf([east], [candidate], 5)], records: new Map([[run, record]]), groups, entering: new Set(), placer, most: 5, claiming: undefined }, at); // biome-ignore format: one call
   const after = ask(simple()).changes.get(run)?.after;
   t.match(after?.attempts, [{ state: "waiting", waitsFor: [east, west], notes: { waiting: "GroupsFull" } }]);
   t.equal(after && ask(after).changes.size, 0);
@@ -402,7 +402,8 @@ function placedWith(records: readonly RunRecord[], groups: readonly Group[]) {
     attempts.map(({ step: of, n }) => ({ run, step: of, n, priority: 0, accepted })),
   );
   const lines = [lineOf("fresh", candidates, 100)];
-  const { changes } = placeAttempts({ lines, records: new Map(named), groups, placer, most: 100, claiming: undefined }, at);
+  const placing = { lines, records: new Map(named), groups, entering: new Set<RunId>(), placer, most: 100, claiming: undefined };
+  const { changes } = placeAttempts(placing, at);
   return named.map(([run, record]) => changes.get(run)?.after ?? record);
 }
 

@@ -10,6 +10,7 @@ import { pinnedTo } from "../anchor/of-run.ts";
 import type { InputOf } from "../attempt/input.ts";
 import { advance, type Advancing } from "../run/advance.ts";
 import { andThen, type Change, unchanged } from "../run/change.ts";
+import { isLetIn, letIn, outside } from "../run/concurrency.ts";
 import { type Attempt, attemptIn, type RunRecord } from "../run/record.ts";
 import { heldBack, type HeldBack } from "../run/steps.ts";
 import { judgeAttempt, type Judgement, takesMore } from "./choose-group.ts";
@@ -34,12 +35,13 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
  * A list of candidates that a ledger reads for one purpose, with a bound.
  *
  * `fresh`: due attempts that were not judged since they began to wait: any group may take them. `due`: attempts to judge again,
- * for a new reason or because their wait is over. `withdrawn`: attempts whose group launches them no more. A list of groups:
+ * for a new reason or because their wait is over. `withdrawn`: attempts whose group launches them no more. `entering`: attempts of
+ * runs that leave the line of their concurrency key, due or not. A list of groups:
  * attempts that wait for room in exactly these groups, due or not. `fresh` and the lists of groups hold the first attempts by
  * turn.
  */
 export interface Line {
-  readonly of: "fresh" | "due" | "withdrawn" | readonly GroupName[];
+  readonly of: "fresh" | "due" | "withdrawn" | "entering" | readonly GroupName[];
   readonly candidates: readonly Candidate[];
   /** There may be more such candidates than were read. */
   readonly isCut: boolean;
@@ -70,6 +72,8 @@ export interface Placing {
   readonly lines: readonly Line[];
   readonly records: ReadonlyMap<RunId, RunRecord>;
   readonly groups: readonly Group[];
+  /** The runs that may be let in now, though a limit for their concurrency key holds others back. */
+  readonly entering: ReadonlySet<RunId>;
   readonly placer: Placer;
   /** No more attempts than this are placed. */
   readonly most: number;
@@ -93,7 +97,10 @@ export interface PlacedAttempts {
   readonly more: boolean;
 }
 
-export function placeAttempts({ lines, records, groups, placer, most, claiming }: Placing, at: Advancing): PlacedAttempts {
+export function placeAttempts(
+  { lines, records, groups, entering, placer, most, claiming }: Placing,
+  at: Advancing,
+): PlacedAttempts {
   const changes = new Map<RunId, Change>();
   const claimed: Candidate[] = [];
   const room = new Map(claiming?.room);
@@ -115,7 +122,7 @@ export function placeAttempts({ lines, records, groups, placer, most, claiming }
     const { run, step, n } = candidate;
     const record = records.get(run);
     if (record === undefined) continue;
-    const before = changes.get(run) ?? unchanged(record);
+    const before = entered(changes.get(run) ?? unchanged(record), entering, at.nowMs);
     const attempt = attemptIn(before.after, step, n);
     const input = attempt && inputFor(attempt, before.after, free, placer, at.nowMs);
     if (attempt === undefined || input === undefined) continue;
@@ -143,6 +150,13 @@ export function placeAttempts({ lines, records, groups, placer, most, claiming }
   return { changes, placed, told, claimed, more: changes.size > 0 && (isStopped || lines.some(isLeft)) };
 }
 
+/** A run that is let in stays so, even if no group can take it now: else the next in line would pass it. */
+function entered(change: Change, entering: ReadonlySet<RunId>, nowMs: number): Change {
+  const { run } = change.after;
+  if (run.plan.concurrency === undefined || !entering.has(run.id) || isLetIn(change.after)) return change;
+  return { ...change, after: letIn(change.after, nowMs) };
+}
+
 /** Returns each candidate once, by turn. A candidate that waits for room and is also due is in two lines. */
 function inTurn(lines: readonly Line[]): readonly Candidate[] {
   const all = lines.flatMap(({ candidates }) => candidates).toSorted(byTurn);
@@ -168,6 +182,8 @@ function inputFor(
   if (state !== "waiting" || dueMs === undefined) return undefined;
   const isDue = dueMs <= nowMs;
   if (!isDue && waitsFor.length === 0) return undefined;
+  const { concurrency } = record.run.plan;
+  if (concurrency !== undefined && !isLetIn(record)) return outside(attempt, concurrency, nowMs);
   const input = heldBack(record, attempt, groups, nowMs) ?? judgeAttempt(attempt, record, groups, placer, nowMs);
   // The attempt was judged only because a group had room, which another attempt took: nothing is new.
   const isOld = input.kind === "noPlace" && input.reason === notes.waiting && String(input.waitsFor) === String(waitsFor);

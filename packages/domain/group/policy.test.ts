@@ -5,6 +5,7 @@ import { notAllowed, type Policy, type Uses, usesOf, usesWith } from "./policy.t
 const cases: readonly { readonly name: string; readonly policy?: Policy; readonly uses: Uses; readonly refused?: string }[] = [
   { name: "any image without a policy", uses: { image: "a" } },
   { name: "an image of another registry", policy: { images: ["own/*"] }, uses: { image: "else/a" }, refused: "the image else/a" },
+  { name: "the images of init containers", policy: { images: ["own/*"] }, uses: { image: "own/a", initImages: ["own/b", "else/b"] }, refused: "the image else/b" },
   { name: "no Secret without a policy", uses: { secrets: ["db"] }, refused: "the Secret db" },
   { name: "a Secret that is named", policy: { secrets: ["app-*"] }, uses: { secrets: ["app-db"] } },
   { name: "one Secret of two", policy: { secrets: ["app-*"] }, uses: { secrets: ["app-db", "root"] }, refused: "the Secret root" },
@@ -65,6 +66,12 @@ t.test("a step uses the Secrets of its variables and its folders, and the defaul
   });
   const [step] = stepsOf(request);
   t.same(step && usesOf(step), { image: "a", secrets: ["db", "certificates"], serviceAccount: "default", token: true });
+});
+
+t.test("a step uses the images and the Secrets of its init containers", async (t) => {
+  const init = [{ name: "first", image: "b", env: { TOKEN: { secret: "git", key: "token" } } }];
+  const [step] = stepsOf(forms.Simple.parse({ image: "a", init, env: "${{ parameters.env }}" }));
+  t.same(step && usesOf(step), { image: "a", initImages: ["b"], secrets: ["git"] });
 });
 
 t.test("a correction's Secret is judged, too, and the others stay", async (t) => {

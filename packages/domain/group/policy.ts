@@ -12,6 +12,8 @@ export type Policy = GroupSettings["policy"];
 /** The things of a step that a policy judges. */
 export interface Uses {
   readonly image?: string;
+  /** The images of its init containers. */
+  readonly initImages?: readonly string[];
   readonly secrets?: readonly string[];
   readonly serviceAccount?: string;
   readonly token?: true;
@@ -23,16 +25,22 @@ export interface Uses {
 /** The account of a namespace that every pod has which names no other. */
 const DEFAULT_ACCOUNT = "default";
 
-type Asked = { readonly [F in "image" | "env" | "secrets" | "serviceAccount"]?: StepRequest[F] | undefined };
+type Asked = { readonly [F in "image" | "env" | "secrets" | "serviceAccount"]?: StepRequest[F] | undefined } & {
+  readonly init?: readonly { readonly image?: string | undefined; readonly env?: StepRequest["env"] }[] | undefined;
+};
 
-export function usesOf({ image, env, secrets, serviceAccount }: Asked): Uses {
+/** An `env` that is one expression names no Secret: no value may. */
+export function usesOf({ image, env, secrets, serviceAccount, init = [] }: Asked): Uses {
+  const variables = [env, ...init.map((it) => it.env)].flatMap((it) => (typeof it === "object" ? Object.values(it) : []));
+  const initImages = init.flatMap((it) => it.image ?? []);
   const named = [
-    ...Object.values(env ?? {}).flatMap((it) => (typeof it === "object" && "secret" in it ? [it.secret] : [])),
+    ...variables.flatMap((it) => (typeof it === "object" && "secret" in it ? [it.secret] : [])),
     ...(secrets ?? []).map(({ name }) => name),
   ];
   const account = serviceAccount?.name ?? (serviceAccount?.token === true ? DEFAULT_ACCOUNT : undefined);
   return {
     ...(image !== undefined && { image }),
+    ...(initImages.length > 0 && { initImages }),
     ...(named.length > 0 && { secrets: [...new Set(named)] }),
     ...(account !== undefined && { serviceAccount: account }),
     ...(serviceAccount?.token === true && { token: true }),
@@ -47,9 +55,10 @@ export const usesWith = (before: Uses, { secrets = [], ...others }: Uses): Uses 
 
 /** Returns the first thing that the policy does not allow, as a person would call it. */
 export function notAllowed(policy: Policy, uses: Uses): string | undefined {
-  const { image, secrets = [], serviceAccount, token, claims = [], storageClasses = [] } = uses;
+  const { image, initImages = [], secrets = [], serviceAccount, token, claims = [], storageClasses = [] } = uses;
   const { images, secrets: readable = [], serviceAccounts = [], tokens = false } = policy;
-  if (image !== undefined && images !== undefined && !isAnyOf(image, images)) return `the image ${image}`;
+  const foreign = images && [image ?? [], initImages].flat().find((it) => !isAnyOf(it, images));
+  if (foreign !== undefined) return `the image ${foreign}`;
   const secret = secrets.find((it) => !isAnyOf(it, readable));
   if (secret !== undefined) return `the Secret ${secret}`;
   if (serviceAccount !== undefined && !isAnyOf(serviceAccount, serviceAccounts)) return `the service account ${serviceAccount}`;

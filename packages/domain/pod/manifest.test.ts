@@ -1,6 +1,7 @@
 /** The Job that is created, word for word; and each mark that is written on it is read back. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
+import { rendered } from "@longshore/contract/rendering.ts";
 import { forms, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import t from "tap";
 import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
@@ -57,6 +58,9 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   serviceAccount: { name: "asked-account", token: true },
   workingDir: "/asked/dir",
   mounts: [{ volume: "asked-volume", path: "/asked/mount", readOnly: true }],
+  init: [{ name: "asked-init", image: "registry.example.com/init:1", command: ["init-command"], env: { INIT_ENV: "init-env" } }],
+  scratch: [{ path: "/asked/scratch", size: "107Mi" }],
+  if: false,
   outputs: ["asked-output"],
   labels: { "asked-label": "asked-value" },
   annotations: { "asked-annotation": "asked-text" },
@@ -66,7 +70,7 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   retries: { max: 17, on: ["infrastructure"], backoff: { first: "101s", most: "103s" } },
 };
 /** The launcher goes by these fields. The pod does not have them. */
-const OF_PLAN = ["outputs", "startWithin", "deadline", "retries"];
+const OF_PLAN = ["if", "outputs", "startWithin", "deadline", "retries"];
 /** The pod has durations in seconds, the plan in milliseconds. */
 const inUnitOf = (where: "plan" | "pod", text: string): string => text.replace(/^(\d+)s$/, where === "plan" ? "$1000" : "$1");
 
@@ -78,11 +82,11 @@ for (const [field, value] of Object.entries(FIELDS)) {
   t.test(`a step's field ${field} reaches the ${where}`, async (t) => {
     const request = forms.Pipeline.parse({ steps: [{ name: "main", image: "plain", [field]: value }] });
     const step = stepsOf(request)[0];
-    if (step === undefined) throw new TypeError("the request has no step");
+    const made = step && rendered(step, {}, { run: { id: "r" }, steps: {} });
+    if (made?.kind !== "rendered") throw new TypeError("the request has no step");
+    const volumes = [{ name: "asked-volume", claim: "asked-volume" }];
     const found = textsIn(
-      where === "plan"
-        ? planOf(request, DEFAULTS).steps
-        : manifest({ ...input, step, volumes: [{ name: "asked-volume", claim: "asked-volume" }] }).spec.template,
+      where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step: made.step, volumes }).spec.template,
     );
     for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });

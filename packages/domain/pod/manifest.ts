@@ -10,7 +10,8 @@
  * them all.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import type { RenderedContainer } from "@longshore/contract/container.ts";
+import { declaredOf, type RenderedStep } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Volume } from "@longshore/contract/volumes.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
@@ -52,12 +53,13 @@ interface PodSpec {
   readonly automountServiceAccountToken: boolean;
   readonly enableServiceLinks: false;
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
+  readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
   readonly volumes?: readonly PodVolume[];
   readonly affinity?: object;
 }
 
-interface Container extends Pick<StepRequest, "command" | "args" | "workingDir" | "resources"> {
+interface Container extends Pick<RenderedContainer, "command" | "args" | "workingDir" | "resources"> {
   readonly name: string;
   readonly image: string;
   readonly env?: readonly EnvVariable[];
@@ -83,7 +85,7 @@ export interface ManifestInput {
     readonly annotations?: Words | undefined;
     readonly traceparent?: string | undefined;
   };
-  readonly step: StepRequest;
+  readonly step: RenderedStep;
   readonly attempt: number;
   readonly generation: number;
   readonly epoch: number;
@@ -109,28 +111,27 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * policy judges the result.)
  */
 export function manifest(input: ManifestInput): JobManifest {
-  const { command, args, workingDir, resources, secrets = [] } = input.step;
-  const mounted = [
-    ...mountsOf(input),
-    ...secrets.map(({ name: secretName, mount: mountPath }, at) => {
-      const name = `secret-${at}`;
-      return { volume: { name, secret: { secretName } }, mount: { name, mountPath, readOnly: true as const } };
-    }),
-  ];
+  const { init = [] } = input.step;
+  const mounted = mountsOf(input);
+  const of = (name: string, asked: RenderedContainer): Container => {
+    const { image, command, args, workingDir, resources } = asked;
+    return {
+      ...container(name, image),
+      ...(command && { command }),
+      ...(args && { args }),
+      ...(workingDir !== undefined && { workingDir }),
+      ...(resources && { resources }),
+      env: environment(input, asked.env),
+      ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
+    };
+  };
   return job(
     input,
     { ...ownLabels(input), ...(input.node !== undefined && { [LABELS.node]: input.node }) },
     { parallelism: 1 },
     {
-      ...container(input.step.image),
-      ...(command && { command }),
-      ...(args && { args }),
-      ...(workingDir !== undefined && { workingDir }),
-      ...(resources && { resources }),
-      ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
-      env: environment(input),
-    },
-    {
+      ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
+      containers: [of(CONTAINER, input.step)],
       ...(mounted.length > 0 && { volumes: mounted.map(({ volume }) => volume) }),
       ...(input.node !== undefined && { affinity: meetingOn(input.node, input.hashOfRun) }),
     },
@@ -147,27 +148,22 @@ export function occupant(input: ManifestInput): JobManifest {
     input,
     labels,
     { suspend: true, parallelism: 0 },
-    {
-      ...container(input.step.image),
-      command: ["/longshore-occupant-runs-nothing"],
-    },
+    { containers: [{ ...container(CONTAINER, input.step.image), command: ["/longshore-occupant-runs-nothing"] }] },
   );
 }
 
-function job(
-  input: ManifestInput,
-  own: Words,
-  mode: Pick<JobSpec, "suspend" | "parallelism">,
-  only: Container,
-  more: Pick<PodSpec, "volumes" | "affinity"> = {},
-): JobManifest {
+type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes" | "affinity">;
+
+function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
   const { anchor } = input;
   const ofAnchor = anchor !== undefined && { [LABELS.anchor]: String(anchor.number) };
   const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor };
+  const outputs = declaredOf(input.step).annotations;
   const annotations = {
     ...input.run.annotations,
     ...input.step.annotations,
     [ANNOTATIONS.runId]: input.run.id,
+    ...(outputs.length > 0 && { [ANNOTATIONS.outputs]: outputs.join(",") }),
     // A restart asks its volumes' pods for it.
     ...(anchor && { [ANNOTATIONS.generation]: String(input.generation) }),
   };
@@ -195,23 +191,23 @@ function job(
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: { ...pod(only, input.step), ...more } },
+      template: { metadata: { labels, annotations }, spec: pod(parts, input.step) },
     },
   };
 }
 
-const pod = (only: Container, { grace, serviceAccount }: StepRequest): PodSpec => ({
+const pod = (parts: Parts, { grace, serviceAccount }: RenderedStep): PodSpec => ({
   restartPolicy: "Never",
   ...(grace !== undefined && { terminationGracePeriodSeconds: Math.ceil((durationMs(grace) ?? 0) / 1000) }),
   ...(serviceAccount?.name !== undefined && { serviceAccountName: serviceAccount.name }),
   automountServiceAccountToken: serviceAccount?.token === true,
   enableServiceLinks: false,
   securityContext: { seccompProfile: { type: "RuntimeDefault" } },
-  containers: [only],
+  ...parts,
 });
 
-const container = (image: string): Container => ({
-  name: CONTAINER,
+const container = (name: string, image: string): Container => ({
+  name,
   image,
   // A step writes its outputs to this file; the log is no substitute for it.
   terminationMessagePolicy: "File",
@@ -227,11 +223,11 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
   [LABELS.managedBy]: MANAGED_BY,
 });
 
-function environment({ run, step, attempt }: ManifestInput): readonly EnvVariable[] {
+function environment({ run, step, attempt }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {
   const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
-  const all: NonNullable<StepRequest["env"]> = { ...trace, ...step.env, ...own };
+  const all: NonNullable<RenderedContainer["env"]> = { ...trace, ...asked, ...own };
   return Object.entries(all).map(([name, value]) => {
     if (typeof value === "string") return { name, value };
     if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };

@@ -5,7 +5,7 @@
  * one volume of a single node.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import type { RenderedStep } from "@longshore/contract/request.ts";
 import { accessOf, isMade, isOfRun, type MadeVolume, type Mount, type Volume } from "@longshore/contract/volumes.ts";
 import { ANNOTATIONS, LABELS, MANAGED_BY } from "../run/marks.ts";
 
@@ -87,6 +87,7 @@ const claimSpec = (volume: MadeVolume) => ({
 
 export type PodVolume =
   | { readonly name: string; readonly secret: { readonly secretName: string } }
+  | { readonly name: string; readonly emptyDir: { readonly sizeLimit: string } }
   | { readonly name: string; readonly persistentVolumeClaim: { readonly claimName: string; readonly readOnly?: true } }
   | { readonly name: string; readonly ephemeral: { readonly volumeClaimTemplate: object } };
 
@@ -102,12 +103,25 @@ export interface Mounted {
 }
 
 interface Mounting {
-  readonly step: Pick<StepRequest, "mounts">;
+  readonly step: Pick<RenderedStep, "mounts" | "secrets" | "scratch">;
   readonly volumes?: readonly Volume[] | undefined;
   readonly anchor?: StandingAnchor | undefined;
 }
 
-export const mountsOf = ({ step: { mounts = [] }, volumes = [], anchor }: Mounting): readonly Mounted[] =>
+/** All that the step asked for: volumes of the run, Secrets and scratch space. All containers of the pod see it. */
+export const mountsOf = (mounting: Mounting): readonly Mounted[] => [
+  ...runVolumes(mounting),
+  ...(mounting.step.secrets ?? []).map(({ name: secretName, mount: mountPath }, at) => {
+    const name = `secret-${at}`;
+    return { volume: { name, secret: { secretName } }, mount: { name, mountPath, readOnly: true as const } };
+  }),
+  ...(mounting.step.scratch ?? []).map(({ path: mountPath, size: sizeLimit }, at) => {
+    const name = `scratch-${at}`;
+    return { volume: { name, emptyDir: { sizeLimit } }, mount: { name, mountPath } };
+  }),
+];
+
+const runVolumes = ({ step: { mounts = [] }, volumes = [], anchor }: Mounting): readonly Mounted[] =>
   mounts.flatMap((mount) => {
     const at = volumes.findIndex(({ name }) => name === mount.volume);
     const volume = volumes[at];

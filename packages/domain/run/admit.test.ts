@@ -171,3 +171,30 @@ t.test("old news of an earlier generation does not touch the one that runs now",
   t.same(told, []);
   t.match(after.run, { state: "active", seq: record.run.seq });
 });
+
+const no = { given: "${{ parameters.go }}", known: false };
+
+t.test("a step that its own `if` skipped is not run again by a restart from the failed steps", async (t) => {
+  const record = played(runOf(planOf([step("a", [], { if: no }), step("b", ["a"]), step("c", ["b"])])), [
+    ...launched("b"),
+    ...ends("b", "failed"),
+  ]).record;
+  const { steps } = again(record, "failed").run;
+  t.match([steps["a"], steps["b"], steps["c"]], [{ state: "ended", skippedBy: "if" }, { state: "open" }, { state: "blocked" }]);
+});
+
+t.test("a restart may correct the parameter of an `if`, until the next restart", async (t) => {
+  const plan = { ...planOf([step("a", [], { if: no }), step("b", ["a"])]), parameters: ["go"] };
+  const record = played(runOf(plan), [...launched("b"), ...ends("b", "failed")]).record;
+  const corrected = again(record, "start", { with: { parameters: { go: true } } });
+  t.match(corrected.run, { steps: { a: { state: "open" } }, plan: { withParameters: { go: true } } });
+  const ended = played(corrected, [...launched("a"), ...ends("a", "failed")]).record;
+  t.match(again(ended, "start").run.steps["a"], { state: "ended", skippedBy: "if" });
+});
+
+t.test("a restart that corrects a parameter which no expression uses is refused", async (t) => {
+  const record = { ...failed, run: { ...failed.run, plan: { ...failed.run.plan, parameters: ["used"] } } };
+  const verdict = admit(record, { ...restart, with: { parameters: { usd: 1 } } }, at);
+  t.match(verdict, { kind: "refuse", problems: [{ path: "/data/with/parameters/usd", message: "it uses used" }] });
+  t.equal(admit(record, { ...restart, with: { parameters: { used: 1 } } }, at).kind, "write");
+});

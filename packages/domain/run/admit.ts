@@ -11,10 +11,12 @@ import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-co
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
 import { hasStood, newestAnchor } from "../anchor/of-run.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
+import { isFullFor } from "./concurrency.ts";
 import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
 import { andThen, type Change, turnNext } from "./change.ts";
 import { NO_PLAN } from "./plan.ts";
 import type { Cancel, GivenUp, Plan, Run, RunRecord, Told } from "./record.ts";
+import { definitionOf } from "./story.ts";
 
 /**
  * How long a tombstone (a cancel that came before its run) is kept: a request that comes later within this time is cancelled on
@@ -23,7 +25,13 @@ import type { Cancel, GivenUp, Plan, Run, RunRecord, Told } from "./record.ts";
 export const TOMBSTONE_MS = 24 * 3_600_000;
 
 export type Admission =
-  | { readonly kind: "run"; readonly run: NewRun; readonly told: { readonly actor?: Cancel["actor"] } }
+  | {
+      readonly kind: "run";
+      readonly run: NewRun;
+      readonly told: { readonly actor?: Cancel["actor"] };
+      /** Why its definition refuses it, now. A run that was accepted earlier with the same content is still a duplicate. */
+      readonly problems?: readonly CommandProblem[];
+    }
   | { readonly kind: "cancel"; readonly generation: number | undefined; readonly cancel: Cancel }
   | {
       readonly kind: "restart";
@@ -51,10 +59,15 @@ const refuse = (code: ProblemCode, message: string): Verdict => ({
   problems: [{ path: "/data/run", code, message }],
 });
 
+export interface Admitting extends Advancing {
+  /** How many runs of the new run's tenant and concurrency key have not ended. The caller holds the lock of that key. */
+  readonly unfinished?: (run: NewRun) => number;
+}
+
 /**
  * `existing`: the run under its lock; `undefined` also if the caller hides the run from this sender, who then gets RunUnknown.
  */
-export function admit(existing: RunRecord | undefined, admission: Admission, at: Advancing): Verdict {
+export function admit(existing: RunRecord | undefined, admission: Admission, at: Admitting): Verdict {
   switch (admission.kind) {
     case "run":
       return requested(existing, admission, at);
@@ -76,7 +89,11 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
   }
 }
 
-function requested(existing: RunRecord | undefined, { run, told }: Extract<Admission, { kind: "run" }>, at: Advancing): Verdict {
+function requested(
+  existing: RunRecord | undefined,
+  { run, told, problems = [] }: Extract<Admission, { kind: "run" }>,
+  at: Admitting,
+): Verdict {
   if (existing !== undefined && existing.run.state !== "tombstone") {
     if (existing.run.digest === run.digest && existing.run.tenant === run.tenant) return { kind: "duplicate" };
     return refuse(
@@ -84,11 +101,22 @@ function requested(existing: RunRecord | undefined, { run, told }: Extract<Admis
       "This id belongs to a run with other content, which stays as it is; a new run needs a new id.",
     );
   }
+  if (problems.length > 0) return { kind: "refuse", problems };
+  if (existing === undefined && isFullFor(run.plan, at.unfinished?.(run) ?? 0))
+    return refuse(
+      "ConcurrencyLimit",
+      `as many runs with the key "${run.plan.concurrency?.key}" go on or wait as its limit allows`,
+    );
   const record = beginRun(run);
   const accepted: Told = {
     type: "run.accepted",
     group: undefined,
-    data: { run: run.id, steps: run.plan.steps.map(({ name }) => name), ...(told.actor && { actor: told.actor }) },
+    data: {
+      run: run.id,
+      ...definitionOf(record.run),
+      steps: run.plan.steps.map(({ name }) => name),
+      ...(told.actor && { actor: told.actor }),
+    },
   };
   const begun: RunRecord = { ...record, run: { ...record.run, seq: 1 } };
   const opened = existing === undefined ? openFirst(begun, at) : cancelOnArrival(begun, existing.run.cancel ?? {}, at);
@@ -130,8 +158,11 @@ function restarted(
   if (problems.length > 0) return { kind: "refuse", problems };
   const kept = withVolumes(existing, from, at);
   if (kept === undefined)
-    return refuse("VolumesGone", 'the volumes of the run are no longer kept: say `from: "start"`, which makes new ones');
-  const begun = restartRun(kept, from, byStep(existing.run.plan, corrections));
+    return refuse("VolumesGone", 'The volumes of the run are no longer kept: say `from: "start"`, which makes new ones.');
+  const begun = restartRun(kept, from, {
+    with: byStep(existing.run.plan, corrections),
+    ...(corrections?.parameters && { withParameters: corrections.parameters }),
+  });
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {
       kind: "refuse",
@@ -152,9 +183,9 @@ function restarted(
 
 /** Gives up what an ended run keeps. If it keeps nothing any more, the command changes nothing. */
 function freed(existing: RunRecord | undefined, at: Advancing): Verdict {
-  if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "no run has this id");
+  if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "No run has this id.");
   if (existing.run.state !== "ended")
-    return refuse("NotEnded", "the run is not over and needs its volumes; cancel it first, or wait");
+    return refuse("NotEnded", "The run is not over and needs its volumes; cancel it first, or wait.");
   const kept = newestAnchor(existing);
   if (kept?.state !== "kept") return { kind: "duplicate" };
   return { kind: "write", ...advance(existing, { kind: "anchor", number: kept.number, input: { kind: "freed" } }, at) };
@@ -176,7 +207,7 @@ function correctionProblems(
   from: CommandData<"run.restart">["from"],
   given: Corrections = {},
 ): readonly CommandProblem[] {
-  const { steps, ...flat } = given;
+  const { steps, parameters = {}, ...flat } = given;
   const names = run.plan.steps.map(({ name }) => name);
   const again = restartedSteps(run, from);
   const problem = (path: string, message: string): CommandProblem => ({
@@ -184,11 +215,23 @@ function correctionProblems(
     code: "RequestInvalid",
     message,
   });
+  const used = run.plan.parameters ?? [];
+  const unused = Object.keys(parameters).flatMap((name) =>
+    used.includes(name)
+      ? []
+      : [
+          problem(
+            `parameters/${name}`,
+            `No expression of this run uses the parameter "${name}"; ${used.length === 0 ? "it uses none." : `it uses ${used.join(", ")}.`}`,
+          ),
+        ],
+  );
   if (run.plan.simple)
     return steps === undefined
-      ? []
-      : [problem("steps", "This run has no named steps: write the fields of `with` without `steps`.")];
+      ? unused
+      : [...unused, problem("steps", "This run has no named steps: write the fields of `with` without `steps`.")];
   return [
+    ...unused,
     ...Object.keys(flat).map((field) =>
       problem(field, `This run has several steps: say which one, as in {"steps": {"${names[0] ?? ""}": {"${field}": …}}}.`),
     ),
@@ -204,8 +247,8 @@ function correctionProblems(
 
 function byStep({ simple }: Plan, given: Corrections | undefined): Plan["with"] {
   if (given === undefined || !simple) return given?.steps;
-  const { steps: _, ...flat } = given;
-  return { [MAIN]: flat };
+  const { steps: _, parameters: _parameters, ...flat } = given;
+  return Object.keys(flat).length === 0 ? undefined : { [MAIN]: flat };
 }
 
 const otherGeneration = (asked: number, now: number): Verdict => ({
@@ -246,7 +289,7 @@ export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
   kind === "cancel" || kind === "restart" || kind === "free" || kind === "abandon";
 
 /** `existing`: the run under its lock, of any tenant. */
-export function answerCommand(existing: Change | undefined, intake: Intake, at: Advancing): Answer {
+export function answerCommand(existing: Change | undefined, intake: Intake, at: Admitting): Answer {
   if (intake.admission.kind === "invalid") return { kind: "refuse", problems: intake.admission.problems };
   const found = existing?.after;
   const foreign = found !== undefined && isForeign(found.run, intake);

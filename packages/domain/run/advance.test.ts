@@ -124,6 +124,11 @@ t.test("the hint of an event names the run, its Job and the namespace, so that n
 });
 
 const pipeline = (...steps: Plan["steps"]): RunRecord => runOf(planOf(steps));
+const NO = { given: "${{ parameters.go }}", known: false };
+const YES = { given: true, known: true };
+const BY_OUTPUT = { given: "${{ steps.a.outputs.go }}" };
+const completes = (name: string, message: string): readonly RunInput[] =>
+  toStep(name, { ...input.complete, uid: Uid.parse(`uid-${name}-1`), evidence: { started: "yes", exitCode: 0, message } });
 const handled = [
   step("a"),
   step("b", ["a"]),
@@ -142,6 +147,13 @@ const pipelines: readonly (Omit<Case, "told"> & { readonly steps: Plan["steps"];
   { name: "a step that its needs skipped was not skipped by the cancel: all that was to run completed", steps: [step("a"), step("undo", ["a"], { when: "failure" }), step("b")], inputs: [...launched("a"), ...launched("b"), ...ends("a", "complete"), cancel, ...ends("b", "complete")], want: ["succeeded", "skipped", "succeeded"], state: "succeeded" },
   { name: "giving a run up opens nothing, not even what runs always", steps: handled, inputs: [...launched("a"), abandon], want: ["lost", "lost", "lost", "lost"], state: "lost" },
   { name: "a lost step opens steps that need failure", steps: [step("a"), step("undo", ["a"], { when: "failure" })], inputs: [...launched("a"), ...toStep("a", { ...input.gone, uid: launchedUid() })], want: ["lost", undefined], state: "active" },
+  { name: "a step whose own `if` is false counts as done, so what needs it runs", steps: [step("a", [], { if: NO }), step("b", ["a"]), step("undo", ["a"], { when: "failure" })], inputs: [...launched("b"), ...ends("b", "complete")], want: ["skipped", "succeeded", "skipped"], state: "succeeded" },
+  { name: "a run whose every step was skipped by its own `if` has succeeded", steps: [step("a"), step("b", ["a"], { if: NO }), step("c", ["b"], { if: NO })], inputs: [...launched("a"), ...ends("a", "complete")], want: ["succeeded", "skipped", "skipped"], state: "succeeded" },
+  { name: "an `if` opens nothing that the needs do not allow", steps: [step("a"), step("b", ["a"], { if: YES })], inputs: [...launched("a"), ...ends("a", "failed")], want: ["failed", "skipped"], state: "failed" },
+  { name: "an `if` by an output that is true", steps: [step("a", [], { outputs: ["go"] }), step("b", ["a"], { if: BY_OUTPUT })], inputs: [...launched("a"), ...completes("a", '{"go":true}')], want: ["succeeded", undefined], state: "active" },
+  { name: "an `if` by an output that is false", steps: [step("a", [], { outputs: ["go"] }), step("b", ["a"], { if: BY_OUTPUT })], inputs: [...launched("a"), ...completes("a", '{"go":false}')], want: ["succeeded", "skipped"], state: "succeeded" },
+  { name: "an `if` by an output of a step that its own `if` skipped", steps: [step("a", [], { if: NO, outputs: ["go"] }), step("b", ["a"], { if: BY_OUTPUT })], inputs: [], want: ["skipped", "skipped"], state: "succeeded" },
+  { name: "an `if` by an output that is no boolean fails its step", steps: [step("a", [], { outputs: ["go"] }), step("b", ["a"], { if: BY_OUTPUT }), step("undo", ["b"], { when: "failure" })], inputs: [...launched("a"), ...completes("a", '{"go":"true"}')], want: ["succeeded", "failed", undefined], state: "active" },
   { name: "an output that was promised and not written fails the step", steps: [step("a", [], { outputs: ["sum"] })], inputs: [...launched("a"), ...ends("a", "complete")], want: ["failed"], state: "failed" },
 ]; // biome-ignore format: a table is read down its columns
 
@@ -282,4 +294,35 @@ t.test("an older attempt's clean-up does not move the run back to its group", as
   );
   const moved = played(record, toAttempt("main", 2, { ...input.placed, group: elsewhere })).record;
   t.equal(played(moved, toAttempt("main", 1, input.released)).record.run.group, elsewhere);
+});
+
+t.test("a run names the step whose `if` could not be read, and no attempt", async (t) => {
+  const record = pipeline(step("a", [], { outputs: ["go"] }), step("b", ["a"], { if: BY_OUTPUT }));
+  const { told } = played(record, [...launched("a"), ...completes("a", '{"go":[1]}')]);
+  t.same(types(told).slice(-3), ["step.succeeded", "step.failed", "failed"]);
+  const [end] = told.flatMap((it) => (it.type === "run.failed" ? [it.data] : []));
+  t.match(end, { diagnosis: { code: "OutputsInvalid", sentence: "neither true nor false" } });
+  t.equal(end?.step, undefined);
+});
+
+const wholeOutputs = (outputs: Record<string, string>, message: string) => {
+  const plan = { ...planOf([step("a", [], { outputs: ["x"] }), step("b", ["a"], { if: NO, outputs: ["y"] })]), outputs };
+  return played(runOf(plan), [...launched("a"), ...completes("a", message)]).told.at(-1);
+};
+
+t.test("a pipeline's end tells the outputs that the request declares, with their types", async (t) => {
+  const end = wholeOutputs(
+    { n: "${{ steps.a.outputs.x }}", said: "x is ${{ steps.a.outputs.x }}", none: "${{ steps.b.outputs.y }}" },
+    '{"x":3}',
+  );
+  t.match(end, { type: "run.succeeded" });
+  t.same(end?.type === "run.succeeded" && end.data.outputs, { n: 3, said: "x is 3", none: null });
+});
+
+t.test("declared outputs that are too large fail the run", async (t) => {
+  const many = Object.fromEntries(Array.from({ length: 30 }, (_, at) => [`o${at}`, "${{ steps.a.outputs.x }}"]));
+  t.match(wholeOutputs(many, JSON.stringify({ x: "x".repeat(4000) })), {
+    type: "run.failed",
+    data: { diagnosis: { code: "OutputsTooLarge" } },
+  });
 });

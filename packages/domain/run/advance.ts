@@ -11,7 +11,8 @@ import type { AnchorInput } from "../anchor/lifecycle.ts";
 import { attemptMoved, heardOfAnchor, underAnchor } from "../anchor/of-run.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
-import { outcomeOfOutputs, type ReadOutputs } from "./outputs.ts";
+import { bytesOf } from "@longshore/contract/template.ts";
+import { outputsOfStep, type ReadOutputs } from "./outputs.ts";
 import { limitsFor } from "./plan.ts";
 import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
 import { attemptIn } from "./record.ts";
@@ -98,7 +99,7 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
   switch (outcome.result) {
     case "succeeded": {
       const planned = draft.run.plan.steps.find(({ name }) => name === attempt.step);
-      const read = outcomeOfOutputs(outcome.evidence?.message, planned?.outputs ?? []);
+      const read = outputsOfStep(outcome.evidence, planned ?? { outputs: [] }, outputBytes(draft, attempt.step));
       if (read.kind === "outputs") endStep(draft, attempt, "succeeded", withIgnored(read));
       else endStep(draft, attempt, "failed", { diagnosis: read.diagnosis });
       break;
@@ -123,6 +124,11 @@ function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): 
   openSteps(draft);
 }
 
+/** The bytes of all outputs that the run has besides those of this step. */
+const outputBytes = ({ run }: Draft, step: StepName): number =>
+  Object.entries(run.steps)
+    .filter(([name, { outputs }]) => name !== step && outputs !== undefined)
+    .reduce((sum, [, { outputs }]) => sum + bytesOf(outputs), 0);
 /** Without a word, the author would look for a lost output in every other place. */
 const withIgnored = ({
   outputs,

@@ -1,7 +1,7 @@
 /** Makes each new attempt, and each new or restarted run. */
 import type { CommandData } from "@longshore/contract/command.ts";
 import type { RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
-import type { Attempt, Plan, Run, RunRecord, Step } from "./record.ts";
+import { type Attempt, isSatisfied, type Plan, type Run, type RunRecord, type Step } from "./record.ts";
 
 /** Hashing needs a library, so the caller supplies these functions and everything here stays pure. */
 export interface Names {
@@ -79,11 +79,11 @@ export function beginRun({ id, tenant, source, digest, plan, nowMs }: NewRun): R
   return { run, attempts: [] };
 }
 
+const isDone = (step: Step | undefined): boolean => step !== undefined && isSatisfied(step);
+
 /** Returns the steps that a restart runs again: the named ones, and all that depend on them. */
 export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.restart">["from"]): readonly StepName[] {
-  const first = plan.steps.filter(({ name }) =>
-    from === "failed" ? steps[name]?.outcome !== "succeeded" : from === "start" || name === from,
-  );
+  const first = plan.steps.filter(({ name }) => (from === "failed" ? !isDone(steps[name]) : from === "start" || name === from));
   const again = new Set(first.map(({ name }) => name));
   for (let grew = true; grew; ) {
     grew = false;
@@ -103,7 +103,7 @@ export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.rest
 export function restartRun(
   { run, attempts, anchors }: RunRecord,
   from: CommandData<"run.restart">["from"],
-  corrections: Plan["with"],
+  corrections: Pick<Plan, "with" | "withParameters">,
 ): RunRecord {
   const again = restartedSteps(run, from);
   const steps = Object.fromEntries(
@@ -112,7 +112,8 @@ export function restartRun(
       again.some((it) => it === name) ? { state: "blocked", n: step.n, retries: 0 } : step,
     ]),
   );
-  const plan: Plan = { ...run.plan, notBeforeMs: undefined, with: corrections };
+  const { withParameters: _, ...before } = run.plan;
+  const plan: Plan = { ...before, notBeforeMs: undefined, ...corrections };
   return {
     run: {
       ...run,

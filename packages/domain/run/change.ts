@@ -12,6 +12,7 @@ import type { AttemptInput } from "../attempt/input.ts";
 import { advance, type Advancing } from "./advance.ts";
 import type { Anchor, Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
 import { attemptIn } from "./record.ts";
+import { lineChange } from "./concurrency.ts";
 import { EARLIER, isOutOfTheWay } from "./steps.ts";
 
 export interface Change {
@@ -183,6 +184,7 @@ export function workMadeBy(changes: readonly Change[], nowMs: number): readonly 
       ({ state, dueMs }) => state === "sweeping" && dueMs !== undefined && dueMs <= nowMs,
     );
     if (change.strays.length > 0 || isSweepDue) kinds.add("strays");
+    if (lineChange(change) === "left") kinds.add("waiting"); // the next in line may be let in
     for (const [, { state, dueMs }] of movedAttempts(change)) {
       const kind = KIND_MADE[state];
       if (kind !== undefined && dueMs !== undefined && dueMs <= nowMs) kinds.add(kind);

@@ -26,6 +26,8 @@ export const ANNOTATIONS = {
   group: "longshore.dev/group",
   epoch: "longshore.dev/epoch",
   generation: "longshore.dev/generation",
+  /** On Jobs and pods of steps that declare them: the annotations that count as outputs, joined by commas. */
+  outputs: "longshore.dev/outputs",
   /** Present only if the group uses no hold: the annotation then says what the hold would say. */
   hold: "longshore.dev/hold",
 } as const;

@@ -1,7 +1,7 @@
 /** Every way in which a step can leave outputs behind, or fail to do so. */
 import fc from "fast-check";
 import t from "tap";
-import { outcomeOfOutputs } from "./outputs.ts";
+import { ANNOTATION_BYTES_MAX, outcomeOfOutputs, outputsOfStep } from "./outputs.ts";
 
 interface Case {
   readonly name: string;
@@ -49,6 +49,31 @@ for (const { name, message, declared = [], want } of cases) {
     t.same(read.kind === "outputs" ? read.outputs : read.diagnosis.code, want);
   });
 }
+
+const annotated = (annotations: Record<string, string>, message?: string) => ({
+  started: "yes" as const,
+  annotations,
+  ...(message && { message }),
+});
+const BOTH = { outputs: ["rows"], annotations: ["project_id", "readme"] };
+
+// biome-ignore format: a table is read down its columns
+const ANNOTATED: readonly { readonly name: string; readonly args: Parameters<typeof outputsOfStep>; readonly want: object | string }[] = [
+  { name: "message and annotations together", args: [annotated({ project_id: "p", readme: "" }, '{"rows":1}'), BOTH, 0], want: { rows: 1, project_id: "p", readme: "" } },
+  { name: "annotations without a message", args: [annotated({ a: "1" }), { outputs: [], annotations: ["a"] }, 0], want: { a: "1" } },
+  { name: "no annotation that is not declared", args: [annotated({ a: "1", other: "2" }), { outputs: [], annotations: ["a"] }, 0], want: { a: "1" } },
+  { name: "a loss if an annotation is missing", args: [annotated({ project_id: "p" }, '{"rows":1}'), BOTH, 0], want: "OutputsLost" },
+  { name: "a loss if the pod was not seen", args: [{ started: "unknown" }, { outputs: [], annotations: ["a"] }, 0], want: "OutputsLost" },
+  { name: "an annotation of 4 KiB", args: [annotated({ a: "x".repeat(ANNOTATION_BYTES_MAX) }), { outputs: [], annotations: ["a"] }, 0], want: { a: "x".repeat(ANNOTATION_BYTES_MAX) } },
+  { name: "too much in an annotation above it, by bytes", args: [annotated({ a: `ä${"x".repeat(ANNOTATION_BYTES_MAX - 1)}` }), { outputs: [], annotations: ["a"] }, 0], want: "OutputsTooLarge" },
+  { name: "too much for an event with the other steps' outputs", args: [annotated({ a: "xx" }), { outputs: [], annotations: ["a"] }, 65_530], want: "OutputsTooLarge" },
+];
+
+for (const { name, args, want } of ANNOTATED)
+  t.test(`finds ${name}`, async (t) => {
+    const read = outputsOfStep(...args);
+    t.same(read.kind === "outputs" ? read.outputs : read.diagnosis.code, want);
+  });
 
 t.test("says why a text is no output, if the step declares none", async (t) => {
   const ignored = (message: string) => ({ ignored: "", ...outcomeOfOutputs(message, []) }).ignored;

@@ -1,10 +1,14 @@
 /**
- * The outputs of a step that succeeded: the JSON object in its container's termination message.
+ * The outputs of a step that succeeded: the JSON object in its container's termination message, and the annotations that it
+ * wrote on its pod.
  *
  * The bugs this prevents: a declared output that is missing without an error, so that a later step works on nothing; and values
  * that the ledger cannot store (NUL, half a surrogate pair) or that change on the way (integers beyond 2^53), noticed too late.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { bytesOf, utf8Length } from "@longshore/contract/template.ts";
+import { RUN_OUTPUT_BYTES_MAX } from "@longshore/contract/request.ts";
+import type { Evidence } from "@longshore/contract/fact.ts";
 import { text } from "../watch/raw.ts";
 
 export type ReadOutputs =
@@ -16,6 +20,37 @@ export type ReadOutputs =
 export const OUTPUT_BYTES_MAX = 4096;
 const CUT_OFF = `The outputs fill the ${OUTPUT_BYTES_MAX} bytes of the termination message and were cut off there.`;
 const DEPTH_MAX = 32;
+
+/** Annotations are larger than labels, and a fact carries up to 16 of them. */
+export const ANNOTATION_BYTES_MAX = 4096;
+
+export interface Declared {
+  readonly outputs: readonly string[];
+  readonly annotations?: readonly string[];
+}
+
+/**
+ * Returns all outputs of a step, which together with those of the run's other steps fit into an event. `others`: the bytes of
+ * the other steps' outputs.
+ */
+export function outputsOfStep(
+  evidence: Evidence | undefined,
+  { outputs: declared, annotations = [] }: Declared,
+  others: number,
+): ReadOutputs {
+  const written = outcomeOfOutputs(evidence?.message, declared);
+  if (written.kind === "failed") return written;
+  const found = Object.entries(evidence?.annotations ?? {}).filter(([name]) => annotations.includes(name));
+  const missing = annotations.filter((name) => !found.some(([it]) => it === name));
+  if (missing.length > 0) return lost(missing);
+  const large = found.find(([, value]) => utf8Length(value) > ANNOTATION_BYTES_MAX);
+  if (large !== undefined)
+    return failed("OutputsTooLarge", `The annotation "${large[0]}" has more than ${ANNOTATION_BYTES_MAX} bytes.`, "");
+  const outputs = { ...written.outputs, ...Object.fromEntries(found) };
+  return others + bytesOf(outputs) <= RUN_OUTPUT_BYTES_MAX
+    ? { ...written, outputs }
+    : failed("OutputsTooLarge", `The outputs of the run's steps have more than ${RUN_OUTPUT_BYTES_MAX} bytes together.`, "");
+}
 
 /**
  * If a step declares no outputs, its container may write any text: an object is taken as outputs, other text is ignored, and
@@ -83,13 +118,3 @@ function parse(written: string): unknown {
 
 const isPlainObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** Done by hand: the domain has no TextEncoder. */
-function utf8Length(written: string): number {
-  let bytes = 0;
-  for (const character of written) {
-    const point = character.codePointAt(0) ?? 0;
-    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-  }
-  return bytes;
-}

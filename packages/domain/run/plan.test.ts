@@ -1,13 +1,13 @@
 /** The fields that a restart may correct, and the effect of each correction. */
 import { Correction } from "@longshore/contract/command.ts";
-import { forms, type SimpleRequest, type StepRequest } from "@longshore/contract/request.ts";
+import { forms, type RenderedStep, type SimpleRequest } from "@longshore/contract/request.ts";
 import { StepName } from "@longshore/contract/ids.ts";
 import t from "tap";
 import { z } from "zod";
 import { corrected, DEFAULTS, limitsFor, NO_PLAN, planOf } from "./plan.ts";
 import type { Plan } from "./record.ts";
 
-const step: StepRequest = {
+const step: RenderedStep = {
   name: StepName.parse("main"),
   image: "app:1",
   command: ["export"],
@@ -19,7 +19,7 @@ interface Case {
   readonly name: string;
   readonly correction: Correction;
   /** The fields that the correction changes. */
-  readonly want: Partial<StepRequest>;
+  readonly want: Partial<RenderedStep>;
 }
 
 /** A field of the correction without a row here does not compile. The deadline is one of the step's limits: see `limitsFor`. */
@@ -54,7 +54,7 @@ t.test("the defaults that the published schema names are those of a plan", async
   });
   t.same(
     named.map(([name]) => name),
-    ["priority", "waitFor", "startWithin", "deadline", "retries", "keepFor"],
+    ["priority", "concurrency", "waitFor", "startWithin", "deadline", "retries", "keepFor"],
   );
   const request = { image: "busybox" };
   t.same(planOf({ ...request, ...Object.fromEntries(named) } as SimpleRequest, NO_PLAN.limits).limits, {
@@ -101,3 +101,27 @@ function defaultsIn(it: Described): unknown {
   });
   return inner.length === 0 ? undefined : Object.fromEntries(inner);
 }
+
+t.test("a plan knows what no output decides: an `if`, the images, and the parameters that are used", async (t) => {
+  const request = forms.Pipeline.parse({
+    parameters: { go: false, tag: "2", text: "${{ parameters.text }}" },
+    outputs: { rows: "${{ steps.a.outputs.rows }}" },
+    steps: [
+      { name: "a", image: "app:${{ parameters.tag }}-${{ run.id }}", outputs: { message: ["rows"], annotations: ["id"] } },
+      {
+        name: "b",
+        needs: ["a"],
+        image: "${{ steps.a.outputs.rows }}",
+        if: "${{ parameters.go }}",
+        init: [{ name: "i", image: "init" }],
+      },
+      { name: "c", needs: ["a"], image: "plain", if: "${{ steps.a.outputs.rows }}" },
+    ],
+  });
+  const { steps, parameters, outputs } = planOf(request, DEFAULTS, "r");
+  t.match(steps[0], { uses: { image: "app:2-r" }, outputs: ["rows"], annotations: ["id"] });
+  t.match(steps[1], { uses: { image: undefined, initImages: ["init"] }, if: { given: "${{ parameters.go }}", known: false } });
+  t.match(steps[2], { uses: { image: "plain" }, if: { given: "${{ steps.a.outputs.rows }}", known: undefined } });
+  t.same(parameters?.toSorted(), ["go", "tag"]);
+  t.same(outputs, request.outputs);
+});

@@ -4,22 +4,29 @@
  */
 import type { Correction } from "@longshore/contract/command.ts";
 import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
-import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
+import { knownImages, renderedIf, renderedKey } from "@longshore/contract/rendering.ts";
+import { declaredOf, type RenderedStep, type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
+import { parametersIn } from "@longshore/contract/template.ts";
 import { durationMs, quantity } from "@longshore/contract/units.ts";
 import { isMade, isOfRun } from "@longshore/contract/volumes.ts";
-import { usesOf } from "../group/policy.ts";
+import { type Uses, usesOf } from "../group/policy.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
-import type { Limits, Plan, PlannedStep } from "./record.ts";
+import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
 
-export function planOf(request: RunRequest, defaults: Limits): Plan {
+export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
+  // Values may hold what looks like an expression, and is none.
+  const parameters = parametersIn({ ...request, parameters: undefined });
   return {
     simple: !("steps" in request),
-    steps: stepsOf(request).map((step) => plannedStep(step, request.retries)),
+    steps: stepsOf(request).map((step) => plannedStep(step, request, run)),
+    ...(parameters.length > 0 && { parameters }),
+    ...("steps" in request && request.outputs && { outputs: request.outputs }),
     groups: request.groups,
     priority: request.priority ?? 0,
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
     limits: limitsOf(request, defaults),
     with: undefined,
+    ...(request.concurrency && { concurrency: concurrencyOf(request.concurrency, request, run) }),
     ...storageOf(request),
   };
 }
@@ -43,22 +50,44 @@ function storageOf({ volumes = [], keepVolumesFor = {} }: RunRequest): Pick<Plan
   };
 }
 
-function plannedStep(step: StepRequest, ofRun: RunRequest["retries"]): PlannedStep {
-  const { name, needs = [], when = "success", outputs = [] } = step;
+function concurrencyOf(
+  { key, limit = 1, then = "queue" }: NonNullable<RunRequest["concurrency"]>,
+  { parameters }: RunRequest,
+  run: string,
+): Concurrency {
+  const rendered = renderedKey(key, { run: { id: run }, parameters, steps: {} });
+  return { key: typeof rendered === "string" ? rendered : key, limit, then };
+}
+
+function plannedStep(step: StepRequest, request: RunRequest, run: string): PlannedStep {
+  const { name, needs = [], when = "success" } = step;
+  const { message: outputs, annotations } = declaredOf(step);
   const limits = ownLimits(step);
   return {
     name,
     needs,
     when,
     outputs,
-    uses: usesOf(step),
+    ...(annotations.length > 0 && { annotations }),
+    ...(step.if !== undefined && { if: plannedIf(step.if, request) }),
+    uses: knownUses(step, request, run),
     ...(Object.keys(limits).length > 0 && { limits }),
-    ...((step.retries?.max ?? ofRun?.max ?? 0) > 0 && { retriesAsked: true }),
+    ...((step.retries?.max ?? request.retries?.max ?? 0) > 0 && { retriesAsked: true }),
   };
 }
 
+function knownUses(step: StepRequest, { parameters }: RunRequest, run: string): Uses {
+  const known = knownImages(step, { run: { id: run }, parameters, steps: {} });
+  return usesOf({ ...step, image: known.image, init: step.init?.map((it, at) => ({ ...it, image: known.init[at] })) });
+}
+
+function plannedIf(given: NonNullable<StepRequest["if"]>, { parameters }: RunRequest): NonNullable<PlannedStep["if"]> {
+  const known = renderedIf(given, { run: { id: "" }, parameters, steps: {} });
+  return { given, ...(typeof known === "boolean" && { known }) };
+}
+
 /** Returns a step with a restart's correction. Variables and amounts are corrected one by one, all else as a whole. */
-export function corrected(step: StepRequest, correction: Correction = {}): StepRequest {
+export function corrected(step: RenderedStep, correction: Correction = {}): RenderedStep {
   const { deadline: _, image = step.image, env, resources, ...others } = correction;
   return {
     ...step,

@@ -1,9 +1,10 @@
 /** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, no types of a database. */
+import type { Owner } from "@longshore/contract/definition.ts";
 import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
 import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
-import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { Uses } from "../group/policy.ts";
@@ -55,6 +56,15 @@ export interface Plan {
   readonly limits: Limits;
   /** The corrections that came with the newest restart, by step. */
   readonly with: Readonly<Record<string, Correction>> | undefined;
+  /** The definition that the run was made of, as it was then: its digest tells whether it changed since. */
+  readonly definition?: { readonly name: DefinitionName; readonly digest: string; readonly owner?: Owner };
+  readonly concurrency?: Concurrency;
+  /** The parameters that came with the newest restart. */
+  readonly withParameters?: Readonly<Record<string, unknown>>;
+  /** The names of the parameters that expressions of the request use: a restart may correct these. */
+  readonly parameters?: readonly string[];
+  /** The outputs of a pipeline that are told at its end, with their expressions. */
+  readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
   /** What the volumes need of a group. Absent for a run without volumes. */
@@ -75,12 +85,23 @@ export interface PlannedStorage {
   };
 }
 
+/** How many runs of a tenant with the key may go on at the same time, and whether one more may wait in line. */
+export interface Concurrency {
+  readonly key: string;
+  readonly limit: number;
+  readonly then: "queue" | "refuse";
+}
+
 export interface PlannedStep {
   readonly name: StepName;
   readonly needs: readonly StepName[];
   readonly when: NonNullable<StepRequest["when"]>;
   readonly outputs: readonly string[];
-  /** What the groups' policies judge. */
+  /** Outputs that the program writes as annotations of its pod. */
+  readonly annotations?: readonly string[];
+  /** Whether the step runs at all, as the request says; `known` if that depends on no output. */
+  readonly if?: { readonly given: boolean | string; readonly known?: boolean };
+  /** What the groups' policies judge, as far as it is known. What depends on an output is judged when the Job is created. */
   readonly uses?: Uses;
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
@@ -111,13 +132,17 @@ export interface Step {
   /** The number of retries made in this generation. */
   readonly retries: number;
   readonly outcome?: StepOutcome;
-  /** Skipped because the run was cancelled, not because of a step that this one needs. */
-  readonly skippedBy?: "cancel";
+  /** Skipped because the run was cancelled, or by its own `if` (then it counts as succeeded), not because of a step that it needs. */
+  readonly skippedBy?: "cancel" | "if";
   readonly outputs?: Readonly<Record<string, unknown>>;
   /** Why the text that the container wrote is no output. */
   readonly outputsIgnored?: string;
   readonly diagnosis?: Diagnosis;
 }
+
+/** A step that its own `if` skipped counts as done: the steps that need it run. */
+export const isSatisfied = ({ outcome, skippedBy }: Step): boolean =>
+  outcome === "succeeded" || (outcome === "skipped" && skippedBy === "if");
 
 export const ATTEMPT_STATES = ["waiting", "ready", "claimed", "live", "closing", "ended", "done"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];
@@ -192,6 +217,8 @@ export interface Notes {
   /** The reason that `run.waiting` told last. */
   readonly waiting?: WaitWord;
   readonly avoid?: GroupName;
+  /** The run left the line of its concurrency key with this attempt: it counts for the key's limit until it ends. */
+  readonly letIn?: true;
   readonly considered?: EventData<"run.waiting">["considered"];
   readonly launchedAtMs?: number;
   readonly startedAtMs?: number;

@@ -6,10 +6,12 @@
  * its work completed before the cancel reached it, or "succeeded" although a step was left undone; and work that may have run
  * and is run again without being asked for.
  */
-import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { Outcome } from "@longshore/contract/event.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
+import { renderedIf } from "@longshore/contract/rendering.ts";
 import type { RetryCause } from "@longshore/contract/request.ts";
+import { parametersIn } from "@longshore/contract/template.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import { runEnded } from "../anchor/of-run.ts";
 import type { InputOf } from "../attempt/input.ts";
@@ -17,8 +19,8 @@ import type { Group } from "../group/group.ts";
 import { beginAttempt, type Names } from "./begin.ts";
 import { limitsFor } from "./plan.ts";
 import type { Anchor, Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
-import { isParked } from "./record.ts";
-import { terminalOf, withHintFilled } from "./story.ts";
+import { isParked, isSatisfied } from "./record.ts";
+import { outputsOf, terminalOf, valuesOf, withHintFilled } from "./story.ts";
 
 /** Opens or skips blocked steps until none changes, then ends the run if every step has ended. */
 export function openSteps(draft: Draft): void {
@@ -30,7 +32,8 @@ export function openSteps(draft: Draft): void {
   if (draft.run.state !== "ended" && steps.every(({ state }) => state === "ended")) endRun(draft, outcomeOf(draft.run));
 }
 
-function openOrSkip(draft: Draft, { name, needs, when }: PlannedStep): boolean {
+function openOrSkip(draft: Draft, planned: PlannedStep): boolean {
+  const { name, needs, when } = planned;
   const step = stepIn(draft, name);
   if (step.state !== "blocked") return false;
   if (draft.run.state === "cancelling") {
@@ -39,7 +42,7 @@ function openOrSkip(draft: Draft, { name, needs, when }: PlannedStep): boolean {
   }
   const needed = needs.map((need) => stepIn(draft, need));
   if (needed.some(({ state }) => state !== "ended")) return false;
-  if (mayRun(when, needed)) openAttempt(draft, name, { state: "open", n: step.n + 1, retries: 0 });
+  if (mayRun(when, needed)) openIf(draft, planned, step);
   else
     skip(draft, name, when === "success" ? "a step that it needs did not succeed" : "no step that it needs failed", {
       outcome: "skipped",
@@ -50,12 +53,31 @@ function openOrSkip(draft: Draft, { name, needs, when }: PlannedStep): boolean {
 function mayRun(when: PlannedStep["when"], needed: readonly Step[]): boolean {
   switch (when) {
     case "success":
-      return needed.every(({ outcome }) => outcome === "succeeded");
+      return needed.every(isSatisfied);
     case "failure":
       return needed.some(({ outcome }) => outcome === "failed" || outcome === "lost");
     case "always":
       return true;
   }
+}
+
+/** Opens a step whose turn has come, unless its own `if` says no. */
+function openIf(draft: Draft, planned: PlannedStep, step: Step): void {
+  const { name } = planned;
+  const runs = runsBy(draft.run, planned);
+  if (runs === true) return openAttempt(draft, name, { state: "open", n: step.n + 1, retries: 0 });
+  if (runs === false) return skip(draft, name, "its own `if` is false", { outcome: "skipped", skippedBy: "if" });
+  const diagnosis = diagnose("OutputsInvalid", runs.problem, [], "Let the step write true, false or null as this output.");
+  setStep(draft, name, { state: "ended", n: step.n, retries: step.retries, outcome: "failed", skippedBy: "if", diagnosis });
+  draft.told.push({ type: "run.step.failed", group: undefined, data: { run: draft.run.id, step: name, diagnosis } });
+}
+
+/** A restart may have corrected the parameter that `if` names. */
+function runsBy(run: Run, { if: condition }: PlannedStep): boolean | { readonly problem: string } {
+  if (condition === undefined) return true;
+  const { given, known } = condition;
+  const isCorrected = parametersIn(given).some((name) => Object.hasOwn(run.plan.withParameters ?? {}, name));
+  return known !== undefined && !isCorrected ? known : renderedIf(given, valuesOf(run));
 }
 
 /** Ends a step that had no attempt in this generation. */
@@ -72,7 +94,8 @@ export function endRun(draft: Draft, outcome: Outcome, by: GivenUp = {}): void {
   draft.told.push(terminalOf(draft.run, draft.attempts, by));
 }
 
-function outcomeOf({ state, steps, plan }: Run): Outcome {
+function outcomeOf(run: Run): Outcome {
+  const { state, steps, plan } = run;
   const all = Object.values(steps);
   const isUndone = ({ outcome, skippedBy }: Step): boolean => outcome === "cancelled" || skippedBy === "cancel";
   if (state === "cancelling" && all.some(isUndone)) return "cancelled";
@@ -82,6 +105,7 @@ function outcomeOf({ state, steps, plan }: Run): Outcome {
       ({ name, needs, when }) => when !== "success" && needs.includes(failed) && steps[name]?.outcome === "succeeded",
     );
   if (plan.steps.some(({ name }) => steps[name]?.outcome === "failed" && !isHandled(name))) return "failed";
+  if (outputsOf(run).kind === "failed") return "failed";
   // If an earlier generation's cancel left a step undone and the restart did not name that step, the run fails.
   return all.some(isUndone) ? "failed" : "succeeded";
 }

@@ -1,7 +1,10 @@
 /** The words of a run's events, made from its record, in one place, so that `runs show` and the published events agree. */
-import { diagnose, withoutBlanks } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis, withoutBlanks } from "@longshore/contract/diagnosis.ts";
 import type { EventData } from "@longshore/contract/event.ts";
+import type { DefinitionName } from "@longshore/contract/ids.ts";
+import { renderedOutputs, type Values } from "@longshore/contract/rendering.ts";
 import type { News } from "../attempt/moves/move.ts";
+import type { ReadOutputs } from "./outputs.ts";
 import { type Attempt, finishedAt, type GivenUp, type Run, type StepOutcome, type Told } from "./record.ts";
 
 type About = Pick<EventData<"run.started">, "run" | "step" | "attempt" | "job">;
@@ -31,6 +34,7 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
         reason: news.reason,
         considered: [...news.considered],
         ...(news.diagnosis && { diagnosis: news.diagnosis }),
+        ...(news.reason === "ConcurrencyLimit" && concurrencyOf(run)),
       };
       return { type: "run.waiting", group, data };
     }
@@ -65,6 +69,10 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
   }
 }
 
+function concurrencyOf({ plan: { concurrency } }: Run): Pick<EventData<"run.waiting">, "concurrency"> {
+  return concurrency === undefined ? {} : { concurrency: { key: concurrency.key, limit: concurrency.limit } };
+}
+
 /** Fills the blanks of the hint, so that nobody who reads the event has to look for the run's Job and namespace. */
 export function withHintFilled(told: Told): Told {
   const { group } = told;
@@ -79,13 +87,15 @@ export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, act
   const { group } = run;
   switch (run.outcome) {
     case "succeeded": {
+      const read = outputsOf(run);
+      const outputs = read.kind === "outputs" ? read.outputs : {};
       const of = run.plan.simple ? attemptOf(run, attempts, "succeeded") : undefined;
       const { log } = of === undefined ? {} : endOf(of);
       const ignored = of && run.steps[of.step]?.outputsIgnored;
       const at = finishedAt({ run, attempts });
       const data = {
         ...aboutEnd(run, of),
-        outputs: outputsOf(run),
+        outputs: { ...outputs },
         ...(ignored !== undefined && { outputsIgnored: ignored }),
         seconds: secondsOf(newest(run, attempts)),
         ...(log && { log }),
@@ -126,15 +136,31 @@ function cancelledOf(run: Run, attempts: readonly Attempt[]): Told {
 
 function failedOf(run: Run, attempts: readonly Attempt[]): Told {
   const culprit = attemptOf(run, attempts, "failed") ?? attemptOf(run, attempts, "cancelled");
-  const diagnosis = (culprit && run.steps[culprit.step]?.diagnosis) ?? diagnose("Unknown", "Nothing that was seen says why.");
+  const diagnosis = diagnosisOf(run, culprit) ?? diagnose("Unknown", "Nothing that was seen says why.");
   const data = {
     ...aboutEnd(run, culprit),
     diagnosis,
+    ...definitionOf(run),
+    ...(run.plan.definition?.owner && { owner: run.plan.definition.owner }),
     started: culprit?.started ?? ("unknown" as const),
     seconds: secondsOf(culprit ? [culprit] : []),
     ...(culprit && endOf(culprit)),
   };
   return { type: "run.failed", group: run.group, data };
+}
+
+/** The definition's name, for events of a run that was made of one. */
+export const definitionOf = ({ plan: { definition } }: Run): { readonly definition?: DefinitionName } =>
+  definition === undefined ? {} : { definition: definition.name };
+
+/** A step whose `if` cannot be read has no attempt, and the run's own outputs belong to no step. */
+function diagnosisOf(run: Run, culprit: Attempt | undefined): Diagnosis | undefined {
+  if (culprit !== undefined) return run.steps[culprit.step]?.diagnosis;
+  const read = outputsOf(run);
+  return (
+    Object.values(run.steps).find(({ outcome }) => outcome === "failed")?.diagnosis ??
+    (read.kind === "failed" ? read.diagnosis : undefined)
+  );
 }
 
 /** Returns each step's newest attempt of this generation, in the plan's order. */
@@ -145,7 +171,7 @@ const newest = ({ plan, steps, generation }: Run, attempts: readonly Attempt[]):
 
 /** Returns the newest attempt of the first step with this outcome. */
 function attemptOf({ plan, steps }: Run, attempts: readonly Attempt[], outcome: StepOutcome): Attempt | undefined {
-  const name = plan.steps.map((it) => it.name).find((it) => steps[it]?.outcome === outcome);
+  const name = plan.steps.map((it) => it.name).find((it) => steps[it]?.outcome === outcome && steps[it].skippedBy === undefined);
   return name === undefined ? undefined : attempts.find(({ step, n }) => step === name && n === steps[name]?.n);
 }
 
@@ -153,14 +179,28 @@ function attemptOf({ plan, steps }: Run, attempts: readonly Attempt[], outcome: 
 const aboutEnd = (run: Run, attempt: Attempt | undefined): About =>
   attempt === undefined ? { run: run.id } : jobOf(run, attempt);
 
-/** Returns a simple run's outputs as they are, and a pipeline's under the names of its steps. */
-function outputsOf({ plan, steps }: Run): Record<string, unknown> {
+/** The values that expressions can name once steps have run, without the request's own parameters. */
+export const valuesOf = ({ id, plan, steps }: Pick<Run, "id" | "plan" | "steps">): Values => ({
+  run: { id },
+  parameters: plan.withParameters,
+  steps: Object.fromEntries(Object.entries(steps).map(([name, { outputs = null }]) => [name, { outputs }])),
+});
+
+/** Returns a simple run's outputs as they are, and a pipeline's as it declares them, else under the names of its steps. */
+export function outputsOf(run: Run): ReadOutputs {
+  const { plan, steps } = run;
+  if (plan.outputs !== undefined) {
+    const read = renderedOutputs(plan.outputs, valuesOf(run));
+    if ("outputs" in read) return { kind: "outputs", outputs: read.outputs };
+    return { kind: "failed", diagnosis: diagnose("OutputsTooLarge", read.problem) };
+  }
   const written = plan.steps.flatMap(({ name }) =>
     steps[name]?.outputs === undefined ? [] : [[name, steps[name].outputs] as const],
   );
-  return plan.simple
+  const outputs = plan.simple
     ? { ...written[0]?.[1] }
     : Object.fromEntries(written.filter(([, outputs]) => Object.keys(outputs).length > 0));
+  return { kind: "outputs", outputs };
 }
 
 type Seconds = EventData<"run.succeeded">["seconds"];

@@ -39,9 +39,14 @@ export function evidenceOfPod(pod: PodSeen): Evidence {
       // Kubernetes gives a container that was never made the exit code 137, as if a program had been killed.
       exitCode: main !== undefined && neverMade(main) ? undefined : ended?.exitCode,
       message: ended?.message,
+      annotations: Object.keys(pod.outputs).length === 0 ? undefined : pod.outputs,
     }),
   };
 }
+
+/** True if the pod, as it was seen, lacks an annotation that is an output of the step. */
+export const lacksOutputs = ({ outputs }: JobSeen, pods: readonly PodSeen[]): boolean =>
+  outputs.some((name) => !Object.hasOwn(telling(pods)?.outputs ?? {}, name));
 
 /** Whether any container ran. A Complete Job ran one, even if nobody saw it. */
 export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {

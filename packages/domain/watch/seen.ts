@@ -7,6 +7,8 @@
  */
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
 import type { About } from "@longshore/contract/fact.ts";
+import { ANNOTATION_OUTPUTS_MAX } from "@longshore/contract/request.ts";
+import { ANNOTATION_BYTES_MAX } from "../run/outputs.ts";
 import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import { at, field, integer, list, text } from "./raw.ts";
 
@@ -52,6 +54,8 @@ export interface JobSeen extends MarkedSeen {
   readonly completedAt: string | undefined;
   /** The Job's time to live. Only our release sets it, so it shows whether we took the hold off or somebody stripped it. */
   readonly ttlSeconds: number | undefined;
+  /** The annotations of its pod that are outputs of the step. */
+  readonly outputs: readonly string[];
 }
 
 /** A Job, whole or as PartialObjectMetadata. */
@@ -79,8 +83,16 @@ export function seeJob(raw: unknown): JobSeen | undefined {
     startedAt: text(field(status, "startTime"), 64),
     completedAt: text(field(status, "completionTime"), 64),
     ttlSeconds: integer(at(raw, "spec", "ttlSecondsAfterFinished")),
+    outputs: outputsIn(raw),
   };
 }
+
+/** An annotation's name holds no comma. */
+const outputsIn = (raw: unknown): readonly string[] =>
+  (text(at(raw, "metadata", "annotations", ANNOTATIONS.outputs), 8192) ?? "")
+    .split(",")
+    .filter((it) => it !== "")
+    .slice(0, ANNOTATION_OUTPUTS_MAX);
 
 /**
  * "Complete" and "Failed" end a Job. FailureTarget and SuccessCriteriaMet only announce an end, and unknown conditions say
@@ -112,6 +124,8 @@ export interface PodSeen extends Seen {
   readonly unscheduled: Condition | undefined;
   /** The pod is being removed: by a full or vanished node, more important work, an eviction. */
   readonly disruption: Condition | undefined;
+  /** The annotations that its step declares as outputs, as far as they are there. A longer one is cut, and is still too long. */
+  readonly outputs: Readonly<Record<string, string>>;
   /** Init containers first, in the order of the spec, each with its status if known. */
   readonly containers: readonly ContainerSeen[];
 }
@@ -160,6 +174,12 @@ export function seePod(raw: unknown): PodSeen | undefined {
     deletionAskedAt: seen.deletionAt && before(seen.deletionAt, graceSeconds(raw)),
     unscheduled: is("PodScheduled", "False")[0],
     disruption: is("DisruptionTarget", "True")[0],
+    outputs: Object.fromEntries(
+      outputsIn(raw).flatMap((name) => {
+        const value = at(raw, "metadata", "annotations", name);
+        return typeof value === "string" ? [[name, text(value, ANNOTATION_BYTES_MAX + 1) ?? ""] as const] : [];
+      }),
+    ),
     containers: [
       ...containers(at(raw, "spec", "initContainers"), field(status, "initContainerStatuses"), "init"),
       ...containers(at(raw, "spec", "containers"), field(status, "containerStatuses"), "main"),

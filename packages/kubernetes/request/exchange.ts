@@ -10,12 +10,13 @@ import type { LookupFunction } from "node:net";
 import { StringDecoder } from "node:string_decoder";
 import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
 import { Failure } from "@longshore/contract/problem.ts";
-import { buildConnector, type Dispatcher, Pool } from "undici";
+import type { buildConnector as undici, Dispatcher } from "undici";
 import type { Connection, Trust } from "../access/connection.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";
 import { CLAIM_BUDGET } from "./claim-budget.ts";
 import { type NamesOptions, rememberedNames } from "./cluster-addresses.ts";
 import { isUntrusted, networkCode, neverConnected, silence, TOO_LONG } from "./silence.ts";
+import { buildConnector, Pool, request as begin } from "./undici-parts.ts";
 
 export interface ExchangeOptions {
   /** The most connections for requests; streams have their own. */
@@ -104,7 +105,7 @@ export function openTransport(connection: Connection, options: ExchangeOptions =
     const prepared = await prepare(request);
     const { streams, content } = await trusted();
     try {
-      begun = await streams.request({ ...prepared, signal });
+      begun = await begin(streams, { ...prepared, signal });
     } catch (error) {
       throw silence(connection.server, !neverConnected(networkCode(error)), error);
     }
@@ -284,12 +285,12 @@ async function contentOf({ trust }: Pick<Connection, "trust">): Promise<string |
  * Connects with what the files contain now. The TLS context is made again only if that changed, since it parses 140 root
  * certificates.
  */
-function connector(connection: Connection, timeout: number, lookup: LookupFunction): buildConnector.connector {
+function connector(connection: Connection, timeout: number, lookup: LookupFunction): undici.connector {
   const shared = { timeout, allowH2: false, lookup };
   const plain = buildConnector(shared);
-  let made: { readonly content: string; readonly connect: buildConnector.connector } | undefined;
+  let made: { readonly content: string; readonly connect: undici.connector } | undefined;
 
-  async function current(): Promise<buildConnector.connector> {
+  async function current(): Promise<undici.connector> {
     const trust = await connection.trust();
     const content = JSON.stringify(trust);
     if (made?.content === content) return made.connect;
@@ -312,10 +313,10 @@ function connector(connection: Connection, timeout: number, lookup: LookupFuncti
 
 /** undici's connectors use a callback; if a CA file cannot be read, the callback gets that error like a refused connection. */
 async function connectThrough(
-  current: () => Promise<buildConnector.connector>,
-  ...[options, callback]: Parameters<buildConnector.connector>
+  current: () => Promise<undici.connector>,
+  ...[options, callback]: Parameters<undici.connector>
 ): Promise<void> {
-  let connect: buildConnector.connector;
+  let connect: undici.connector;
   try {
     connect = await current();
   } catch (error) {

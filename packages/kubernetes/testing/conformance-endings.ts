@@ -52,6 +52,24 @@ function ended({ test, testWithProcesses }: ReturnType<typeof casesOf>, it: Conf
     t.match((await hand.send("GET", `${hand.pods}/${pod?.metadata.name}/log?container=main&tailLines=10`)).body, /^done\s*$/);
   });
 
+  testWithProcesses(
+    "words and variables: $(NAME) is replaced, $$ is one $, and a value whose every $ is doubled arrives as it was",
+    async (t, hand) => {
+      const written = ["$(A)", "$$(A)", "$$$(A)", "$$$$(A)", "$(UNKNOWN)", "$(A", "$A $ $$"];
+      const env = [{ name: "A", value: "a" }, ...written.map((value, at) => ({ name: `E${at}`, value }))];
+      const variables = written.map((_, at) => `"$E${at}"`).join(" ");
+      const containers = [
+        { name: "main", image: it.image, command: ["sh", "-c", `printf '%s\\n' "$@" ${variables}`, "sh"], args: written, env },
+      ];
+      await hand.createJob("expands", [], { template: { spec: { restartPolicy: "Never", containers } } });
+      const job = await hand.untilJob("its end", "expands", isFinished);
+      const [pod] = await hand.podsOf(job);
+      const { body } = await hand.send("GET", `${hand.pods}/${pod?.metadata.name}/log?container=main`);
+      const arrives = ["a", "$(A)", "$a", "$$(A)", "$(UNKNOWN)", "$(A", "$A $ $"];
+      t.equal(String(body).trimEnd(), [...arrives, ...arrives].join("\n"));
+    },
+  );
+
   test("the log of a pod that is not there is refused, and of one without a node there is no content", async (t, hand) => {
     const job = await hand.createUnplaced("mute");
     const [pod] = await hand.podsOf(job);

@@ -8,9 +8,10 @@ import { createHash } from "node:crypto";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
-import { answerCommand, duplicateOf, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
+import { type Admitting, answerCommand, duplicateOf, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
 import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Admitted, Intake } from "../port.ts";
+import { countUnder, putLines, type Unfinished } from "./concurrency.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
 import type { Parts } from "./record.ts";
 import { attemptValues, type Locked, lockRuns, runValues } from "./rows.ts";
@@ -100,10 +101,15 @@ async function admitAll(parts: Parts, intakes: readonly Intake[]): Promise<reado
   return await parts.database.transaction(async (queries, now) => {
     const nowMs = await now;
     const batch = begin(intakes);
+    const unfinished = await countUnder(
+      queries,
+      intakes.flatMap(({ admission }) => (admission.kind === "run" ? [admission.run] : [])),
+    );
+    const at: At = { nowMs, epoch: parts.epoch, jobName: parts.jobName, unfinished };
     let open = [...batch.queues.keys()].sort();
     while (open.length > 0) {
-      await createNew(parts, queries, batch, open, nowMs);
-      await decideUnderLocks(parts, queries, batch, open, nowMs);
+      await createNew(queries, batch, open, at);
+      await decideUnderLocks(queries, batch, open, at);
       open = open.filter((id) => (batch.queues.get(id)?.length ?? 0) > 0);
     }
     if (batch.commands.length + batch.notices.length > 0) await remember(queries, batch);
@@ -124,18 +130,26 @@ function begin(intakes: readonly Intake[]): Batch {
 
 // ── New runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function createNew(
-  { epoch, jobName }: Parts,
-  queries: Queries,
-  batch: Batch,
-  ids: readonly RunId[],
-  nowMs: number,
-): Promise<void> {
+interface At extends Omit<Admitting, "unfinished"> {
+  readonly unfinished: Unfinished;
+}
+
+const admittingAt = ({ unfinished, ...at }: At): Admitting => ({ ...at, unfinished: unfinished.of });
+
+/** Notes that a run with a concurrency key is being created, or that it was not. */
+function noteNew({ admission }: Intake, { unfinished }: At, by: 1 | -1): void {
+  if (admission.kind === "run" && admission.run.plan.concurrency !== undefined) unfinished.add(admission.run, by);
+}
+
+async function createNew(queries: Queries, batch: Batch, ids: readonly RunId[], at: At): Promise<void> {
+  const { nowMs, epoch } = at;
   const made = ids.flatMap((id) => {
     const head = batch.queues.get(id)?.[0];
     if (head === undefined || !isBeginning(head.intake)) return [];
-    const answer = answerCommand(undefined, head.intake, { nowMs, epoch, jobName });
-    return answer.kind === "write" ? [{ id, head, change: answer.change }] : [];
+    const answer = answerCommand(undefined, head.intake, admittingAt(at));
+    if (answer.kind !== "write") return [];
+    noteNew(head.intake, at, 1);
+    return [{ id, head, change: answer.change }];
   });
   if (made.length === 0) return;
   const lists = [
@@ -151,9 +165,14 @@ async function createNew(
   );
   const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), kinds.join(",")]);
   if (born.length > 0) queries.announce(kinds);
-  for (const { id } of born) {
-    const head = batch.queues.get(id)?.shift();
-    if (head !== undefined) batch.answers[head.index] = { kind: "recorded" };
+  const isBorn = new Set(born.map(({ id }) => id));
+  await putLines(queries, made.flatMap(({ id, change }) => (isBorn.has(id) ? [change] : []))); // biome-ignore format: one call
+  for (const { id, head } of made) {
+    if (!isBorn.has(id)) noteNew(head.intake, at, -1);
+    else {
+      batch.queues.get(id)?.shift();
+      batch.answers[head.index] = { kind: "recorded" };
+    }
   }
 }
 
@@ -165,13 +184,7 @@ function specOf({ admission, request }: Intake, { after }: Change): readonly unk
 
 // ── Existing runs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function decideUnderLocks(
-  parts: Parts,
-  queries: Queries,
-  batch: Batch,
-  ids: readonly RunId[],
-  nowMs: number,
-): Promise<void> {
+async function decideUnderLocks(queries: Queries, batch: Batch, ids: readonly RunId[], at: At): Promise<void> {
   const waiting = ids.filter((id) => (batch.queues.get(id)?.length ?? 0) > 0);
   if (waiting.length === 0) return;
   const held = await lockRuns(queries, waiting);
@@ -179,27 +192,20 @@ async function decideUnderLocks(
     queries,
     waiting.flatMap((id) => batch.queues.get(id) ?? []),
   );
-  const writings = waiting.flatMap((id) => decideOne(parts, batch, batch.queues.get(id) ?? [], held.get(id), seen, nowMs));
-  await write(queries, writings, nowMs, parts.epoch);
+  const writings = waiting.flatMap((id) => decideOne(batch, batch.queues.get(id) ?? [], held.get(id), seen, at));
+  await write(queries, writings, at.nowMs, at.epoch);
 }
 
 /**
  * Answers the intakes of one run, and stops before one that has to create the run: the run does not exist yet, or was a
  * tombstone that has been pruned. The next round creates the run and answers the rest.
  */
-function decideOne(
-  parts: Parts,
-  batch: Batch,
-  queue: Queue,
-  held: Locked | undefined,
-  seen: Set<string>,
-  nowMs: number,
-): readonly Writing[] {
-  const at = { nowMs, epoch: parts.epoch, jobName: parts.jobName };
+function decideOne(batch: Batch, queue: Queue, held: Locked | undefined, seen: Set<string>, at: At): readonly Writing[] {
+  const { nowMs } = at;
   let change: Change | undefined = held && unchanged(held.record);
   let request: Intake["request"];
   for (let head = queue[0]; head !== undefined; head = queue[0]) {
-    if (change === undefined && isBeginning(head.intake)) break;
+    if (change === undefined && isBeginning(head.intake) && !isRefused(head.intake, at)) break;
     queue.shift();
     const { intake, index } = head;
     if (isRemembered(intake)) {
@@ -210,7 +216,7 @@ function decideOne(
       seen.add(commandId(intake));
       batch.commands.push(commandValues(intake));
     }
-    const answer = answerCommand(change, intake, at);
+    const answer = answerCommand(change, intake, admittingAt(at));
     if (answer.kind === "refuse") refuse(batch, head, answer.problems);
     else if (answer.kind === "duplicate") answerDuplicate(batch, head, change, nowMs);
     else {
@@ -221,6 +227,9 @@ function decideOne(
   }
   return held === undefined || change === undefined ? [] : [{ change, held, request }];
 }
+
+/** A new run that may not wait for its concurrency key is not created, so that the next round would meet it again. */
+const isRefused = (intake: Intake, at: At): boolean => answerCommand(undefined, intake, admittingAt(at)).kind === "refuse";
 
 async function commandsSeen(queries: Queries, waiting: readonly Numbered[]): Promise<Set<string>> {
   const asked = waiting.filter(({ intake }) => isRemembered(intake)).map(({ intake }) => commandValues(intake));

@@ -14,6 +14,7 @@ import {
 } from "@longshore/domain/group/place-attempts.ts"; // biome-ignore format: a list of names
 import { attemptIn } from "@longshore/domain/run/record.ts";
 import type { Ledger, Placed, Work } from "../port.ts";
+import { ENTERING, enteringRuns } from "./concurrency.ts";
 import { Bug, type Queries, type Statement } from "./connection.ts";
 import { type GroupColumns, groupOf, GROUPS } from "./groups.ts";
 import type { Parts } from "./record.ts";
@@ -36,7 +37,7 @@ const WITHDRAWN = `group_id in (
 const WAITING: Statement = {
   name: "waiting",
   text: `select 1 as waiting where exists (select from attempt where group_id is null and state = 'waiting' and due <= ${NOW})
-    or exists (select from attempt where ${WITHDRAWN})`,
+    or exists (select from attempt where ${WITHDRAWN}) or exists (${ENTERING})`,
 };
 
 /** Returns `frozen` too: after a restore, nothing is claimed until a person confirms. */
@@ -74,6 +75,7 @@ select r.id as run, a.* from (
     where state = 'waiting' and waits_for is null and due <= ${NOW} order by attempt.waits_for, priority desc, run_key limit $1)
   union all (select 'due', null, ${OF} from attempt
     where group_id is null and state = 'waiting' and due <= ${NOW} order by group_id, priority desc, due limit $1)
+  union all (select 'entering', null, ${OF} from attempt where run_key in (${ENTERING}) and state = 'waiting' limit $1)
   union all (select 'withdrawn', null, ${OF} from attempt where ${WITHDRAWN} limit $1)
   union all (select 'room', l.waits_for, first.* from json_to_recordset($2) as l(waits_for text[], most integer) cross join lateral (
     select ${OF} from attempt where state = 'waiting' and waits_for = l.waits_for order by priority desc, run_key limit l.most
@@ -84,7 +86,7 @@ select r.id as run, a.* from (
 const SPECS: Statement = { name: "specs", text: "select run_key, spec from run_spec where run_key = any($1)" };
 
 interface CandidateColumns {
-  readonly line: "fresh" | "due" | "withdrawn" | "room";
+  readonly line: "fresh" | "due" | "entering" | "withdrawn" | "room";
   readonly waits_for: GroupName[] | null;
   readonly run: RunId;
   readonly run_key: string;
@@ -99,11 +101,12 @@ export async function place(
 ): Promise<Placed> {
   if ((await database.all(WAITING)).length === 0) return { placed: 0, told: 0, more: false, works: [] };
   return await database.transaction(async (queries, began) => {
-    const [locked, clock, rows, standing] = await Promise.all([
+    const [locked, clock, rows, standing, entering] = await Promise.all([
       queries.all<{ frozen: boolean }>(LOCK_GROUPS),
       queries.all<{ now: number }>(CLOCK),
       queries.all<GroupColumns>(GROUPS),
       queries.all<{ waits_for: GroupName[] }>(LINES),
+      enteringRuns(queries),
       began,
     ]);
     const nowMs = clock[0]?.now ?? (await began);
@@ -116,7 +119,7 @@ export async function place(
     const held = await lockRuns(queries, lines.flatMap(({ candidates }) => candidates.map(({ run }) => run))); // biome-ignore format: one call
     const records = new Map([...held].map(([id, { record }]) => [id, record]));
     const at = { nowMs, epoch, jobName };
-    const decided = placeAttempts({ lines, records, groups, placer, most, claiming }, at);
+    const decided = placeAttempts({ lines, records, groups, entering, placer, most, claiming }, at);
     const writings = [...decided.changes].flatMap(([id, change]) => {
       const it = held.get(id);
       return it === undefined ? [] : [{ change, held: it }];
@@ -159,8 +162,8 @@ async function worksOf(
     const request = specs.get(held.get(run)?.key ?? "");
     if (after === undefined || attempt === undefined || request === undefined)
       throw new Bug(`the run ${run} was claimed and has no request`);
-    const { id, tenant, generation, plan, cancel } = after.run;
+    const { id, tenant, generation, plan, steps, cancel } = after.run;
     const anchor = anchorOf(after, attempt);
-    return { attempt, run: { id, tenant, generation, plan, cancel }, request, nowMs, ...(anchor && { anchor }) };
+    return { attempt, run: { id, tenant, generation, plan, steps, cancel }, request, nowMs, ...(anchor && { anchor }) };
   });
 }

@@ -10,7 +10,7 @@ import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { KINDS_DUE } from "@longshore/domain/run/change.ts";
-import { type Anchor, type AttemptState, type Cancel, FENCE_MS, type Plan } from "@longshore/domain/run/record.ts";
+import { type Anchor, type AttemptState, type Cancel, FENCE_MS, type Plan, type Run } from "@longshore/domain/run/record.ts";
 import type { AnchorWork, Ledger, Standing, StrayWork, Work, WorkKind } from "../port.ts";
 import { type Database, inList, type Statement } from "./connection.ts";
 import {
@@ -23,6 +23,7 @@ interface WorkColumns extends AttemptColumns {
   readonly tenant: Work["run"]["tenant"];
   readonly run_generation: number;
   readonly plan: Plan;
+  readonly steps: Run["steps"];
   readonly cancel: Cancel | null;
   readonly spec: RunRequest;
   readonly now: number;
@@ -38,7 +39,8 @@ interface WorkColumns extends AttemptColumns {
 
 /** Selects all that a loop needs to act on an attempt, for the rows in `taken`. The run is read and not locked. */
 const WITH_RUN = (taken: string): string => `
-select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.cancel, s.spec, clock_timestamp() as now,
+select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec,
+  clock_timestamp() as now,
   o.number as anchor_number, o.state as anchor_state, o.namespace as anchor_namespace, o.bytes as anchor_bytes, o.uid as anchor_uid,
   o.hold_until as anchor_hold_until, o.due as anchor_due
 from ${taken} a join run r on r.key = a.run_key join run_spec s on s.run_key = a.run_key ${ATTEMPT_GROUP}
@@ -172,6 +174,7 @@ const workOf = (row: WorkColumns): Work => ({
     tenant: row.tenant,
     generation: row.run_generation,
     plan: planOf(row.plan),
+    steps: row.steps,
     cancel: row.cancel ?? undefined,
   },
   request: row.spec,

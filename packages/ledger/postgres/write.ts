@@ -9,6 +9,7 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import { slotsFreed } from "@longshore/domain/group/group.ts";
 import { type Change, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
+import { putLines } from "./concurrency.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
 import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
@@ -140,6 +141,7 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
     throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);
+  await putLines(queries, changes);
   queries.announce(done.woken > 0 ? [...kinds, "waiting"] : kinds);
 }
 

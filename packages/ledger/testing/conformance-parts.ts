@@ -8,7 +8,7 @@ import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@long
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
-import type { Limits, PlannedStep } from "@longshore/domain/run/record.ts";
+import type { Concurrency, Limits, PlannedStep } from "@longshore/domain/run/record.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
 import type { Admitted, Entry, Intake, Ledger, StoryEvent, Work } from "../port.ts";
 
@@ -59,6 +59,7 @@ export interface Wanted {
   readonly retriesMax?: number;
   readonly command?: string;
   readonly traceparent?: string;
+  readonly concurrency?: Partial<Concurrency>;
   readonly notBeforeMs?: number;
 }
 
@@ -74,6 +75,7 @@ export function wanted(
     retriesMax = 0,
     command,
     traceparent,
+    concurrency,
     notBeforeMs,
   }: Wanted = {},
 ): Intake {
@@ -89,6 +91,7 @@ export function wanted(
     limits: { ...LIMITS, retriesMax },
     with: undefined,
     ...(traceparent !== undefined && { traceparent }),
+    ...(concurrency && { concurrency: { key: "key", limit: 1, then: "queue" as const, ...concurrency } }),
   };
   const source = "test";
   const admission: Admission = { kind: "run", told: {}, run: { id: runId(id), tenant, source, digest, plan, nowMs: 0 } };

@@ -7,6 +7,7 @@ import type { Test } from "tap";
 import { admitting } from "./conformance-admit.ts";
 import { anchors } from "./conformance-anchors.ts";
 import { moving } from "./conformance-moved.ts";
+import { limiting } from "./conformance-concurrency.ts";
 import type { Conforming } from "./conformance-parts.ts";
 import { recording } from "./conformance-record.ts";
 import { outbox, people } from "./conformance-tell.ts";
@@ -18,6 +19,7 @@ export async function ledgerConformance(t: Test, it: Conforming): Promise<void> 
   await t.test(`${it.name}: what happened to attempts`, (t) => recording(t, it));
   await t.test(`${it.name}: what is due`, (t) => taking(t, it));
   await t.test(`${it.name}: whose turn it is`, (t) => turns(t, it));
+  await t.test(`${it.name}: how many of one key go on`, (t) => limiting(t, it));
   await t.test(`${it.name}: what became of moved groups`, (t) => moving(t, it));
   await t.test(`${it.name}: what owns the volumes of runs`, (t) => anchors(t, it));
   await t.test(`${it.name}: what is to be told`, (t) => outbox(t, it));

@@ -62,6 +62,24 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
   };
 }
 
+export const definitionCalls = (
+  { definitions }: its.Tables,
+  clock: Clock,
+  call: its.Call,
+): Pick<Ledger, "putDefinitions" | "definitions"> => ({
+  putDefinitions: (put) =>
+    call("putDefinitions", () => {
+      const before = new Map(definitions);
+      definitions.clear();
+      for (const { digest, body } of put) {
+        const known = before.get(body.name);
+        definitions.set(body.name, known?.digest === digest ? known : { digest, body, sinceMs: clock.now() });
+      }
+    }),
+  definitions: () =>
+    call("definitions", () => [...definitions.values()].toSorted((a, b) => its.compare(a.body.name, b.body.name))),
+});
+
 const WAKE_MOST = 1_000;
 
 const isEmpty = (tables: its.Tables, group: GroupName): boolean =>

@@ -7,8 +7,9 @@ import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { SLOT_STATES, slotsFreed, type StorageUsed } from "@longshore/domain/group/group.ts";
 import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
+import { type InLine, placeInLine } from "@longshore/domain/run/concurrency.ts";
 import type { Anchor, Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import type { GroupState, Ledger, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
+import type { GroupState, Ledger, StoredDefinition, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
 import type { Listeners } from "../work-hints.ts";
 
 export interface ModelRun {
@@ -37,6 +38,7 @@ export interface Tables {
   readonly strays: Map<string, Stray>;
   readonly leases: Map<string, { readonly owner: string; readonly untilMs: number }>;
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
+  readonly definitions: Map<string, StoredDefinition>;
   readonly listeners: Listeners;
   nextKey: number;
   keyMark: string | undefined;
@@ -52,11 +54,22 @@ export const emptyTables = (): Tables => ({
   strays: new Map(),
   leases: new Map(),
   suspects: new Map(),
+  definitions: new Map(),
   listeners: new Set(),
   nextKey: 1,
   keyMark: undefined,
   healthChanges: 0,
 });
+
+/** The lines of all concurrency keys, in turn. */
+export const linesIn = ({ runs }: Tables): readonly InLine[] =>
+  [...runs.values()]
+    .flatMap(({ key, record }) => {
+      const row = placeInLine(record);
+      return row === undefined ? [] : [{ key, row }];
+    })
+    .toSorted((a, b) => b.row.priority - a.row.priority || a.key - b.key)
+    .map(({ row }) => row);
 
 export interface Located {
   readonly run: ModelRun;

@@ -13,6 +13,7 @@ import {
 } from "@longshore/domain/group/place-attempts.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { type Change, isChanged, KINDS_DUE } from "@longshore/domain/run/change.ts";
+import { entering as mayEnter } from "@longshore/domain/run/concurrency.ts";
 import { attemptIn } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { AnchorWork, Ledger, Placed, Work, WorkKind } from "../port.ts";
@@ -30,12 +31,14 @@ export function placeDue(tables: its.Tables, { most, placer, claim }: Parameters
   const waiting = all.filter(({ attempt }) => attempt.state === "waiting");
   const due = waiting.filter((it) => isDue(it, at.nowMs));
   const toGo = all.filter((it) => isWithdrawn(it) && isDue(it, at.nowMs));
-  if (due.length === 0 && toGo.length === 0) return { placed: 0, told: 0, more: false, works: [] };
+  const entering = mayEnter(its.linesIn(tables), at.nowMs);
+  if (due.length === 0 && toGo.length === 0 && entering.size === 0) return { placed: 0, told: 0, more: false, works: [] };
   const first = (of: readonly its.Located[], most: number) => of.map(candidateOf).toSorted(byTurn).slice(0, most);
   const forRoom = Map.groupBy(waiting, ({ attempt }) => attempt.waitsFor?.join() ?? "");
   const lines = [
     lineOf("fresh", first(due.filter(({ attempt }) => attempt.waitsFor === undefined), most), most),
     lineOf("due", due.toSorted(its.byUrgency).slice(0, most).map(candidateOf), most),
+    lineOf("entering", first(waiting.filter(({ run }) => entering.has(run.record.run.id)), most), most),
     lineOf("withdrawn", toGo.slice(0, most).map(candidateOf), most),
     ...[...forRoom.values()].flatMap((of) => {
       const waitsFor = of[0]?.attempt.waitsFor ?? [];
@@ -44,7 +47,10 @@ export function placeDue(tables: its.Tables, { most, placer, claim }: Parameters
     }),
   ]; // biome-ignore format: as the statement has it
   const records = new Map([...tables.runs].map(([id, { record }]) => [id, record]));
-  const { changes, placed, told, claimed, more } = placeAttempts({ lines, records, groups, placer, most, claiming: claim }, at);
+  const { changes, placed, told, claimed, more } = placeAttempts(
+    { lines, records, groups, entering, placer, most, claiming: claim },
+    at,
+  );
   const changed: Change[] = [...changes.values()].filter(isChanged);
   for (const change of changed) its.write(tables, change, at);
   const works = claimed.flatMap(({ run: id, step, n }) => {
@@ -64,11 +70,11 @@ const candidateOf = ({ run: { key: accepted, record }, attempt: { step, n, prior
 });
 
 const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {
-  const { id, tenant, generation, plan, cancel } = run.record.run;
+  const { id, tenant, generation, plan, steps, cancel } = run.record.run;
   const anchor = anchorOf(run.record, attempt);
   return run.request === undefined
     ? []
-    : [{ attempt, run: { id, tenant, generation, plan, cancel }, request: run.request, nowMs, ...(anchor && { anchor }) }];
+    : [{ attempt, run: { id, tenant, generation, plan, steps, cancel }, request: run.request, nowMs, ...(anchor && { anchor }) }];
 };
 
 export function takeAnchorsDue(

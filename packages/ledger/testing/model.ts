@@ -9,7 +9,7 @@ import type { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { answerCommand, duplicateOf, isRemembered } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
-import type { Names } from "@longshore/domain/run/begin.ts";
+import type { Names, NewRun } from "@longshore/domain/run/begin.ts";
 import {
   applyInputs,
   applyToAnchors,
@@ -24,7 +24,7 @@ import { otherKey } from "../key-mark.ts";
 import type { Admitted, AnchorEntry, Intake, Ledger, Notice, Recorded } from "../port.ts";
 import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
-import { groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
+import { definitionCalls, groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
 import { claimDue, dueWork, placeDue, strayCalls, takeAnchorsDue, takeDue } from "./model-todo.ts";
 
@@ -103,6 +103,7 @@ function connected(
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
     ...groupCalls(tables, installation, at, clock, call),
+    ...definitionCalls(tables, clock, call),
     ...peopleCalls(tables, clock, call),
     prune: (most) => call("prune", () => prune(tables, most, clock.now())),
     changes: (signal) => {
@@ -133,7 +134,9 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
     if (tables.commands.has(name)) return duplicate(tables, existing, intake, at);
     tables.commands.add(name);
   }
-  const answer = answerCommand(existing, intake, at);
+  const unfinished = ({ tenant, plan }: NewRun): number =>
+    its.linesIn(tables).filter((it) => it.tenant === tenant && it.key === plan.concurrency?.key).length;
+  const answer = answerCommand(existing, intake, { ...at, unfinished });
   switch (answer.kind) {
     case "duplicate":
       return duplicate(tables, existing, intake, at);

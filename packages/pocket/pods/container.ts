@@ -1,10 +1,10 @@
 /**
  * One container as one local process, in a folder and a session of its own.
  *
- * It isolates nothing: the process is an ordinary process of this machine, with this machine's files and network. Two things of
+ * It isolates nothing: the process is an ordinary process of this machine, with this machine's files and network. Three things of
  * a real container are replaced. Its termination log is a private file, whose path is in `LONGSHORE_TERMINATION_LOG` and
  * replaces `/dev/termination-log` in the command. Its working directory lies in its own folder: "/data" becomes
- * "<folder>/data".
+ * "<folder>/data". The paths of its volumes become those of folders.
  *
  * The bug this prevents: an end that nobody tells. The pocket may be killed while the process runs, so how it ended is read from
  * the folder (shim.ts), by the pocket that started it and by any later one.
@@ -16,9 +16,9 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerState } from "../api.ts";
 import { wordsOf } from "./command.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
+import { makeMounts, type Mount, withFolders } from "./mounts.ts";
 import { killGroup, lookAt, nodeFolder, type Sight, signalCommand, startShim, terminationLogIn, whyNotStarted } from "./shim.ts";
 import type { Container } from "../objects.ts";
-import { type Mounts, withMounts } from "./volumes.ts";
 
 export interface End {
   readonly state: Extract<ContainerState, { kind: "terminated" }>;
@@ -46,7 +46,7 @@ export interface ContainerParts {
 export interface ContainerStart extends ContainerParts {
   readonly container: Container;
   readonly values: Readonly<Record<string, string>>;
-  readonly mounts: Mounts;
+  readonly mounts: readonly Mount[];
   /** True: the process ends with this one, however this one ends. */
   readonly leashed: boolean;
 }
@@ -59,16 +59,16 @@ const SIGNAL_AGAIN_MS = 20;
 /** After SIGKILL the shim writes the exit. If it does not, it is killed as well. */
 const SHIM_ENDS_WITHIN_MS = 3_000;
 
-/** Stands for "/" of the container: its working directory and its mounts lie there. */
-export const rootIn = (folder: string): string => join(folder, "root");
 export const logIn = (folder: string): string => join(folder, "log");
 
 /** Throws if the folder takes no files: the disk is full, or a path is too long. A later call goes on where this one ended. */
 export function runContainer(parts: ContainerStart): ContainerProcess {
   const { clock, container, folder, mounts } = parts;
-  const values = Object.fromEntries(Object.entries(parts.values).map(([name, value]) => [name, withMounts(value, mounts)]));
+  const values = Object.fromEntries(Object.entries(parts.values).map(([name, it]) => [name, withFolders(it, mounts)]));
   const terminationLog = terminationLogIn(folder);
-  const cwd = join(rootIn(folder), resolve("/", container.workingDir ?? "."));
+  const root = join(folder, "root"); // stands for "/" of the container
+  const cwd = join(root, resolve("/", container.workingDir ?? "."));
+  makeMounts(mounts, root);
   mkdirSync(cwd, { recursive: true });
   writeFileSync(terminationLog, "");
   const startedAtMs = clock.now();
@@ -80,7 +80,7 @@ export function runContainer(parts: ContainerStart): ContainerProcess {
     const found = { state, vanished: false };
     return { log, startedAtMs, found, ended: Promise.resolve(found), stop: () => undefined };
   };
-  const words = wordsOf(container, values, terminationLog).map((it) => withMounts(it, mounts));
+  const words = wordsOf(container, parts.values, terminationLog).map((it) => withFolders(it, mounts));
   const [program] = words;
   if (container.command === undefined || container.command.length === 0 || program === undefined) {
     appendFileSync(logIn(folder), "The pocket runs commands, not images: this container has no command, so it ends at once.\n");

@@ -245,6 +245,26 @@ t.test("init containers run one after the other, and a failed one keeps the rest
   watched.run.forget();
 });
 
+t.test("the containers of a pod share its scratch folders, wherever their paths stand", async (t) => {
+  const volumeMounts = [
+    { name: "scratch-1", mountPath: "/podwork" },
+    { name: "scratch-2", mountPath: "/podwork/deep/er" },
+  ];
+  const env = [{ name: "FILE", value: "/podwork/two" }];
+  const fills = sh('echo one > /podwork/one; echo two > "$FILE"; echo deep > /podwork/deep/er/three; echo /podworkshop', {
+    volumeMounts,
+    env,
+  });
+  const reads = sh("cat one two deep/er/three; test ! -e /podwo''rk", { volumeMounts, workingDir: "/podwork" });
+  const pod = podOf(reads, [fills]);
+  const volumes = ["scratch-1", "scratch-2"].map((name) => ({ name, emptyDir: { sizeLimit: "1Mi" } }));
+  const { run, until } = start({ ...pod, spec: { ...pod.spec, volumes } });
+  t.match(await until("terminated"), { exitCode: 0 });
+  t.equal(run.log("main"), "one\ntwo\ndeep\n");
+  t.equal(run.log("init-0"), "/podworkshop\n", "a longer name is another path");
+  run.forget();
+});
+
 t.test("nobody is told that a program ran that could not be started", async (t) => {
   const { run, until, states } = start(podOf({ ...sh("true"), command: ["no-such-program"] }));
   t.match(await until("terminated"), { reason: "StartError" });

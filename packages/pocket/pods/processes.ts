@@ -12,11 +12,11 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ContainerReport, ContainerState, Kubelet, Look, PodEnd, PodReport, PodRun } from "../api.ts";
 import { NEVER_STARTED } from "../api.ts";
 import { environmentOf } from "./command.ts";
-import { adoptContainer, type ContainerProcess, type End, logIn, rootIn, runContainer } from "./container.ts";
+import { adoptContainer, type ContainerProcess, type End, logIn, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
+import { mountsOf, removeVolume } from "./mounts.ts";
 import { killGroup } from "./shim.ts";
-import { mountAll, removeVolume } from "./volumes.ts";
 import { type Container, finishedPhase, isDeleting, type PodObject } from "../objects.ts";
 
 export interface ProcessOptions {
@@ -321,7 +321,7 @@ function attempt({ clock, pod, dataDir, folder, look, logBytesMost, throwaway }:
   const values = { HOSTNAME: pod.metadata.name, ...environment.values };
   try {
     mkdirSync(own, { recursive: true });
-    const mounts = mountAll(dataDir, rootIn(own), pod, container, look);
+    const mounts = mountsOf(pod, container, { dataDir, podFolder: folder, look });
     return {
       kind: "made",
       process: runContainer({ clock, container, folder: own, values, mounts, logBytesMost, leashed: throwaway }),

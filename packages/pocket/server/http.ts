@@ -5,9 +5,10 @@
  * so that a test can count requests even after a kill -9.
  */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { createServer } from "@longshore/runtime/node-http.ts";
 import type { ApiRequest, User, Transport } from "../api.ts";
 import { isFields, textOf } from "../objects.ts";
 import { isStream } from "./serve.ts";

@@ -6,6 +6,7 @@ import t from "tap";
 import type { Transport } from "../api.ts";
 import { LEAST_DELAYS, type ModelDelays, REAL_DELAYS } from "./delays.ts";
 import { createModel } from "./model.ts";
+import { environmentOf, wordsOf } from "../pods/command.ts";
 import type { PodObject } from "../objects.ts";
 import { type PodScript, scriptedPods } from "./scripted.ts";
 
@@ -21,7 +22,17 @@ function script(pod: PodObject): PodScript {
   if (command === JSON.stringify(COMMANDS.outlast(4))) return { runsMs: 4_000, log: "running\n" };
   if (command === JSON.stringify(COMMANDS.lastWords))
     return { log: "running\nlast words\n", onStop: { kind: "ends", afterMs: 2_000, exitCode: 1 } };
+  if (pod.metadata.labels?.["batch.kubernetes.io/job-name"] === "expands") return { runsMs: 5, log: expanded(pod) };
   return { log: "running\n" };
+}
+
+/** Prints as the suite's shell does: its arguments, then the variables E0, E1 and so on. */
+function expanded(pod: PodObject): string {
+  const [container] = pod.spec.containers;
+  const environment = container && environmentOf(pod, container, () => undefined);
+  if (container === undefined || environment === undefined || !("values" in environment)) throw new TypeError("no container");
+  const variables = Object.entries(environment.values).flatMap(([name, value]) => (/^E\d+$/.test(name) ? [value] : []));
+  return `${[...wordsOf(container, environment.values, "/dev/null").slice(4), ...variables].join("\n")}\n`;
 }
 
 /** A generator of 32 bits: the same names and delays in every run. */

@@ -10,7 +10,6 @@
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import convict from "convict";
-import { isMap, isScalar, type Document } from "yaml";
 import { z } from "zod";
 import { environmentName, type Leaf, leaves, namesAt } from "./shape.ts";
 import { readYaml } from "./yaml-text.ts";
@@ -70,28 +69,22 @@ function readFile(file: string): Given {
   } catch (error) {
     return { ...nothing, problems: [`${file}: cannot be read (${reason(error)}); name the configuration with --config FILE`] };
   }
-  const { document, value: read, problems, lineAt } = readYaml(text);
+  const { value: read, problems, lineOf } = readYaml(text);
   if (problems.length > 0)
     return { ...nothing, problems: problems.map(({ line, column, why }) => `${file}:${line}:${column}: not YAML: ${why}`) };
-  const at = (offset: number) => `${file}:${lineAt(offset)}`;
+  const place = (path: readonly PropertyKey[]) => {
+    const line = lineOf(path);
+    return line === undefined ? undefined : `${file}:${line}`;
+  };
   const value = read ?? {};
   if (!isRecord(value)) return { ...nothing, problems: [`${file}: has to hold a map of settings, such as "installation: prod"`] };
-  return { value: withPathsFrom(dirname(resolve(file)), value), problems: [], place: (path) => placeIn(document, path, at) };
+  return { value: withPathsFrom(dirname(resolve(file)), value), problems: [], place };
 }
 
 /** Names places in a file as our sentences about settings do: "groups.yaml:7: groups.prod-a.launch.tokenFile". */
 export function placesIn(file: string): (path: readonly string[]) => string {
   const given = readFile(file);
   return (path) => `${given.place(path) ?? file}: ${path.join(".")}`;
-}
-
-function placeIn(document: Document, path: readonly PropertyKey[], at: (offset: number) => string): string | undefined {
-  for (let length = path.length; length > 0; length--) {
-    const parent = document.getIn(path.slice(0, length - 1), true);
-    const pair = isMap(parent) ? parent.items.find((it) => isScalar(it.key) && it.key.value === path[length - 1]) : undefined;
-    if (pair && isScalar(pair.key) && pair.key.range) return at(pair.key.range[0]);
-  }
-  return undefined;
 }
 
 function withPathsFrom(folder: string, value: Record<string, unknown>): Record<string, unknown> {

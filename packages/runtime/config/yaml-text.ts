@@ -4,14 +4,14 @@
  * The bug this prevents: the parser's message quotes the text at the mistake, which may be the password. No problem told here
  * holds text of the file.
  */
-import { type Alias, type Document, isAlias, LineCounter, parseDocument, visit } from "yaml";
+import { type Alias, type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from "yaml";
 
 interface YamlText {
-  readonly document: Document;
   /** `undefined` if there are problems. */
   readonly value: unknown;
   readonly problems: readonly { readonly line: number; readonly column: number; readonly why: string }[];
-  readonly lineAt: (offset: number) => number;
+  /** Returns the line of the key or entry at this path, or of its nearest parent that is in the text. */
+  readonly lineOf: (path: readonly PropertyKey[]) => number | undefined;
 }
 
 const WHY: ReadonlyMap<string, string> = new Map([
@@ -38,18 +38,38 @@ export function readYaml(text: string): YamlText {
     const { line, col: column } = lines.linePos(offset);
     return { line, column, why };
   };
-  const lineAt = (offset: number) => lines.linePos(offset).line;
+  const lineOf = (path: readonly PropertyKey[]): number | undefined => {
+    const offset = offsetOf(document, path);
+    return offset === undefined ? undefined : lines.linePos(offset).line;
+  };
   const problems = [
     ...document.errors.map(({ pos, code }) => problemAt(pos[0], WHY.get(code) ?? "it cannot be read")),
     ...unresolved(document).map(({ range }) => problemAt(range?.[0] ?? 0, ALIAS)),
   ];
-  if (problems.length > 0) return { document, value: undefined, problems, lineAt };
+  if (problems.length > 0) return { value: undefined, problems, lineOf };
   try {
-    return { document, value: document.toJS({ maxAliasCount: ALIASES_MAX }), problems, lineAt };
+    return { value: document.toJS({ maxAliasCount: ALIASES_MAX }), problems, lineOf };
   } catch {
-    return { document, value: undefined, problems: [problemAt(0, "its aliases (*) repeat too much")], lineAt };
+    return { value: undefined, problems: [problemAt(0, "its aliases (*) repeat too much")], lineOf };
   }
 }
+
+function offsetOf(document: Document, path: readonly PropertyKey[]): number | undefined {
+  for (let length = path.length; length > 0; length--) {
+    const parent = document.getIn(path.slice(0, length - 1).map(stepOf), true);
+    const name = path[length - 1];
+    const found = isMap(parent)
+      ? parent.items.find((it) => isScalar(it.key) && it.key.value === name)?.key
+      : isSeq(parent)
+        ? parent.items[Number(name)]
+        : undefined;
+    if (isNode(found) && found.range) return found.range[0];
+  }
+  return undefined;
+}
+
+/** A JSON pointer holds an entry's number as a text. */
+const stepOf = (name: PropertyKey): PropertyKey => (typeof name === "string" && /^\d+$/.test(name) ? Number(name) : name);
 
 function unresolved(document: Document): readonly Alias[] {
   const found: Alias[] = [];

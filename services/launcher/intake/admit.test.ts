@@ -1,4 +1,5 @@
-import { RunId } from "@longshore/contract/ids.ts";
+import type { Definition } from "@longshore/contract/definition.ts";
+import { DefinitionName, RunId } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import t from "tap";
 import { admit } from "./admit.ts";
@@ -226,4 +227,82 @@ t.test("a run keeps the trace of the first message that requested it: another tr
   await say(it, traced("b"));
   t.equal(it.model.tables.runs.get(RUN)?.record.run.plan.traceparent, `00-${"a".repeat(32)}-00f067aa0ba902b7-01`);
   t.same(it.events(), ["run.accepted"]);
+});
+
+// ── Definitions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const EXPORT = DefinitionName.parse("export");
+const body = {
+  name: EXPORT,
+  image: "export:1",
+  owner: { name: "Shop", contact: "#shop" },
+  parameters: {
+    type: "object",
+    required: ["month"],
+    properties: { month: { type: "string" }, rows: { type: "integer", default: 10 } },
+  },
+} satisfies Definition;
+const asked = (parameters: Record<string, unknown>, id = "c1") =>
+  commandOf("run.requested", { run: RUN, definition: EXPORT, parameters }, id);
+const put = (it: Stage, change: object = {}) =>
+  it.parts.ledger.putDefinitions([{ digest: JSON.stringify(change), body: { ...body, ...change } }]);
+const refusals = (it: Stage) => [...it.model.tables.notices.values()].map(({ notice }) => notice.data);
+
+t.test("a run of a definition keeps the body as it was, with the defaults filled in, and says who can mend it", async (t) => {
+  const it = await stage(t);
+  await put(it);
+  await say(it, asked({ month: "1" }));
+  await put(it, { image: "export:2" });
+  await it.parts.definitions.refresh();
+  const { request, record } = it.model.tables.runs.get(RUN) ?? {};
+  t.match(request, { image: "export:1", parameters: { month: "1", rows: 10 } });
+  t.match(record?.run.plan.definition, { name: "export", owner: { name: "Shop" } });
+  await say(it, commandOf("run.abandon", { run: RUN }, "c9"));
+  t.match(it.model.tables.runs.get(RUN)?.story[0]?.data, { definition: "export" });
+});
+
+t.test("the same request is a duplicate, whatever became of its definition; other parameters are other content", async (t) => {
+  const it = await stage(t);
+  await put(it);
+  await say(it, asked({ month: "1" }));
+  await it.parts.ledger.putDefinitions([]);
+  await it.parts.definitions.refresh();
+  await say(it, asked({ month: "1" }, "c2"));
+  t.same(it.events(), ["run.accepted"]);
+  t.equal(it.model.tables.notices.size, 0);
+  await say(it, asked({ month: "2" }, "c3"));
+  t.match(refusals(it), [{ problems: [{ code: "IdempotencyConflict" }] }]);
+});
+
+t.test("a request for a definition that is not there, or with wrong parameters, is refused, and its id is free", async (t) => {
+  const it = await stage(t);
+  await put(it);
+  await it.parts.definitions.refresh();
+  await say(it, commandOf("run.requested", { run: RUN, definition: DefinitionName.parse("exprot") }, "c1"));
+  await say(it, asked({ rows: "x" }, "c2"));
+  t.match(refusals(it), [
+    { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message: /did you mean "export"\?/ }] },
+    {
+      problems: [
+        { path: "/data/parameters/month", code: "Missing" },
+        { path: "/data/parameters/rows", code: "WrongType" },
+      ],
+    },
+  ]);
+  await say(it, asked({ month: "1" }, "c3"));
+  t.same(it.events(), ["run.accepted"]);
+});
+
+t.test("a failed run of a definition tells its owner", async (t) => {
+  const it = await stage(t);
+  await put(it, { waitFor: "1m" });
+  await say(it, asked({ month: "1" }));
+  await it.parts.ledger.setGroup(it.cluster.name, { paused: true });
+  await it.place();
+  await it.clock.sleep(120_000);
+  await it.place();
+  t.match(it.model.tables.runs.get(RUN)?.story.at(-1), {
+    type: "run.failed",
+    data: { definition: "export", owner: { contact: "#shop" } },
+  });
 });

@@ -7,19 +7,22 @@
  */
 import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
-import type { Command } from "@longshore/contract/command.ts";
+import type { Command, Invocation } from "@longshore/contract/command.ts";
 import { readCommand, type ReadCommand } from "@longshore/contract/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
-import { planOf } from "@longshore/domain/run/plan.ts";
+import { NO_PLAN, planOf } from "@longshore/domain/run/plan.ts";
+import type { Plan } from "@longshore/domain/run/record.ts";
+import { resolve } from "@longshore/domain/run/resolve.ts";
 import type { Intake } from "@longshore/ledger/port.ts";
+import type { Definitions } from "../definitions/known.ts";
 import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
 
-type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "clock" | "metrics" | "operators">;
+type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "definitions" | "clock" | "metrics" | "operators">;
 
 export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome> {
   return async (delivery) => {
@@ -29,7 +32,7 @@ export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome
       parts.metrics.count("longshore_commands_total", { type: "unreadable", outcome: "quarantined" });
       return read;
     }
-    const intake = intakeOf(parts, honoured(parts, read, delivery.user));
+    const intake = await intakeOf(parts, honoured(parts, read, delivery.user));
     const { kind: outcome } = await parts.admitting(answered(intake, delivery));
     parts.metrics.count("longshore_commands_total", { type: read.kind === "command" ? read.command.type : "invalid", outcome });
     return { kind: "recorded" };
@@ -66,7 +69,7 @@ function honoured({ operators }: Admitting, read: Readable, user: string | undef
   return { kind: "command", command: { ...command, data } as Command };
 }
 
-function intakeOf(parts: Admitting, read: Readable): Intake {
+async function intakeOf(parts: Admitting, read: Readable): Promise<Intake> {
   if (read.kind === "refused") {
     const { run, source, id, problems } = read;
     return { run, tenant: TENANT, source, command: id, admission: { kind: "invalid", problems } };
@@ -75,19 +78,46 @@ function intakeOf(parts: Admitting, read: Readable): Intake {
   const { run } = command.data;
   const identity = { run, tenant: TENANT, source: command.source, command: command.id };
   if (command.type !== "run.requested") return { ...identity, admission: changeOf(command) };
-  const { run: _run, actor: _actor, ...request } = command.data;
-  return { ...identity, admission: requestOf(parts, command), request: request as RunRequest };
+  return { ...identity, ...(await requestOf(parts, command)) };
 }
 
-function requestOf(
-  { keys, defaults, clock }: Admitting,
+/** The digest is of what was sent: a definition may change between two deliveries of one request. */
+async function requestOf(
+  { keys, defaults, definitions, clock }: Admitting,
   { source, data, traceparent }: Extract<Command, { type: "run.requested" }>,
-): Admission {
+): Promise<Pick<Intake, "admission" | "request">> {
   const nowMs = clock.now();
-  const { run: id, actor, ...request } = data;
-  const digest = keys.digest(TENANT, { run: id, ...request });
-  const plan = { ...planOf(request as RunRequest, defaults), ...(traceparent !== undefined && { traceparent }) };
-  return { kind: "run", run: { id, tenant: TENANT, source, digest, plan, nowMs }, told: actor ? { actor } : {} };
+  const { run: id, actor, ...asked } = data;
+  const digest = keys.digest(TENANT, { run: id, ...asked });
+  const found = "definition" in asked ? await ofDefinition(definitions, asked, id) : { request: asked as RunRequest };
+  const told = actor ? { actor } : {};
+  const run = { id, tenant: TENANT, source, digest, nowMs };
+  if ("problems" in found) return { admission: { kind: "run", run: { ...run, plan: NO_PLAN }, told, problems: found.problems } };
+  const { request, definition } = found;
+  const plan = {
+    ...planOf(request, defaults, id),
+    ...(definition && { definition }),
+    ...(traceparent !== undefined && { traceparent }),
+  };
+  return { admission: { kind: "run", run: { ...run, plan }, told }, request };
+}
+
+type Found =
+  | { readonly request: RunRequest; readonly definition?: Plan["definition"] }
+  | { readonly problems: readonly CommandProblem[] };
+
+async function ofDefinition(definitions: Definitions, asked: Invocation, run: string): Promise<Found> {
+  const { definition: name } = asked;
+  const stored = await definitions.find(name);
+  if (stored === undefined) {
+    const meant = definitions.nearestTo(name);
+    const message = `No definition is named "${name}"${meant === undefined ? "." : `; did you mean "${meant}"?`}`;
+    return { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message }] };
+  }
+  const { digest, body } = stored;
+  const resolved = resolve(body, asked, run);
+  if (resolved.kind === "refused") return resolved;
+  return { request: resolved.request, definition: { name, digest, ...(body.owner && { owner: body.owner }) } };
 }
 
 function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admission {

@@ -209,3 +209,54 @@ t.test("the occupant runs nothing, carries the hold, and is known as what it is"
   t.match(it.job(), { spec: { suspend: true, parallelism: 0 }, metadata: { finalizers: [HOLD] } });
   t.same(it.pocket.pods(NAMESPACE), []);
 });
+
+type Work = Parameters<typeof createOrAdopt>[2];
+const asking = (work: Work, request: object, run: object = {}): Work => ({
+  ...work,
+  request: { image: "busybox", ...request },
+  run: { ...work.run, ...run },
+});
+
+t.test("the Job has the values of its expressions, those of a restart's corrections before the request's", async (t) => {
+  const it = await claimed(t);
+  const request = {
+    parameters: { tag: "1", password: "$(LONGSHORE_RUN)" },
+    image: "busybox:${{ parameters.tag }}",
+    args: ["${{ parameters.password }}", "$(LONGSHORE_RUN)"],
+    labels: { tag: "t${{ parameters.tag }}" },
+  };
+  const plan = { ...it.work.run.plan, withParameters: { tag: "2" } };
+  t.match(await createOrAdopt(it.parts, it.cluster, asking(it.work, request, { plan }), never), { kind: "created" });
+  t.match(it.job(), {
+    metadata: { labels: { tag: "t2" } },
+    spec: { template: { spec: { containers: [{ image: "busybox:2", args: ["$$(LONGSHORE_RUN)", "$(LONGSHORE_RUN)"] }] } } },
+  });
+});
+
+t.test("values with which the step cannot run refuse it before anything is sent, and its name can still be taken", async (t) => {
+  const it = await claimed(t);
+  const work = asking(
+    it.work,
+    { image: "${{ steps.load.outputs.image }}" },
+    { steps: { load: { state: "ended", n: 1, retries: 0, outputs: { image: [1] } } } },
+  );
+  const input = await createOrAdopt(it.parts, it.cluster, work, never);
+  t.match(input, { kind: "refused", claimNo: 1, diagnosis: { code: "RequestInvalid", evidence: [/^\/image: /] } });
+  t.same(it.pocket.jobs(NAMESPACE), []);
+  t.match(await occupy(it.parts, it.cluster, work, never), { kind: "occupied" });
+});
+
+for (const request of [
+  { image: "${{ steps.load.outputs.image }}" },
+  { image: "allowed/app", init: [{ name: "first", image: "${{ steps.load.outputs.image }}" }] },
+])
+  t.test(`an output brings no forbidden image into ${"init" in request ? "an init container" : "the step"}`, async (t) => {
+    const it = await claimed(t);
+    const settings = { ...it.cluster.settings, policy: { images: ["allowed/*"] } };
+    const work = asking(it.work, request, {
+      steps: { load: { state: "ended", n: 1, retries: 0, outputs: { image: "evil/app" } } },
+    });
+    const input = await createOrAdopt(it.parts, { ...it.cluster, settings }, work, never);
+    t.match(input, { kind: "refused", diagnosis: { code: "PolicyRefused", sentence: "does not allow the image evil/app" } });
+    t.same(it.pocket.jobs(NAMESPACE), []);
+  });

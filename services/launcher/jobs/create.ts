@@ -7,14 +7,15 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
-import { stepsOf } from "@longshore/contract/request.ts";
 import { nodesShared } from "@longshore/contract/volumes.ts";
+import { stepsOf } from "@longshore/contract/request.ts";
 import { afterCreate, type AttemptInput, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/input.ts";
 import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
 import type { StandingAnchor } from "@longshore/domain/pod/volumes.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import { corrected, limitsFor } from "@longshore/domain/run/plan.ts";
+import { limitsFor } from "@longshore/domain/run/plan.ts";
+import { type StepToRun, stepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
@@ -33,7 +34,9 @@ export async function createOrAdopt(
   anchor?: StandingAnchor,
 ): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
-  const input = manifestInput(parts, cluster, work, anchor);
+  const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
+  const input = manifestInput(parts, cluster, work, made, anchor);
   if (input === undefined) return putOff(parts, cluster, work);
   const created = await cluster.writes.createJob(manifest(input), signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
@@ -145,7 +148,10 @@ export async function occupy(
   work: Work,
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
-  const input = manifestInput(parts, cluster, work);
+  const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  // A restart may have brought values with which the step cannot run, while a create with the earlier ones may still land.
+  const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {} };
+  const input = manifestInput(parts, cluster, work, made.kind === "rendered" ? made : nothing);
   if (input === undefined) return undefined;
   const created = await cluster.writes.createJob(occupant(input), signal);
   return created.kind === "created" ? { kind: "occupied", uid: Uid.parse(created.uid) } : undefined;
@@ -166,19 +172,18 @@ function manifestInput(
   { installation, ledger, keys, views }: Creating,
   cluster: Cluster,
   { run, request, attempt }: Work,
+  { step, labels, annotations }: Omit<Extract<StepToRun, { kind: "rendered" }>, "kind">,
   anchor?: StandingAnchor,
 ): ManifestInput | undefined {
   const view = viewOf({ views }, cluster.name);
-  const steps = stepsOf(request);
-  const step = steps.find(({ name }) => name === attempt.step);
-  if (!mayCreate(view) || step === undefined) return undefined;
+  if (!mayCreate(view)) return undefined;
   if (ofAnotherFile(cluster, { attempt }) !== undefined) return undefined;
   const identity = { run: run.id, step: attempt.step, attempt: attempt.n };
   return {
     installation,
     group: { name: cluster.name, namespace: cluster.namespace },
-    run: { id: run.id, labels: request.labels, annotations: request.annotations, traceparent: run.plan.traceparent },
-    step: corrected(step, run.plan.with?.[step.name]),
+    run: { id: run.id, labels, annotations, traceparent: run.plan.traceparent },
+    step,
     attempt: attempt.n,
     generation: attempt.generation,
     epoch: ledger.epoch,
@@ -188,7 +193,7 @@ function manifestInput(
     hold: attempt.notes.hold !== false,
     limits: limitsFor(run.plan, attempt.step),
     volumes: request.volumes,
-    node: nodesShared(request.volumes ?? [], steps).get(step.name),
+    node: nodesShared(request.volumes ?? [], stepsOf(request)).get(step.name),
     anchor,
   };
 }

@@ -29,6 +29,7 @@ import { openMetrics } from "@longshore/runtime/metrics.ts";
 import type { Test } from "tap";
 import { probeOne } from "../groups/probe.ts";
 import { admit } from "../intake/admit.ts";
+import { knownDefinitions } from "../definitions/known.ts";
 import { openKeys } from "../keys.ts";
 import { placerOf } from "../loops/place.ts";
 import { type Cluster, type Parts, wakeUpsBy } from "../parts.ts";
@@ -105,6 +106,7 @@ export async function stage(
   });
   const parts: Parts = {
     installation: INSTALLATION, owner: "launcher-1", clock, ledger, keys,
+    definitions: knownDefinitions(ledger),
     log: listening(said),
     metrics: openMetrics("launcher", "test"),
     broker: broker as Broker,

@@ -85,12 +85,13 @@ function offersOf({ name, verbs, options }: Command): readonly string[] {
 
 const printing = (words: readonly string[]): string => `printf '%s\\n' ${words.join(" ")}`;
 
-const namesOf = ({ namedBy }: Command): readonly string[] =>
+const namesOf = ({ namedBy }: Pick<Command, "namedBy">): readonly string[] =>
   namedBy === undefined ? [] : [`_longshore_names ${namedBy.list} ${namedBy.field}`];
 
 /** Values that nobody can know beforehand get no offers. */
-function valuesOf({ value, words }: Option): string {
+function valuesOf({ value, words, namedBy }: Option): string {
   if (words) return printing(words);
+  if (namedBy) return namesOf({ namedBy }).join("; ");
   return value === "FILE" ? "echo @files" : value === "DIR" ? "echo @directories" : ":";
 }
 

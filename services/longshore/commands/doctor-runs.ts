@@ -21,11 +21,29 @@ export async function runsThatWait(
   config: string | undefined,
 ): Promise<readonly Finding[]> {
   const found: Finding[] = [];
+  const lines = new Map<string, number>();
   for (const { id } of await ledger.list({ state: "active", newest: ["run.waiting", "run.stalled"], most: LOOKED_AT_MOST })) {
     const record = (await ledger.find(id))?.record;
     const finding = record === undefined ? undefined : findingOf(record, longshore, config);
     if (finding !== undefined) found.push(finding);
+    const line = record && lineOf(record);
+    if (line !== undefined) lines.set(line, (lines.get(line) ?? 0) + 1);
   }
+  const inLine = [...lines].map(
+    ([line, count]): Finding => ({ part: "runs", state: "ok", says: `${count} ${count === 1 ? "waits" : "wait"} ${line}` }),
+  );
+  return [...inLine, ...shortened(found, config)];
+}
+
+/** The line of a concurrency key in which the run waits: it needs nobody, and a person asks why nothing starts. */
+function lineOf({ run: { plan }, attempts }: RunRecord): string | undefined {
+  const waits = attempts.some(({ state, notes }) => state === "waiting" && notes.waiting === "ConcurrencyLimit");
+  if (!waits || plan.concurrency === undefined) return undefined;
+  const { key, limit } = plan.concurrency;
+  return `in line for the concurrency key "${key}": ${limit} may go on at a time`;
+}
+
+function shortened(found: readonly Finding[], config: string | undefined): readonly Finding[] {
   const more = found.length - NAMED_MOST;
   if (more <= 0) return found;
   const says = `${more} more ${more === 1 ? "run needs" : "runs need"} a person`;

@@ -4,6 +4,7 @@ import { NAMES } from "@longshore/broker/settings.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { isUnserved } from "@longshore/domain/group/group.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
+import { readDefinitions } from "@longshore/launcher/definitions/files.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
 import { otherKey } from "@longshore/ledger/key-mark.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -19,7 +20,7 @@ import { span } from "../screen/times.ts";
 import { groups } from "./doctor-groups.ts";
 import { runsThatWait } from "./doctor-runs.ts";
 import { sinks } from "./doctor-sinks.ts";
-import { NO_LAUNCHER, toServeSentence, toStartSentence, UNHELD } from "./group.ts";
+import { NO_LAUNCHER, runsLauncher, toServeSentence, toStartSentence, UNHELD } from "./group.ts";
 import { findLongshore, type Longshore } from "../which-longshore.ts";
 
 /** One line of the page. `todo`: the reader's next step. */
@@ -68,6 +69,7 @@ const some = (count: number, what: string): string => `${count} ${what}${count =
 const EXAMINED = [
   ["the broker", brokerAndClock],
   ["the ledger", ledgerAndHolds],
+  ["the definitions", definitions],
   ["the sinks", sinks],
   ["the groups file", announcements],
   ["the clusters", groups],
@@ -147,6 +149,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
       await ledger.counts(),
       await ledger.groups(),
     ];
+    const hasLauncher = runsLauncher(counts, longshore);
     const late = (counts.outboxOldestMs ?? 0) > HOURGLASS_MS;
     return [
       { part: "ledger", state: "ok", says: `${product}, schema ${schema}; ${unsent(counts.outbox)}` },
@@ -154,7 +157,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
         ? []
         : failed("ledger", otherKey(), longshore)),
       clock("ledger", now - (before + systemClock.now()) / 2),
-      ...(counts.hasLauncher ? [] : [noLauncher(config)]),
+      ...(hasLauncher ? [] : [noLauncher(config)]),
       ...(late
         ? [
             {
@@ -178,7 +181,7 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
             todo: "is a launcher running, and does it reach the groups below?",
           },
       ...(await runsThatWait(ledger, longshore, config)),
-      ...states.flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher: counts.hasLauncher }, longshore)),
+      ...states.flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher }, longshore)),
     ];
   } catch (error) {
     if (error instanceof Failure && error.code === "LedgerNew") return [{ part: "ledger", state: "WARN", says: error.message }];
@@ -214,6 +217,16 @@ function ofGroup(
   const says = `${trouble ? `${trouble.code}: ` : ""}${watched}${heard}; ${slotsUsed} of ${settings.limits.jobs} slots in use${paused ? "; paused" : ""}`;
   const todo = trouble === undefined ? undefined : `${trouble.hint} Without one, ends are noticed late`;
   return [...weaker, { part, state: trouble ? "WARN" : "ok", says, ...(todo !== undefined && { todo }) }];
+}
+
+/** Reads the files as the launcher does: what it did not take, the person who changed them hears here, too. */
+async function definitions({ definitionsDir }: Longshore): Promise<readonly Finding[]> {
+  if (definitionsDir === undefined) return [];
+  const { definitions: found, problems } = await readDefinitions(definitionsDir);
+  const part = "definitions";
+  const todo = "mend it: until then the definitions stay as they were, and a launcher that starts is refused";
+  if (problems.length > 0) return problems.map((says) => ({ part, state: "FAIL", says, todo }));
+  return [{ part, state: "ok", says: `${some(found.length, "definition")} in ${definitionsDir}` }];
 }
 
 /** Tells whether the launcher's announcements can be sealed, and which key the watchers need. */

@@ -8,7 +8,7 @@ import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { isUnserved } from "@longshore/domain/group/group.ts";
 import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
-import type { GroupState, Ledger } from "@longshore/ledger/port.ts";
+import type { Counts, GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import {
@@ -145,7 +145,8 @@ interface Listed {
 }
 
 async function list({ ledger, longshore, asJson, config }: Listed, surroundings: Surroundings): Promise<number> {
-  const [groups, nowMs, { hasLauncher }] = [await ledger.groups(), await ledger.now(), await ledger.counts()];
+  const [groups, nowMs, counts] = [await ledger.groups(), await ledger.now(), await ledger.counts()];
+  const hasLauncher = runsLauncher(counts, longshore);
   const seen = groups.map((it) => seenAs(it, { nowMs, hasLauncher, where: configWords(config) }, longshore));
   const screen = screenIn(surroundings);
   if (asJson) surroundings.out(json({ groups: seen.map(recordOf) }));
@@ -163,6 +164,10 @@ async function list({ ledger, longshore, asJson, config }: Listed, surroundings:
   }
   return 0;
 }
+
+/** The launcher within a Longshore that `up` runs takes its first lease a moment after the start. */
+export const runsLauncher = ({ hasLauncher }: Pick<Counts, "hasLauncher">, { settings }: Pick<Longshore, "settings">): boolean =>
+  hasLauncher || settings === undefined;
 
 export const NO_LAUNCHER = "no launcher runs with this ledger";
 

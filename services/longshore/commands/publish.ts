@@ -3,22 +3,22 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Outgoing } from "@longshore/broker/port.ts";
-import { message } from "@longshore/client/request.ts";
-import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
+import type { CommandInput } from "@longshore/contract/command.ts";
 import { readCommand } from "@longshore/contract/envelope.ts";
-import type { RunId } from "@longshore/contract/ids.ts";
+import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { nearest } from "@longshore/contract/schema-problems.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
+import { resolve } from "@longshore/domain/run/resolve.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
-import type { Ledger } from "@longshore/ledger/port.ts";
+import type { Ledger, StoredDefinition } from "@longshore/ledger/port.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
-import { CLI, command as declared, CONFIG, configWords, during, fileAt, type Surroundings, Usage } from "../command.ts";
-import { quoted } from "@longshore/runtime/shell-word.ts";
+import { command as declared, CONFIG, configWords, during, fileAt, meant, type Surroundings, Usage } from "../command.ts";
 import { GROUP } from "../embedded/home.ts";
+import { commandOf, refusedHere } from "../checked-command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { hasPocket, placeOf } from "../place.ts";
 import { statusText } from "../status.ts";
@@ -32,13 +32,19 @@ const OPTIONS: Readonly<Record<string, string>> = {
   image: "--image",
   env: "--env",
   groups: "--group",
+  definition: "--definition",
+  parameters: "-p",
   command: "the command after --",
 };
 
 export const publish = declared({
   name: "publish",
   summary: "send one run request, and perhaps follow it",
-  usage: ["[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]", "--file REQUEST.yaml [--run ID] [--follow]"],
+  usage: [
+    "[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]",
+    "[--run ID] --definition NAME [-p NAME=VALUE ...] [--follow]",
+    "--file REQUEST.yaml [--run ID] [--follow]",
+  ],
   options: {
     run: {
       type: "string",
@@ -53,6 +59,19 @@ export const publish = declared({
       value: "NAME",
       about: "a group that may take the run; may be repeated, in order of preference",
     },
+    definition: {
+      type: "string",
+      value: "NAME",
+      namedBy: { list: "definitions list", field: "name" },
+      about: "run this definition: `longshore definitions list` names them",
+    },
+    parameter: {
+      type: "string",
+      multiple: true,
+      short: "p",
+      value: "NAME=VALUE",
+      about: "a parameter of the definition; may be repeated. A value that is no text in the definition is read as JSON",
+    },
     file: { type: "string", value: "FILE", about: 'the whole request as YAML or JSON ("-" reads standard input)' },
     follow: {
       type: "boolean",
@@ -63,6 +82,7 @@ export const publish = declared({
   },
   more: `
   longshore publish --image busybox --follow -- sh -c 'echo hi'
+  longshore publish --definition greet --follow
   longshore publish --file request.yaml --follow
 
 A request, as --file takes it; \`packages/contract/README.md\` has all fields, and their defaults:
@@ -81,7 +101,12 @@ A request, as --file takes it; \`packages/contract/README.md\` has all fields, a
 Exit 0: the broker has the request, and a launcher decides on it; with --follow, the run succeeded. Exit 1: it could not be sent, or its id belongs to a run with other content; with --follow, also: the run did not succeed, or was refused.`,
   andMore: true,
   async run(values, words, surroundings) {
-    const request = values.file === undefined ? ofFlags(values, words) : await ofFile(values.file, values, words, surroundings);
+    const request =
+      values.file !== undefined
+        ? await ofFile(values.file, values, words, surroundings)
+        : values.definition !== undefined
+          ? await ofDefinition(values.definition, values, words, surroundings)
+          : ofFlags(values, words);
     const { run } = request;
     const options = { ...(values.file === undefined && OPTIONS), ...(values.run !== undefined && { run: "--run" }) };
     const command = commandOf("run.requested", request as CommandInput<"run.requested">, options);
@@ -173,7 +198,7 @@ async function askLedger(
 async function knownOf(ledger: Pick<Ledger, "find" | "story">, body: Uint8Array, run: RunId): Promise<Known | undefined> {
   const found = await ledger.find(run);
   if (found === undefined) return undefined;
-  if (!isSame(found.request, body)) return { says: "refused: this id belongs to a run with other content", refused: true };
+  if (!isSame(found, body)) return { says: "refused: this id belongs to a run with other content", refused: true };
   const { text } = statusText(statusOfRecord(found.record, await ledger.story(run, 0, STORY_MOST)));
   const what = found.record.run.state === "ended" ? "already ran" : "was asked for already";
   return { says: `${what}: ${text}; it is not run again`, refused: false };
@@ -207,7 +232,7 @@ async function endOf(
   { out }: Pick<Surroundings, "out">,
 ): Promise<string> {
   if (found === undefined) return await toEnd();
-  if (!isSame(found.request, body)) return await toRefusal();
+  if (!isSame(found, body)) return await toRefusal();
   out(
     found.record.run.state === "ended" ? "already ran; this is its story\n" : "was asked for already; this is its story so far\n",
   );
@@ -219,6 +244,9 @@ interface Flags {
   readonly image?: string | undefined;
   readonly env?: readonly string[] | undefined;
   readonly group?: readonly string[] | undefined;
+  readonly definition?: string | undefined;
+  readonly parameter?: readonly string[] | undefined;
+  readonly config?: string | undefined;
 }
 
 interface Request {
@@ -226,8 +254,9 @@ interface Request {
   readonly [field: string]: unknown;
 }
 
-function ofFlags({ run = newRun(), image, env = [], group }: Flags, command: readonly string[]): Request {
-  if (image === undefined) throw new Usage("publish needs --image or --file");
+function ofFlags({ run = newRun(), image, env = [], group, parameter }: Flags, command: readonly string[]): Request {
+  if (image === undefined) throw new Usage("publish needs --image, --definition or --file");
+  if (parameter !== undefined) throw new Usage("-p gives a parameter of a definition: say which one with --definition");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
     if (at < 1) throw new Usage(`--env ${it}: write NAME=VALUE`);
@@ -240,6 +269,35 @@ function ofFlags({ run = newRun(), image, env = [], group }: Flags, command: rea
     ...(variables.length > 0 && { env: Object.fromEntries(variables) }),
     ...(group && { groups: group }),
   };
+}
+
+/** The definition says which parameters are texts, and is asked whether it would take these. */
+async function ofDefinition(name: string, flags: Flags, words: readonly string[], surroundings: Surroundings): Promise<Request> {
+  const { run = newRun(), group, parameter = [], config } = flags;
+  const beside = (["image", "env"] as const).find((it) => flags[it] !== undefined);
+  if (beside !== undefined) throw new Usage(`--definition says what runs: --${beside} cannot change that`);
+  if (words.length > 0) throw new Usage(`--definition says what runs: it takes no command "${words.join(" ")}"`);
+  const { body } = await definitionNamed(name, config, surroundings);
+  const given = parameter.map((it) => {
+    const at = it.indexOf("=");
+    if (at < 1) throw new Usage(`-p ${it}: write NAME=VALUE`);
+    const [key, text] = [it.slice(0, at), it.slice(at + 1)];
+    const type = body.parameters?.properties?.[key]?.type;
+    return [key, type === "string" ? text : (jsonOf(text) ?? text)] as const;
+  });
+  const parameters = given.length === 0 ? {} : { parameters: Object.fromEntries(given) };
+  const request = { definition: body.name, ...parameters, ...(group && { groups: group as GroupName[] }) };
+  const resolved = resolve(body, request, run);
+  if (resolved.kind === "refused") throw refusedHere(resolved.problems, request, OPTIONS);
+  return { run, ...request };
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // a text: the definition judges whether one is wanted
+  }
 }
 
 /** Crockford's letters and digits, none of which looks like another. */
@@ -257,7 +315,7 @@ export function newRun(nowMs = systemClock.now(), chance: Uint8Array = randomByt
  * wrote would be ignored.
  */
 async function ofFile(file: string, flags: Flags, words: readonly string[], surroundings: Surroundings): Promise<Request> {
-  const beside = (["image", "env", "group"] as const).find((it) => flags[it] !== undefined);
+  const beside = (["image", "env", "group", "parameter", "definition"] as const).find((it) => flags[it] !== undefined);
   if (beside !== undefined) throw new Usage(`--file holds the whole request: write what --${beside} says into ${file}`);
   if (words.length > 0) throw new Usage(`--file holds the whole request: write the command "${words.join(" ")}" into ${file}`);
   const path = file === "-" ? "/dev/stdin" : fileAt(file, surroundings);
@@ -303,37 +361,35 @@ export async function ledgerOf(config: string | undefined, surroundings: Surroun
   return await during(surroundings, "waiting for the ledger", open);
 }
 
-/** The options by which the verbs of `runs` give fields of their commands. */
-const OPTIONS_OF_RUNS: Readonly<Record<string, string>> = { from: "--from", with: "--with", reason: "--reason" };
-
-/**
- * If the launcher would refuse the command, it is refused here, where its author sees that. `options` names the option that
- * gave a field: a person who typed options knows no fields.
- */
-export function commandOf<T extends CommandType>(type: T, data: CommandInput<T>, options = OPTIONS_OF_RUNS): Outgoing {
-  const made = message({ source: CLI }, type, data);
-  if (made.kind === "message") return { id: made.id, key: made.routingKey, body: made.body };
-  const typed = made.problems.map(({ path, message }) => ({ message, as: typedAs(path, data, options) }));
-  if (typed.every(({ as }) => as !== undefined)) throw new Usage(typed.map(({ as, message }) => `${as}: ${message}`).join("\n"));
-  const lines = made.problems.map(({ path, message }, index) => {
-    const field = path.replace(/^\/data/, "") || "the request";
-    return `  ${typed[index]?.as ?? field}: ${message}`;
-  });
-  throw new Failure("refuse", "RequestInvalid", `this cannot be published as it is:\n${lines.join("\n")}`);
+export async function definitionNamed(
+  name: string,
+  config: string | undefined,
+  surroundings: Surroundings,
+): Promise<StoredDefinition> {
+  await using ledger = await ledgerOf(config, surroundings);
+  const all = await ledger.definitions();
+  const found = all.find(({ body }) => body.name === name);
+  if (found !== undefined) return found;
+  const names = all.map(({ body }) => body.name);
+  const there = names.length === 0 ? "there is none" : `there are ${names.join(", ")}`;
+  throw new Failure("refuse", "DefinitionUnknown", `no definition is named "${name}"; ${there}${meant(name, names)}`);
 }
 
-/** What a person typed for the field at this path. Without the value of a variable, which may be a secret. */
-function typedAs(path: string, data: object, options: Readonly<Record<string, string>>): string | undefined {
-  const [, , field = "", ...below] = path.split("/");
-  const option = Object.hasOwn(options, field) ? options[field] : undefined;
-  if (option === undefined) return undefined;
-  const value = (data as Readonly<Record<string, unknown>>)[field];
-  const given: unknown = Array.isArray(value) ? value[Number(below[0])] : value;
-  if (typeof given === "string") return `${option} ${quoted(given)}`;
-  return below.length > 0 ? `${option} ${below.join(".")}` : option;
+/** A run of a definition keeps what the definition made of the request: all that was sent is in there. */
+function isSame({ request, record }: Kept, body: Uint8Array): boolean {
+  const sent = requestOf(body);
+  if (!("definition" in sent)) return canonical(request) === canonical(sent);
+  const { definition, ...fields } = sent;
+  return record.run.plan.definition?.name === definition && isWithin(fields, request);
 }
 
-const isSame = (kept: object, body: Uint8Array): boolean => canonical(kept) === canonical(requestOf(body));
+type Kept = NonNullable<Awaited<ReturnType<Ledger["find"]>>>;
+
+function isWithin(part: unknown, whole: unknown): boolean {
+  if (typeof part !== "object" || part === null || Array.isArray(part)) return canonical(part) === canonical(whole);
+  if (typeof whole !== "object" || whole === null) return false;
+  return Object.entries(part).every(([name, value]) => isWithin(value, (whole as Readonly<Record<string, unknown>>)[name]));
+}
 
 /** The request as the ledger keeps it. */
 function requestOf(body: Uint8Array): object {

@@ -8,7 +8,8 @@ import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
 import { storageText } from "@longshore/domain/group/choose-group.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { type Surroundings, tell } from "../command.ts";
-import { brokerOf, commandOf, sendTo } from "./publish.ts";
+import { commandOf } from "../checked-command.ts";
+import { brokerOf, sendTo } from "./publish.ts";
 
 export async function freeVolumes(record: RunRecord, config: string | undefined, surroundings: Surroundings): Promise<number> {
   const { id: run, state } = record.run;

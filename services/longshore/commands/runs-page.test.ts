@@ -5,7 +5,7 @@ import type { RunRecord } from "@longshore/domain/run/record.ts";
 import t from "tap";
 import { programOf } from "./runs-page.ts";
 
-const record = (corrected: object = {}) => ({ run: { plan: { with: corrected } } }) as RunRecord;
+const record = (corrected: object = {}) => ({ run: { plan: { with: corrected }, steps: {} } }) as RunRecord;
 const pipeline = (steps: readonly object[]): RunRequest => REQUESTED.pipeline.parse({ run: "a", steps });
 const load = { name: "load", image: "busybox", command: ["sh", "-c"], args: ["exit 3"] };
 

@@ -5,6 +5,7 @@ import { ONLY_TENANT, type RunId } from "@longshore/contract/ids.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
 import { storageText } from "@longshore/domain/group/choose-group.ts";
+import { stepValues } from "@longshore/domain/run/step-to-run.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
 import { finishedAtMs, type Run, type RunRecord } from "@longshore/domain/run/record.ts";
@@ -85,26 +86,28 @@ const STEPS_MOST = 20;
 
 type About = readonly [name: string, text: string];
 
-/** What runs, with the corrections of the last restart: a hint says to try the command in a terminal. */
-export function programOf({ run: { plan } }: RunRecord, request: RunRequest): readonly About[] {
-  const imageOf = ({ name, image }: StepRequest): string => plan.with?.[name]?.image ?? image;
-  const steps = stepsOf(request);
+/** What runs, with its values and the corrections of the last restart: a hint says to try the command in a terminal. */
+export function programOf({ run }: RunRecord, request: RunRequest): readonly About[] {
+  const steps = stepsOf(request).map((step) => {
+    const made = stepValues(run, request, step.name);
+    return made.kind === "rendered" ? made.step : step;
+  });
   if (!("steps" in request))
     return steps.flatMap((step): readonly About[] => {
       const command = commandText(step, COMMAND_MOST);
-      return [["image", imageOf(step)], ...(command === "" ? [] : [["command", command] as const])];
+      return [["image", step.image], ...(command === "" ? [] : [["command", command] as const])];
     });
   const more = steps.length - STEPS_MOST;
   return [
     ...steps
       .slice(0, STEPS_MOST)
-      .map((step) => ["step", `${step.name}: ${imageOf(step)} ${commandText(step, STEP_COMMAND_MOST)}`.trimEnd()] as const),
+      .map((step) => ["step", `${step.name}: ${step.image} ${commandText(step, STEP_COMMAND_MOST)}`.trimEnd()] as const),
     ...(more > 0 ? [["", `and ${more} more steps`] as const] : []),
   ];
 }
 
-function commandText({ command = [], args = [] }: StepRequest, most: number): string {
-  const words = [...command, ...args].map(quoted).join(" ");
+function commandText({ command = [], args = [] }: Pick<StepRequest, "command" | "args">, most: number): string {
+  const words = [command, args].flat().map(quoted).join(" ");
   const begins = clipped(words, most);
   return begins === words ? words : `${begins}…`;
 }

@@ -6,31 +6,21 @@ import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problem.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import { commandOf } from "../checked-command.ts";
 import {
-  command as declared,
-  CONFIG,
-  configWords,
-  family,
-  iso,
-  json,
-  JSON_OPTION,
-  say,
-  tell,
-  screenIn,
-  type Surroundings,
-  Usage,
-} from "../command.ts";
+  command as declared, CONFIG, configWords, family, iso, json, JSON_OPTION, say, tell, screenIn, type Surroundings, Usage,
+} from "../command.ts"; // biome-ignore format: a list of names
 import type { Values as ValuesOf } from "../command.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import { exitCodeOf, follow } from "../following.ts";
 import { placeOf } from "../place.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
+import { correctionOf } from "./runs-corrections.ts";
 import { printLogs } from "./runs-logs.ts";
-import { correctionOf } from "./runs-correction.ts";
 import { freeVolumes } from "./runs-free.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord } from "./runs-page.ts";
-import { brokerOf, commandOf, ledgerOf, sendTo } from "./publish.ts";
+import { brokerOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../status.ts";
 import { type Column, table } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
@@ -173,7 +163,7 @@ It waits until the run has ended again, and prints the story meanwhile. Ctrl-C e
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
   longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
 
---with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. The rest of a request stays as it was.
+--with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. parameters.NAME takes any JSON, or a text. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),

@@ -40,6 +40,7 @@ import {
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
+import { definitionsOf } from "./definitions.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
@@ -78,6 +79,11 @@ export const up = command({
       type: "boolean",
       about: "run the program that the file names for its login (exec: EKS, GKE, AKS); only for a file you trust",
     },
+    definitions: {
+      type: "string",
+      value: "DIR",
+      about: "a folder of definitions, one in each .yaml file (default: config/definitions in this folder, if it is there)",
+    },
     sinks: {
       type: "string",
       value: "FILE",
@@ -97,6 +103,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     checkUrls({ broker, ledger });
     const told = values.sinks === undefined ? undefined : sinksIn(fileAt(values.sinks, surroundings));
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
+    const definitionsDir = await definitionsOf(values.definitions, surroundings);
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
     const options = { kubeconfig: file ?? "", context, namespace, allowPrograms };
@@ -136,6 +143,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       cluster,
       policy: OWN_CLUSTER,
       log: { level: "warn" },
+      ...(definitionsDir !== undefined && { launcher: { definitionsDir } }),
     });
     const configs = readConfigs(files, surroundings);
     const telling = told && recorderConfig(told, postgres.url, configs.launcher);
@@ -155,6 +163,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       ...optionOf("ledger", ledger),
       ...(values.sinks === undefined ? [] : ["--sinks", fileAt(values.sinks, surroundings)]),
       ...(data === undefined ? [] : ["--data", home]),
+      ...(values.definitions === undefined ? [] : ["--definitions", definitionsDir ?? ""]),
     ];
     const commandFor = (options: readonly string[]) => startCommand([...options, ...others]);
     await using _running = await writeRunning(home, {
@@ -163,6 +172,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       brokerUrl,
       ledgerUrl: postgres.url,
       groupsFile: files.groups,
+      definitionsDir,
       toServe: Object.fromEntries(Object.entries(starts).map(([group, options]) => [group, commandFor(options)])),
     });
     // The other commands look into .longshore of their folder, so that another data folder has to be named.

@@ -14,7 +14,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { type Child, inTime, startChild } from "./child.ts";
 import { say, screenIn, type Surroundings } from "../command.ts";
 import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
-import { commandOf } from "../commands/publish.ts";
+import { commandOf } from "../checked-command.ts";
 import { partLine, started } from "../commands/up.ts";
 import { wordOf } from "../terminal.ts";
 

@@ -5,7 +5,7 @@
  */
 import { manifest } from "@longshore/domain/pod/manifest.ts";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import type { RenderedStep } from "@longshore/contract/request.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 
@@ -79,7 +79,7 @@ export async function found<T>(what: string, look: () => Promise<T | undefined |
 }
 
 /** The very Job that the launcher makes for a step, under a name that the test chooses. */
-export function heldJob(name: string, namespace: string, step: Partial<StepRequest> = {}): object {
+export function heldJob(name: string, namespace: string, step: Partial<RenderedStep> = {}): object {
   const made = manifest({
     installation: Installation.parse("demo"),
     group: { name: GroupName.parse("prod-a"), namespace },

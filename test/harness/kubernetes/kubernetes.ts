@@ -5,17 +5,28 @@
  *   simulated   pods are scheduled, and end well about a second later, without a container
  *   real        one node with containerd and a kubelet (as root on Linux)
  *
+ * With `shared: true`, other test files of the same run may use the same clusters, each in namespaces of its own.
+ *
  * The failure this prevents: a claim about Kubernetes that nobody ever checked on Kubernetes.
  */
 import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { removeFolder, type StartedCluster, startCluster, type TestCluster } from "./test-cluster.ts";
+import {
+  clusterAt,
+  type ClusterPlace,
+  type PrivateCluster,
+  removeFolder,
+  type StartedCluster,
+  startCluster,
+  type TestCluster,
+} from "./test-cluster.ts";
+import { borrow, hasLender } from "../lending/borrow.ts";
 import { startNode } from "./node.ts";
 import { askedVersion, type KubernetesVersion, NODE_VERSION, type Programs, programs } from "./programs.ts";
 import { startSimulatedNodes } from "./simulated-nodes.ts";
 
-export type { Said, TestCluster } from "./test-cluster.ts";
+export type { PrivateCluster, Said, TestCluster } from "./test-cluster.ts";
 
 /** The beginning of a folder's name. The id of the process that made the folder follows. */
 const FOLDERS = "longshore-kubernetes-";
@@ -30,24 +41,52 @@ export interface KubernetesOptions {
   readonly version?: KubernetesVersion;
 }
 
-export interface TestKubernetes extends AsyncDisposable {
-  readonly clusters: readonly TestCluster[];
+export interface TestKubernetes<C extends TestCluster = PrivateCluster> extends AsyncDisposable {
+  readonly clusters: readonly C[];
 }
 
-export async function kubernetes({ nodes, clusters = 1, version: told }: KubernetesOptions): Promise<TestKubernetes> {
+/** The label of a namespace in a cluster that test files share: the file that made the namespace. */
+export const BORROWER = "tests.longshore/borrower";
+
+/** With `shared`, the clusters may be used by other test files of the same run, so the test cannot break them. */
+export async function kubernetes(options: KubernetesOptions & { readonly shared: true }): Promise<TestKubernetes<TestCluster>>;
+export async function kubernetes(options: KubernetesOptions): Promise<TestKubernetes>;
+export async function kubernetes(
+  options: KubernetesOptions & { readonly shared?: boolean },
+): Promise<TestKubernetes<TestCluster>> {
+  const { nodes, clusters = 1, version: told, shared = false } = options;
   await using parts = new AsyncDisposableStack();
   const version = told ?? (nodes === "real" ? NODE_VERSION : askedVersion());
+  const started =
+    shared && hasLender()
+      ? await Promise.all(numbers(clusters).map((n) => borrowedCluster(parts, `${nodes} ${version} ${n}`)))
+      : await privateClusters(parts, nodes, version, clusters);
+  const kept = parts.move();
+  return { clusters: started, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, n) => n);
+
+async function borrowedCluster(parts: AsyncDisposableStack, which: string): Promise<TestCluster> {
+  const loan = parts.use(await borrow<ClusterPlace>(`kubernetes ${which}`));
+  return parts.use(await clusterAt(loan.given, { [BORROWER]: loan.borrower }));
+}
+
+async function privateClusters(
+  parts: AsyncDisposableStack,
+  nodes: Nodes,
+  version: KubernetesVersion,
+  clusters: number,
+): Promise<readonly PrivateCluster[]> {
   const kubelet = nodes === "real" && { kubelet: await kubeletFor(version) };
   const there = { ...(await programs(version)), ...kubelet };
   await sweep();
   // Waits for all clusters, even if one fails: the parts of the others that have started must be ended here too.
-  const settled = await Promise.allSettled(Array.from({ length: clusters }, () => startOne(parts, there, nodes)));
-  const started = settled.map((it) => {
+  const settled = await Promise.allSettled(numbers(clusters).map(() => startOne(parts, there, nodes)));
+  return settled.map((it) => {
     if (it.status === "rejected") throw it.reason;
     return it.value;
   });
-  const kept = parts.move();
-  return { clusters: started, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** A kubelet must not be newer than its API server. */

@@ -22,26 +22,37 @@ import type { RealNode } from "./node.ts";
 import type { Part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 
-export interface TestCluster {
-  /** "v1.34.4" */
-  readonly version: string;
+/** All that a process must know to use a cluster that runs already; made of plain values, so that it can be sent to one. */
+export interface ClusterPlace {
   readonly url: string;
   readonly ca: string;
   readonly caFile: string;
   /** The path of a kubeconfig whose user may do everything. */
   readonly kubeconfig: string;
   readonly adminToken: string;
-  readonly admin: Transport;
   /** The path of a file of JSON lines: every change to Jobs and pods, and every request of a service account. */
   readonly auditLog: string;
   /** The folder of this cluster's data, which is removed with the cluster. */
   readonly folder: string;
+  /** The path of the program. */
+  readonly kubectlProgram: string;
+}
+
+/** A cluster that other test files may use at the same time, each in namespaces of its own. */
+export interface TestCluster extends ClusterPlace {
+  /** "v1.34.4" */
+  readonly version: string;
+  readonly admin: Transport;
   as(token: string): Promise<Transport>;
   /** Makes a namespace, and applies the output of `longshore rbac` in it. */
   namespace(prefix?: string): Promise<string>;
   /** A token from the TokenRequest API, valid for at least 600 seconds: Kubernetes gives none that is shorter. */
   token(namespace: string, serviceAccount: string, seconds?: number): Promise<string>;
   kubectl(args: readonly string[], stdin?: string): Promise<Said>;
+}
+
+/** A cluster of one test file alone, which may break its parts. */
+export interface PrivateCluster extends TestCluster {
   /** Makes everything before this moment unreadable: etcd is compacted, and the API server started again. */
   forget(): Promise<void>;
   readonly apiServer: Part;
@@ -61,7 +72,7 @@ export interface Said {
   readonly stderr: string;
 }
 
-export interface StartedCluster extends TestCluster, AsyncDisposable {
+export interface StartedCluster extends PrivateCluster, AsyncDisposable {
   readonly plane: ControlPlane;
 }
 
@@ -73,35 +84,13 @@ export async function startCluster(programs: Programs, folder: string): Promise<
   await plane.apiServer.start();
   await Promise.all([plane.controllers.start(), plane.scheduler.start()]);
 
+  const { url, caFile, kubeconfig, adminToken, auditLog } = plane;
   const ca = await plane.ca();
-  const as = async (token: string): Promise<Transport> => {
-    const connected = await connect({ cluster: { server: plane.url, ca }, credential: { token }, clock });
-    if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
-    return openTransport(connected.connection);
-  };
-  const admin = parts.use(await as(plane.adminToken));
-  const { must } = adminOf(admin);
-  const version = String((await must("GET", "/version"))["gitVersion"]);
+  const place = { url, ca, caFile, kubeconfig, adminToken, auditLog, folder, kubectlProgram: programs.kubectl };
+  const cluster = parts.use(await clusterAt(place));
   const kept = parts.move();
-
   return {
-    version,
-    url: plane.url,
-    ca,
-    caFile: plane.caFile,
-    kubeconfig: plane.kubeconfig,
-    adminToken: plane.adminToken,
-    admin,
-    auditLog: plane.auditLog,
-    folder,
-    as: async (token) => kept.use(await as(token)),
-    namespace: (prefix = "batch") => namespace(must, prefix),
-    token: async (name, serviceAccount, seconds = 3_600) => {
-      const asked = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: seconds } };
-      const at = `/api/v1/namespaces/${name}/serviceaccounts/${serviceAccount}/token`;
-      return ((await must("POST", at, asked))["status"] as { readonly token: string }).token;
-    },
-    kubectl: (args, stdin = "") => said(programs.kubectl, [`--kubeconfig=${plane.kubeconfig}`, ...args], stdin, folder),
+    ...cluster,
     forget: async () => {
       await plane.etcd.compact();
       await plane.apiServer.kill(); // a stop would wait for the open watches
@@ -118,10 +107,41 @@ export async function startCluster(programs: Programs, folder: string): Promise<
   };
 }
 
+/** Uses a cluster that runs. The namespaces that it makes get the labels, so that somebody else can find what is left of them. */
+export async function clusterAt(
+  place: ClusterPlace,
+  labels: Readonly<Record<string, string>> = {},
+): Promise<TestCluster & AsyncDisposable> {
+  await using parts = new AsyncDisposableStack();
+  const as = async (token: string): Promise<Transport> => {
+    const connected = await connect({ cluster: { server: place.url, ca: place.ca }, credential: { token }, clock });
+    if (connected.kind === "refused") throw new Error(JSON.stringify(connected.problems));
+    return openTransport(connected.connection);
+  };
+  const admin = parts.use(await as(place.adminToken));
+  const { must } = adminOf(admin);
+  const version = String((await must("GET", "/version"))["gitVersion"]);
+  const kept = parts.move();
+  return {
+    ...place,
+    version,
+    admin,
+    as: async (token) => kept.use(await as(token)),
+    namespace: (prefix = "batch") => namespace(must, prefix, labels),
+    token: async (name, serviceAccount, seconds = 3_600) => {
+      const asked = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { expirationSeconds: seconds } };
+      const at = `/api/v1/namespaces/${name}/serviceaccounts/${serviceAccount}/token`;
+      return ((await must("POST", at, asked))["status"] as { readonly token: string }).token;
+    },
+    kubectl: (args, stdin = "") => said(place.kubectlProgram, [`--kubeconfig=${place.kubeconfig}`, ...args], stdin, place.folder),
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
 /** Pods cannot be made before the controllers have made the namespace's default account. */
-async function namespace(must: Admin["must"], prefix: string): Promise<string> {
+async function namespace(must: Admin["must"], prefix: string, labels: Readonly<Record<string, string>>): Promise<string> {
   const name = `${prefix}-${randomBytes(4).toString("hex")}`;
-  await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+  await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
   for (const object of [...objectsFor("launcher", name, { volumes: true }), ...objectsFor("watcher", name)]) {
     const plural = `${object.kind.toLowerCase()}s`;
     const api = object.apiVersion === "v1" ? "/api/v1" : `/apis/${object.apiVersion}`;

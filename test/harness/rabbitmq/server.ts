@@ -1,5 +1,5 @@
 /**
- * A private RabbitMQ for one test file, of a version that the file names. It can be killed, frozen, filled and started again.
+ * A RabbitMQ of a version that the test file names. One of the file alone can be killed, frozen, filled and started again.
  *
  * The failures this prevents: tests against the machine's own server on the default port, and servers that stay behind. Each
  * server ends with the process that asked for it. It runs in a small Debian tree, or in a container if no tree can be made.
@@ -9,19 +9,25 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Say, toStderr } from "../builds/cached.ts";
 import { dockerAnswers } from "../docker.ts";
+import { borrow, hasLender } from "../lending/borrow.ts";
 import { containers } from "./container.ts";
 import type { Place, Running, Source, Version } from "./where.ts";
 import { trees } from "./tree.ts";
 
-export interface TestRabbitmq extends AsyncDisposable {
+/** How a client reaches a RabbitMQ. */
+export interface RabbitmqPlace {
   readonly version: Version;
-  /** The server's process id while it runs. In a container it is the id on the Docker engine's machine. */
-  readonly pid: number | undefined;
   readonly url: string;
   readonly host: string;
   readonly port: number;
   readonly user: string;
   readonly password: string;
+}
+
+/** A RabbitMQ of one test file alone, which may break it. */
+export interface TestRabbitmq extends RabbitmqPlace, AsyncDisposable {
+  /** The server's process id while it runs. In a container it is the id on the Docker engine's machine. */
+  readonly pid: number | undefined;
   /** Runs `rabbitmqctl` with these arguments; resolves to its output. */
   ctl(...args: string[]): Promise<string>;
   /** Ends the whole server as kill -9 does. */
@@ -38,13 +44,24 @@ export interface TestRabbitmq extends AsyncDisposable {
 const START_WITHIN_MS = 90_000;
 const USER = "longshore";
 
-export async function rabbitmq({
-  version,
-  say = toStderr,
-}: {
+interface RabbitmqOptions {
   readonly version: Version;
   readonly say?: Say;
-}): Promise<TestRabbitmq> {
+}
+
+/** With `shared`, other test files of the same run use the server too, each in a virtual host of its own. */
+export async function rabbitmq(options: RabbitmqOptions & { readonly shared: true }): Promise<RabbitmqPlace & AsyncDisposable>;
+export async function rabbitmq(options: RabbitmqOptions): Promise<TestRabbitmq>;
+export async function rabbitmq(
+  options: RabbitmqOptions & { readonly shared?: boolean },
+): Promise<RabbitmqPlace & AsyncDisposable> {
+  const { version, say = toStderr, shared = false } = options;
+  if (!shared || !hasLender()) return await privateRabbitmq(version, say);
+  const { given, ...loan } = await borrow<RabbitmqPlace>(`rabbitmq ${version}`);
+  return { ...given, [Symbol.asyncDispose]: loan[Symbol.asyncDispose] };
+}
+
+async function privateRabbitmq(version: Version, say: Say): Promise<TestRabbitmq> {
   const source = await bringRabbitmq(version, say);
   const password = randomBytes(12).toString("hex");
   const place = await source.place(version, { user: USER, password });

@@ -16,7 +16,7 @@ export interface Ended {
 
 export interface Program extends AsyncDisposable {
   readonly ended: Promise<Ended>;
-  /** Resolves when the program has printed this. Rejects if it ends before, or takes too long. */
+  /** Resolves when the program has printed this, on either stream. Rejects if it ends before, or takes too long. */
   prints(text: string): Promise<void>;
   /** Presses Ctrl-C; resolves to the program's end. npm passes one press on, so that a program may get it twice. */
   stop(how?: { readonly signals: number }): Promise<Ended>;
@@ -44,8 +44,8 @@ export function program(file: string, args: readonly string[], surroundings: Sur
   });
   const printed = (text: string): Promise<void> =>
     new Promise((resolve, reject) => {
-      const look = () => void (out.includes(text) && resolve());
-      child.stdout.on("data", look);
+      const look = () => void ((out.includes(text) || err.includes(text)) && resolve());
+      for (const stream of [child.stdout, child.stderr]) stream.on("data", look);
       look();
       ended.then(() => reject(new Error(`it ended without "${text}", after\n${out}${err}`)), reject);
     });

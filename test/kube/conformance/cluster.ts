@@ -7,11 +7,11 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
-import type { TestCluster } from "../../harness/kubernetes/kubernetes.ts";
+import type { PrivateCluster } from "../../harness/kubernetes/kubernetes.ts";
 
 const forever = new AbortController().signal;
 
-export async function openIn(cluster: TestCluster): Promise<OpenCluster> {
+export async function openIn(cluster: PrivateCluster): Promise<OpenCluster> {
   const namespace = await cluster.namespace("conformance");
   const confined = await cluster.as(await cluster.token(namespace, "longshore-launcher"));
   return {
@@ -25,7 +25,7 @@ export async function openIn(cluster: TestCluster): Promise<OpenCluster> {
 }
 
 /** These clusters make no volumes by themselves: this one lies on the node's disk. */
-export async function volumeFor({ admin }: Pick<TestCluster, "admin">, namespace: string, claim: string): Promise<void> {
+export async function volumeFor({ admin }: Pick<PrivateCluster, "admin">, namespace: string, claim: string): Promise<void> {
   const name = `${namespace}-${claim}`;
   const spec = {
     capacity: { storage: "1Gi" },
@@ -38,7 +38,7 @@ export async function volumeFor({ admin }: Pick<TestCluster, "admin">, namespace
   await admin.send({ method: "POST", path: "/api/v1/persistentvolumes", body }, forever);
 }
 
-async function clear({ admin }: TestCluster, namespace: string): Promise<void> {
+async function clear({ admin }: PrivateCluster, namespace: string): Promise<void> {
   const jobs = `/apis/batch/v1/namespaces/${namespace}/jobs`;
   const { body } = await admin.send({ method: "GET", path: jobs }, forever);
   const { items = [] } = body as { readonly items?: readonly { readonly metadata: { readonly name: string } }[] };

@@ -4,7 +4,7 @@
  * The failure this prevents: rules of diagnosis that were written for remembered statuses.
  */
 import type { Code } from "@longshore/contract/diagnosis.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import type { RenderedStep } from "@longshore/contract/request.ts";
 import { BUSYBOX } from "../../harness/kubernetes/images.ts";
 import type { Admin, Shown } from "../../harness/kubernetes/admin.ts";
 import type { Registry } from "../../harness/kubernetes/registry.ts";
@@ -24,7 +24,7 @@ export interface Trouble {
   readonly until: (view: View) => boolean;
   /** Set if the sentence depends on the machine. */
   readonly varies?: true;
-  readonly step?: Partial<StepRequest>;
+  readonly step?: Partial<RenderedStep>;
   readonly job?: object;
   readonly pod?: object;
   readonly container?: object;
@@ -68,13 +68,13 @@ const unconfigured = (view: View): boolean =>
 const unscheduled = ({ pods: [pod] }: View): boolean =>
   statusOf(pod).conditions?.some((it) => it.reason === "Unschedulable") === true;
 
-const shell = (script: string): Partial<StepRequest> => ({ image: BUSYBOX, command: ["sh", "-c", script] });
+const shell = (script: string): Partial<RenderedStep> => ({ image: BUSYBOX, command: ["sh", "-c", script] });
 /** In a command, Kubernetes turns `$$` into `$`. */
 export const sleeps = shell("trap 'exit 143' TERM; sleep 600 & wait");
 const env = (name: string, valueFrom: object): object => ({ env: [{ name, valueFrom }] });
 const mounted = (volume: object): object => ({ volumes: [{ name: "data", ...volume }] });
 const MOUNT = { volumeMounts: [{ name: "data", mountPath: "/data" }] };
-const fill = (file: string): Partial<StepRequest> => shell(`dd if=/dev/zero of=${file} bs=1M count=30; sleep 600`);
+const fill = (file: string): Partial<RenderedStep> => shell(`dd if=/dev/zero of=${file} bs=1M count=30; sleep 600`);
 
 async function make(admin: Admin, namespace: string, kind: string, name: string, fields: object): Promise<unknown> {
   return await admin.must("POST", `/api/v1/namespaces/${namespace}/${kind}`, { metadata: { name }, ...fields });

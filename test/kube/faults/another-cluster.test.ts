@@ -58,8 +58,8 @@ async function openSwitch(first: number): Promise<Switch> {
   };
 }
 
-await using rabbit = await rabbitmq({ version: "4.0" });
-await using cloud = await kubernetes({ nodes: "simulated", clusters: 2 });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
+await using cloud = await kubernetes({ nodes: "simulated", clusters: 2, shared: true });
 const [right, wrong] = cloud.clusters;
 if (right === undefined || wrong === undefined) throw new Error("two clusters were asked for");
 const portOf = (url: string): number => Number(new URL(url).port);

@@ -16,8 +16,8 @@ import { openSystem } from "../../harness/system.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
-await using cloud = await kubernetes({ nodes: "simulated", clusters: 2 });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
+await using cloud = await kubernetes({ nodes: "simulated", clusters: 2, shared: true });
 const { clusters } = cloud;
 const brokerUrl = rabbit.url;
 

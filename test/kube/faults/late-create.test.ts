@@ -14,8 +14,8 @@ import { attemptOf, jobOf, kubectl, lasting, podsOf, quick, sent, type Shown, sh
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
-await using cloud = await kubernetes({ nodes: "simulated" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
+await using cloud = await kubernetes({ nodes: "simulated", shared: true });
 const cluster = only(cloud.clusters);
 await using it = await wiredByTls({ brokerUrl: rabbit.url, clusters: [cluster] });
 const { system, proxy } = it;

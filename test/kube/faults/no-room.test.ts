@@ -12,8 +12,8 @@ import { attemptOf, jobOf, lasting, names, quick, sent, shown, stripped } from "
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
-await using cloud = await kubernetes({ nodes: "simulated", clusters: 2 });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
+await using cloud = await kubernetes({ nodes: "simulated", clusters: 2, shared: true });
 await using system = await openSystem({ brokerUrl: rabbit.url, clusters: cloud.clusters });
 await using _watcher = await system.watcher();
 await using launcher = await system.launcher();

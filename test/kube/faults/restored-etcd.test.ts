@@ -14,7 +14,7 @@ import { attemptOf, jobOf, lasting, names, quick, sent, shown } from "../person.
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using cloud = await kubernetes({ nodes: "simulated" });
 const cluster = only(cloud.clusters);
 await using system = await openSystem({ brokerUrl: rabbit.url, clusters: [cluster] });

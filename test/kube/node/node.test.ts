@@ -8,7 +8,7 @@ import { get } from "node:https";
 import { networkInterfaces } from "node:os";
 import t from "tap";
 import { BUSYBOX } from "../../harness/kubernetes/images.ts";
-import { kubernetes, type TestCluster } from "../../harness/kubernetes/kubernetes.ts";
+import { kubernetes, type PrivateCluster } from "../../harness/kubernetes/kubernetes.ts";
 import { hangingRegistry, refusingRegistry, registry } from "../../harness/kubernetes/registry.ts";
 import { jobsOf, type Pod } from "./jobs.ts";
 
@@ -197,7 +197,7 @@ interface Trace {
   readonly namespace: string;
 }
 
-async function traceOf({ folder, node }: TestCluster): Promise<Trace> {
+async function traceOf({ folder, node }: PrivateCluster): Promise<Trace> {
   if (node === undefined) throw new Error("the cluster has a real node");
   return {
     folder,

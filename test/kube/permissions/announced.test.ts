@@ -13,7 +13,7 @@ import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 t.setTimeout(0); // each wait of the harness has its own bound
 const forever = new AbortController().signal;
 
-await using test = await kubernetes({ nodes: "simulated" });
+await using test = await kubernetes({ nodes: "simulated", shared: true });
 const [cluster] = test.clusters;
 if (cluster === undefined) throw new Error("no cluster was started");
 const namespace = await cluster.namespace("announced");
@@ -92,7 +92,9 @@ await t.test(
 
 await t.test("G11: no token passed the broker or stands in a log, and the watcher only ever read", async (t) => {
   t.same(await seen(it, tokens), []);
-  const lines = (await readFile(cluster.auditLog, "utf8")).split("\n").filter((line) => line.includes("longshore-watcher"));
+  const lines = (await readFile(cluster.auditLog, "utf8"))
+    .split("\n")
+    .filter((line) => line.includes(`:${namespace}:longshore-watcher`));
   const verbs = lines.map((line) => JSON.parse(line) as { verb: string; user: { username: string } });
   const its = verbs.filter(({ user }) => user.username.endsWith(":longshore-watcher")).map(({ verb }) => verb);
   t.same([...new Set(its)].filter((verb) => !["get", "list", "watch"].includes(verb)), []); // biome-ignore format: one value

@@ -11,7 +11,7 @@ import { annotated } from "../../harness/kubernetes/simulated-pods.ts";
 import { openSystem } from "../../harness/system.ts";
 
 t.setTimeout(0);
-await using test = await kubernetes({ nodes: "simulated" });
+await using test = await kubernetes({ nodes: "simulated", shared: true });
 const cluster = only(test.clusters);
 const admin = adminOf(cluster.admin);
 await using system = await openSystem({ clusters: [cluster] });

@@ -16,7 +16,7 @@ import { jobOf, kubectl, lasting, quick, sent } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using cloud = await kubernetes({ nodes: "simulated" });
+await using cloud = await kubernetes({ nodes: "simulated", shared: true });
 const cluster = only(cloud.clusters);
 await using system = await openSystem({ clusters: [cluster] });
 const { site } = system;

@@ -1,6 +1,7 @@
 /** The Roles of `longshore rbac` on a real API server: it accepts them, they are enough, and they allow nothing more. */
 // needs kubernetes
 // runs with kube
+import { randomBytes } from "node:crypto";
 import * as fs from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -18,7 +19,7 @@ import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 
 t.setTimeout(0);
 const forever = new AbortController().signal;
-const test = await kubernetes({ nodes: "none" });
+const test = await kubernetes({ nodes: "none", shared: true });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
 const admin = adminOf(cluster.admin);
@@ -31,7 +32,8 @@ async function printed(...args: readonly string[]): Promise<string> {
   return out;
 }
 
-async function bare(name: string): Promise<string> {
+async function bare(prefix: string): Promise<string> {
+  const name = `${prefix}-${randomBytes(4).toString("hex")}`;
   const made = await cluster.kubectl(["create", "namespace", name]);
   if (made.code !== 0) throw new Error(made.stderr);
   return name;

@@ -13,7 +13,7 @@ import type { Child } from "@longshore/cli/embedded/child.ts";
 import { isTerminal } from "@longshore/contract/event.ts";
 import t, { type Test } from "tap";
 import { authority, serverCertificate, serverKey } from "../../../packages/kubernetes/testing/certificates.ts";
-import type { TestCluster } from "../../harness/kubernetes/test-cluster.ts";
+import type { PrivateCluster } from "../../harness/kubernetes/test-cluster.ts";
 import { adminOf, only } from "../../harness/kubernetes/admin.ts";
 import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 import { annotated } from "../../harness/kubernetes/simulated-pods.ts";
@@ -34,7 +34,7 @@ interface Stage extends AsyncDisposable {
   readonly watcher: Child;
 }
 
-async function stage(on: TestCluster): Promise<Stage> {
+async function stage(on: PrivateCluster): Promise<Stage> {
   await using parts = new AsyncDisposableStack();
   const system = parts.use(await openSystem({ clusters: [on] }));
   const [launcher, watcher] = [parts.use(await system.launcher()), parts.use(await system.watcher())];

@@ -16,7 +16,7 @@ import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 import { readTree, type Source } from "../../tidy/source.ts";
 
 t.setTimeout(0);
-const test = await kubernetes({ nodes: "none" });
+const test = await kubernetes({ nodes: "none", shared: true });
 t.teardown(() => test[Symbol.asyncDispose]());
 const cluster = only(test.clusters);
 
@@ -116,7 +116,9 @@ function writes({ root, resource, namespaced }: Resource, namespace: string): re
 }
 
 const isListed = (role: "watcher" | "launcher", verb: string, { group, resource }: Resource): boolean =>
-  rulesOf(role, { volumes: true }).some((it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb));
+  rulesOf(role, { volumes: true }).some(
+    (it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb),
+  );
 
 /** Reviews of the asking user's own rights: POSTs that every user may send. */
 const isReview = ({ resource }: Resource): boolean =>

@@ -14,7 +14,7 @@ import { kubectl, sent } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using cloud = await kubernetes({ nodes: "real" });
 const cluster = only(cloud.clusters);
 const policy = { secrets: ["app-*"], serviceAccounts: ["worker"], tokens: true };

@@ -15,7 +15,7 @@ import { jobOf, kubectl, podsOf, sent } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using cloud = await kubernetes({ nodes: "real" });
 const cluster = only(cloud.clusters);
 await using system = await openSystem({ brokerUrl: rabbit.url, clusters: [cluster] });
@@ -29,7 +29,7 @@ const dataOf = (event: { readonly data: unknown }) =>
     readonly log?: { readonly state: string; readonly tail: string };
     readonly outputs?: object;
     readonly exitCode?: number;
-    readonly diagnosis?: { readonly code: string };
+    readonly diagnosis?: { readonly code: string; readonly sentence: string };
   };
 
 await t.test("a container's words and its outputs are in the run's end", async (t) => {
@@ -38,6 +38,68 @@ await t.test("a container's words and its outputs are in the run's end", async (
   t.match(log, { state: "complete", tail: /hello from a container/ });
   t.same(outputs, { rows: 3 });
   t.same(await system.faults(["story/greets"]), []);
+});
+
+await t.test("a value reaches the program as it was written, and shows no variable", async (t) => {
+  await sent(system, ["story/values"], {
+    image: BUSYBOX,
+    parameters: { said: "$(SECRET) $$(SECRET) $", secret: "s3cret" },
+    env: { SECRET: "${{ parameters.secret }}", SAID: "${{ parameters.said }}" },
+    command: ["sh", "-c", 'echo "$0|$1|$2|$SAID"'],
+    args: ["${{ parameters.said }}", "${{ parameters.said }}(SECRET)", "$(SECRET)"],
+  });
+  const { log } = dataOf(await system.heard("run.succeeded", "story/values", 120_000));
+  const said = "$(SECRET) $$(SECRET) $";
+  t.equal(log?.tail, `${said}|${said}(SECRET)|s3cret|${said}\n`);
+});
+
+await t.test("an output decides what runs next and how; init containers and scratch space are there before", async (t) => {
+  await sent(system, ["story/steps"], {
+    parameters: { tidy: false },
+    outputs: { rows: "${{ steps.use.outputs.rows }}", none: "${{ steps.tidy.outputs.left }}" },
+    steps: [
+      {
+        name: "load",
+        ...sh(`printf '{"rows":%s,"more":true}' "$(cat /scratch/rows)" > /dev/termination-log`),
+        init: [{ name: "prepare", ...sh("echo 3 > /scratch/rows") }],
+        scratch: [{ path: "/scratch", size: "1Mi" }],
+        outputs: ["rows", "more"],
+      },
+      { name: "tidy", ...sh("exit 9"), if: "${{ parameters.tidy }}", outputs: ["left"] },
+      {
+        name: "use",
+        needs: ["load", "tidy"],
+        if: "${{ steps.load.outputs.more }}",
+        image: BUSYBOX,
+        env: { ROWS: "${{ steps.load.outputs.rows }}", LEFT: "${{ steps.tidy.outputs.left }}" },
+        command: ["sh", "-c", `test -z "\${LEFT+set}" && printf '{"rows":%s}' $ROWS > /dev/termination-log`],
+        outputs: ["rows"],
+      },
+    ],
+  });
+  t.same(dataOf(await system.heard("run.succeeded", "story/steps", 180_000)).outputs, { rows: 3, none: null });
+  t.same(await system.faults(["story/steps"]), []);
+});
+
+await t.test("an annotation that is written on the pod is an output; one that is not written fails the step", async (t) => {
+  const outputs = { annotations: ["project_id", "example.org/readme"] };
+  for (const [run, written] of [
+    ["story/annotated", ["project_id=p-1", "example.org/readme=with spaces"]],
+    ["story/half-annotated", ["project_id=p-1"]],
+  ] as const) {
+    await sent(system, [run], { ...sh("sleep 15"), outputs });
+    await system.heard("run.started", run, 120_000);
+    const of = `job-name=${await jobOf(system, run)}`;
+    await kubectl(cluster, site, "annotate", "pod", "-l", of, ...written);
+  }
+  t.same(dataOf(await system.heard("run.succeeded", "story/annotated", 120_000)).outputs, {
+    project_id: "p-1",
+    "example.org/readme": "with spaces",
+  });
+  t.match(dataOf(await system.heard("run.failed", "story/half-annotated", 120_000)).diagnosis, {
+    code: "OutputsLost",
+    sentence: '"example.org/readme"',
+  });
 });
 
 await t.test("a program that fails: its exit code and its last words", async (t) => {

@@ -24,7 +24,7 @@ const RUN = "orders/8812/export";
 const LASTS = "orders/8813/export";
 
 const python = await pythonWithPika((sentence) => t.comment(sentence));
-await using rabbit = await rabbitmq({ version: "4.0" });
+await using rabbit = await rabbitmq({ version: "4.0", shared: true });
 await using cloud = await kubernetes({ nodes: "real" });
 const cluster = only(cloud.clusters);
 await using folder = await emptyFolder();
@@ -116,7 +116,9 @@ for (const { name, args, says } of [
   {
     name: "a wrong password for the broker",
     args: ["--broker", wrongly],
-    says: /^longshore: RabbitMQ at \S+:\d+ does not let the user "longshore" in\. Check the user and the password.*\n$/,
+    says: new RegExp(
+      `^longshore: RabbitMQ at \\S+:\\d+ does not let the user "${rabbit.user}" in\\. Check the user and the password.*\\n$`,
+    ),
   },
   {
     name: "a namespace that is not there",

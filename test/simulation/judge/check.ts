@@ -17,6 +17,7 @@ import { fenceOf, viewOf } from "./view.ts";
 const RULES: Readonly<Record<string, Rule<World>>> = {
   "No program falls": ({ history }) => history.falls,
   "G2: a Job does the work of its own run": foreignWork,
+  "A program gets each value as it was written": changedValues,
   "G3: no name is free while a create of it is on the wire": freed,
   "G6: upstream reads every event, and each once": misheard,
   "Nothing is created where another cluster answers": ({ history }) => history.astray,
@@ -39,6 +40,20 @@ function foreignWork({ history, ledger }: World): readonly string[] {
   const runs = new Map(records.flatMap(({ run, attempts }) => attempts.map(({ name }) => [name, run.id])));
   return [...history.jobs.values()].flatMap(({ name, content, occupant, origin }) =>
     origin !== "ours" || occupant || content === runs.get(name) ? [] : [`the Job ${name} of ${runs.get(name)} does ${content}`],
+  );
+}
+
+/** The kubelet expands `$(NAME)`: a value that names a variable would show what is in it. */
+function changedValues({ history, ledger }: World): readonly string[] {
+  const wanted = new Map(
+    [...ledger.tables.runs.values()].flatMap(({ record, request }) =>
+      record.attempts.map(({ name }) => [name, request?.parameters?.["said"]] as const),
+    ),
+  );
+  return [...history.jobs.values()].flatMap(({ name, said, occupant, origin }) =>
+    origin !== "ours" || occupant || said === wanted.get(name)
+      ? []
+      : [`the Job ${name} is given ${said}, not ${String(wanted.get(name))}`],
   );
 }
 

@@ -16,6 +16,8 @@ export interface JobLife extends Pick<Job, "uid" | "name" | "occupant" | "create
   readonly claims: readonly string[];
   /** The content that upstream asked for. */
   readonly content: string | undefined;
+  /** The first argument, as the kubelet gives it to the program. */
+  readonly said: string | undefined;
   completeMs?: number;
   failedMs?: number;
   deletedMs?: number;

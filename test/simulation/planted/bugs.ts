@@ -468,4 +468,13 @@ const VOLUMES: readonly PlantedBug[] = [
   },
 ];
 
-export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VOLUMES];
+const VALUES: readonly PlantedBug[] = [
+  {
+    name: "◆ the kubelet expands $( and nothing else of a value",
+    edits: [edit("packages/contract/template.ts", 'value.replaceAll("$", "$$$$")', 'value.replaceAll("$(", "$$$$(")')],
+    breaks: ["A program gets"],
+    seeds: [1, 2],
+  },
+];
+
+export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VOLUMES, ...VALUES];

@@ -133,6 +133,8 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
       return process.hear(inner.setGroup(name, change));
     },
     acceptGroup: heard(inner.acceptGroup),
+    putDefinitions: heard(inner.putDefinitions),
+    definitions: heard(inner.definitions),
     lease: heard(inner.lease),
     standing: (group, keep) => process.hear(inner.standing(group, keep)),
     anchors: heard(inner.anchors),

@@ -9,6 +9,7 @@ import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/m
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";
 import type { RequestEntry } from "@longshore/pocket/cluster.ts";
+import { expand } from "@longshore/pocket/pods/command.ts";
 import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
 import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
 import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
@@ -209,7 +210,8 @@ const isAwaited = ({ metadata }: JobObject): boolean => metadata.annotations?.[A
 
 function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
   const { uid, name, labels, annotations } = job.metadata;
-  const env = job.spec.template.spec.containers[0]?.env ?? [];
+  const { env = [], args: [said] = [] } = job.spec.template.spec.containers[0] ?? {};
+  const values = Object.fromEntries(env.map((it) => [it.name, it.value ?? ""]));
   const content = env.find((it) => it.name === "CONTENT")?.value;
   const proof = annotations?.[ANNOTATIONS.proof];
   const origin = proof === undefined || proof === "forged" ? "theirs" : name.startsWith("copy-") ? "copied" : "ours";
@@ -224,6 +226,7 @@ function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
     unheld: isAwaited(job),
     createdMs: nowMs,
     content,
+    said: said === undefined ? undefined : expand(said, values),
   };
 }
 

@@ -10,6 +10,7 @@ import type { Installation } from "@longshore/contract/ids.ts";
 import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/clusters.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
+import { knownDefinitions } from "@longshore/launcher/definitions/known.ts";
 import { viewsOf } from "@longshore/launcher/groups/views.ts";
 import type { Keys } from "@longshore/launcher/keys.ts";
 import { launcherLoops } from "@longshore/launcher/loops.ts";
@@ -56,6 +57,7 @@ export async function simulatedLauncher(
   const clusters = clustersOf(parts).map((it) => [it.name, { name: it.name, namespace: it.namespace, settings: it.settings, reads: it.read, writes: openWrites(it) }] as const); // biome-ignore format: one question
   const running: LauncherParts = {
     installation, clock, ledger, broker, keys, lanes, fail,
+    definitions: knownDefinitions(ledger),
     operators: "everyone",
     owner: process.name,
     log: tracing(parts.trace, process.name),

@@ -65,6 +65,27 @@ command
   06 at timestamp with time zone not null
   PRIMARY KEY (tenant, source, id)
 
+concurrency
+  01 run_key bigint not null
+  02 tenant text collate C not null
+  03 key text collate C not null
+  04 most integer not null
+  05 priority integer not null
+  06 from_at timestamp with time zone not null
+  07 let_in boolean not null
+  PRIMARY KEY (run_key)
+  CREATE INDEX concurrency_key ON longshore.concurrency USING btree (tenant, key, let_in)
+  CREATE INDEX concurrency_line ON longshore.concurrency USING btree (tenant, key, priority DESC, run_key) WHERE (NOT let_in)
+
+definition
+  01 name text collate C not null
+  02 source text not null
+  03 digest text not null
+  04 body json not null
+  05 since timestamp with time zone not null
+  CHECK ((source = 'file'::text))
+  PRIMARY KEY (name)
+
 event
   01 run_key bigint not null
   02 seq integer not null

@@ -172,6 +172,28 @@ create table lease (
   until timestamptz not null
 );
 
+-- What can be run by name: put by launchers from their files, read by all.
+create table definition (
+  name text collate "C" primary key,
+  source text not null check (source in ('file')),
+  digest text not null,
+  body json not null,
+  since timestamptz not null
+);
+
+-- The unfinished runs that have a concurrency key: in line, or let in. Written with their run.
+create table concurrency (
+  run_key bigint primary key,
+  tenant text collate "C" not null,
+  key text collate "C" not null,
+  most integer not null,
+  priority integer not null,
+  from_at timestamptz not null,
+  let_in boolean not null
+);
+create index concurrency_line on concurrency (tenant, key, priority desc, run_key) where not let_in;
+create index concurrency_key on concurrency (tenant, key, let_in);
+
 create table suspect (
   digest text collate "C" primary key,
   n integer not null,

@@ -1,0 +1,70 @@
+/**
+ * Makes the request that a run of a definition stands for: the definition's body, with the parameters judged and its defaults
+ * filled in.
+ *
+ * The failure this prevents: a request that widens what the definition's owner allowed, such as another group, or a label by
+ * which others find the definition's Jobs.
+ */
+import type { Invocation } from "@longshore/contract/command.ts";
+import { bodyOf, type Definition } from "@longshore/contract/definition.ts";
+import { judgeParameters, NO_PARAMETERS } from "@longshore/contract/parameters.ts";
+import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
+import { expressionProblems } from "@longshore/contract/rendering.ts";
+import type { RunRequest } from "@longshore/contract/request.ts";
+import { bounded, pointer } from "@longshore/contract/schema-problems.ts";
+
+export type Resolved =
+  | { readonly kind: "resolved"; readonly request: RunRequest }
+  | { readonly kind: "refused"; readonly problems: readonly CommandProblem[] };
+
+export function resolve(definition: Definition, invocation: Invocation, run: string): Resolved {
+  const { definition: name, parameters: given = {}, groups, labels, annotations, ...asked } = invocation;
+  const body = bodyOf(definition);
+  const judged = judgeParameters(definition.parameters ?? NO_PARAMETERS, given, "/data/parameters");
+  const problems = [
+    ...(judged.kind === "invalid" ? judged.problems : []),
+    ...groupProblems(name, body.groups, groups),
+    ...changed(name, "labels", body.labels, labels),
+    ...changed(name, "annotations", body.annotations, annotations),
+  ];
+  if (problems.length > 0 || judged.kind === "invalid") return { kind: "refused", problems: bounded(problems) };
+  const request: RunRequest = {
+    ...body,
+    ...asked,
+    ...(definition.parameters && { parameters: judged.value }),
+    ...(groups && { groups }),
+    ...(labels && { labels: { ...body.labels, ...labels } }),
+    ...(annotations && { annotations: { ...body.annotations, ...annotations } }),
+  };
+  const wrong = expressionProblems(request, run).map(({ path, message }) =>
+    problem("/data/parameters", `The definition "${name}" cannot take these values, at ${path}: ${message}`),
+  );
+  return wrong.length > 0 ? { kind: "refused", problems: bounded(wrong) } : { kind: "resolved", request };
+}
+
+const problem = (path: string, message: string): CommandProblem => ({ path, code: "Inconsistent", message });
+
+function groupProblems(name: string, allowed: RunRequest["groups"], asked: RunRequest["groups"] = []): readonly CommandProblem[] {
+  if (allowed === undefined) return [];
+  return asked.flatMap((group, at) =>
+    allowed.includes(group)
+      ? []
+      : problem(
+          `/data/groups/${at}`,
+          `The definition "${name}" runs in ${allowed.join(", ")}; a request may choose among these.`,
+        ),
+  );
+}
+
+function changed(
+  name: string,
+  field: "labels" | "annotations",
+  own: Readonly<Record<string, string>> = {},
+  asked: Readonly<Record<string, string>> = {},
+): readonly CommandProblem[] {
+  return Object.entries(asked).flatMap(([key, value]) =>
+    !Object.hasOwn(own, key) || own[key] === value
+      ? []
+      : problem(`/data/${field}${pointer([key])}`, `The definition "${name}" says this itself; a request may add others.`),
+  );
+}

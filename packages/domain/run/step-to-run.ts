@@ -1,0 +1,53 @@
+/**
+ * A step as its Job runs it: with the values of its expressions, and then with the corrections of a restart.
+ *
+ * The bug this prevents: an image that a group forbids, brought in by a parameter or an output. What was known at placement was
+ * judged there, and the whole result is judged here, before anything is sent.
+ */
+import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { GroupSettings } from "@longshore/contract/group-settings.ts";
+import type { GroupName, StepName } from "@longshore/contract/ids.ts";
+import { rendered, type RenderedResult } from "@longshore/contract/rendering.ts";
+import { type RunRequest, stepsOf } from "@longshore/contract/request.ts";
+import { notAllowed, usesOf } from "../group/policy.ts";
+import { corrected } from "./plan.ts";
+import type { Run } from "./record.ts";
+import { valuesOf } from "./story.ts";
+
+const HINT = "Restart it with other values, `with: {parameters: …}`, or correct the request and publish it with a new id.";
+
+export type StepToRun =
+  | Extract<RenderedResult, { kind: "rendered" }>
+  | { readonly kind: "refused"; readonly diagnosis: Diagnosis };
+
+type RunSoFar = Pick<Run, "id" | "plan" | "steps">;
+
+/** Returns the step with the values of its expressions and the corrections of the newest restart. */
+export function stepValues(run: RunSoFar, request: RunRequest, name: StepName): RenderedResult {
+  const step = stepsOf(request).find((it) => it.name === name);
+  if (step === undefined)
+    return { kind: "invalid", problems: [{ path: "", code: "RequestInvalid", message: `There is no step "${name}".` }] };
+  const values = valuesOf(run);
+  const result = rendered(step, request, { ...values, parameters: { ...request.parameters, ...values.parameters } });
+  return result.kind === "invalid" ? result : { ...result, step: corrected(result.step, run.plan.with?.[name]) };
+}
+
+export function stepToRun(
+  run: RunSoFar,
+  request: RunRequest,
+  name: StepName,
+  group: { readonly name: GroupName; readonly settings: GroupSettings },
+): StepToRun {
+  const result = stepValues(run, request, name);
+  if (result.kind === "invalid") {
+    const said = result.problems.map(({ path, message }) => `${path}: ${message}`);
+    return {
+      kind: "refused",
+      diagnosis: diagnose("RequestInvalid", "The values of its expressions make no step that can run.", said, HINT),
+    };
+  }
+  const refused = notAllowed(group.settings.policy, usesOf(result.step));
+  if (refused === undefined) return result;
+  const sentence = `The group ${group.name} does not allow ${refused}.`;
+  return { kind: "refused", diagnosis: diagnose("PolicyRefused", sentence) };
+}
