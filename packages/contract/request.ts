@@ -10,7 +10,7 @@ import {
 import { GroupName, StepName } from "./ids.ts";
 import { bytesOf, orExpression, orTemplate } from "./template.ts";
 import { Duration, Quantity, quantity } from "./units.ts";
-import { KeepVolumesFor, Mount, volumeOf, volumeProblems } from "./volumes.ts";
+import { KeepVolumesFor, Mount, renderedVolume, requestedVolume, volumeProblems } from "./volumes.ts";
 
 /** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
 const labelName = z
@@ -253,11 +253,11 @@ const common = {
     })
     .optional(),
   volumes: z
-    .array(volumeOf(Labels))
+    .array(requestedVolume(Labels))
     .min(1)
     .max(50)
     .describe(
-      "The volumes that its steps may mount: each is made for the run, `{name, size, class, access, labels}`, for each pod, `{name, size, class, life: step}`, or there already, `{name, claim}`. A run with volumes of its own stays in one group.",
+      "The volumes that its steps may mount: each is made for the run, `{name, size, class, access, labels}`, for each pod, `{name, size, class, life: step}`, or there already, `{name, claim}`. A size is a quantity, or `{gib, plusGib}` with whole numbers, which are added. A run with volumes of its own stays in one group.",
     )
     .optional(),
   keepVolumesFor: KeepVolumesFor.optional(),
@@ -313,6 +313,7 @@ export const Rendered = z.object({
   labels: table(ownLabelName, labelValue, 50).optional(),
   annotations: Annotations.optional(),
 });
+export const RenderedVolumes = z.array(renderedVolume(table(ownLabelName, labelValue, 50)));
 /** A step with its values in place, as the manifest takes it. */
 export type RenderedStep = Omit<StepRequest, keyof z.infer<typeof Rendered>> & z.infer<typeof Rendered>;
 

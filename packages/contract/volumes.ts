@@ -5,6 +5,7 @@
  * pod), which would be found out only when the pod of the third step waits for ever.
  */
 import { z } from "zod";
+import { orExpression, orTemplate } from "./template.ts";
 import { Duration, Quantity, quantity } from "./units.ts";
 
 /** Names of Kubernetes objects and of a pod's volumes. */
@@ -34,18 +35,42 @@ const Size = Quantity.refine((text) => quantity(text) !== 0, "A volume's size is
 
 const StorageClass = dnsName("A storage class's name");
 
+/** A PiB: more is a mistake in a parameter. */
+const GIB_MAX = 2 ** 20;
+const Gib = z.int().min(1).max(GIB_MAX);
+
 /** `labels` comes from request.ts, which has the rules of labels. */
-export const volumeOf = <L extends z.ZodType>(labels: L) => {
+export const requestedVolume = <L extends z.ZodType>(labels: L) =>
+  volumeOf({
+    size: z.union([
+      ...orTemplate(Size).options,
+      z.strictObject({
+        gib: orExpression(Gib, "a whole number").describe("How many GiB: a number, or one expression with such a value."),
+        plusGib: z.int().min(0).max(GIB_MAX).describe("So many GiB more.").optional(),
+      }),
+    ]),
+    class: orTemplate(StorageClass),
+    labels,
+  });
+
+/** With its values in place. */
+export const renderedVolume = <L extends z.ZodType>(labels: L) => volumeOf({ size: Size, class: StorageClass, labels });
+
+const volumeOf = <S extends z.ZodType, C extends z.ZodType, L extends z.ZodType>(of: {
+  readonly size: S;
+  readonly class: C;
+  readonly labels: L;
+}) => {
   const made = {
     name: VolumeName.describe("What `mounts` call it."),
-    size: Size.describe("How much room it has, such as `10Gi`."),
-    class: StorageClass.describe("The storage class. Without it, the cluster's default.").optional(),
+    size: of.size.describe("How much room it has, such as `10Gi`, or `{gib, plusGib}`: GiB as whole numbers, added up."),
+    class: of.class.describe("The storage class. Without it, the cluster's default.").optional(),
     access: Access.meta({
       description:
         "Who may mount it at once: the pods of one node (`ReadWriteOnce`), of many (`ReadWriteMany`, `ReadOnlyMany`), or one pod (`ReadWriteOncePod`).",
       default: "ReadWriteOnce",
     }).optional(),
-    labels: labels.optional(),
+    labels: of.labels.optional(),
   };
   return z.union([
     z.strictObject({
@@ -90,23 +115,36 @@ export const KeepVolumesFor = z.strictObject({
   }).optional(),
 });
 
-export interface MadeVolume {
+/** A size as a request says it. */
+export type Size = string | { readonly gib: number | string; readonly plusGib?: number | undefined };
+
+export interface MadeVolume<S = string> {
   readonly name: string;
-  readonly size: string;
+  readonly size: S;
   readonly class?: string | undefined;
   readonly access?: z.infer<typeof Access> | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly life?: "run" | "step" | undefined;
 }
-export type Volume = MadeVolume | { readonly name: string; readonly claim: string };
+export type Volume<S = string> = MadeVolume<S> | { readonly name: string; readonly claim: string };
+/** A volume as a request says it, with expressions. */
+export type RequestedVolume = Volume<Size>;
 
 /** False for a claim that is there already. */
-export const isMade = (volume: Volume): volume is MadeVolume => "size" in volume;
+export const isMade = <S>(volume: Volume<S>): volume is MadeVolume<S> => "size" in volume;
 
 /** True for a volume that is made for the run and outlives its pods. */
-export const isOfRun = (volume: Volume): volume is MadeVolume => isMade(volume) && volume.life !== "step";
+export const isOfRun = <S>(volume: Volume<S>): volume is MadeVolume<S> => isMade(volume) && volume.life !== "step";
 
-export const accessOf = ({ access }: MadeVolume): NonNullable<MadeVolume["access"]> => access ?? "ReadWriteOnce";
+export const accessOf = ({ access }: Pick<MadeVolume, "access">): NonNullable<MadeVolume["access"]> => access ?? "ReadWriteOnce";
+
+/** Writes a size as Kubernetes does. `gib`: the value of the size's own `gib`. */
+export function sizeText({ plusGib = 0 }: Exclude<Size, string>, gib: unknown): string | { readonly problem: string } {
+  const found = Gib.safeParse(gib);
+  return found.success
+    ? `${found.data + plusGib}Gi`
+    : { problem: `The value of \`gib\` must be a whole number from 1 to ${GIB_MAX}.` };
+}
 
 interface Mounting {
   readonly name: string;
@@ -143,7 +181,7 @@ function overlaps(volume: string, steps: readonly Mounting[]): readonly (readonl
  * Returns, by step, the name under which its pods have to meet on one node: steps that may run at the same time and share a volume
  * of one node, directly or through other steps. Kubernetes takes several affinity terms of a pod as one, so such steps share one name.
  */
-export function nodesShared(volumes: readonly Volume[], steps: readonly Mounting[]): ReadonlyMap<string, string> {
+export function nodesShared(volumes: readonly Volume<unknown>[], steps: readonly Mounting[]): ReadonlyMap<string, string> {
   const meets = new Map<string, string>();
   for (const volume of volumes) {
     if (!isOfRun(volume) || accessOf(volume) !== "ReadWriteOnce") continue;
@@ -160,7 +198,10 @@ export function nodesShared(volumes: readonly Volume[], steps: readonly Mounting
 type Found = readonly (readonly [path: string, message: string])[];
 
 /** `at` is where a step's fields stand: "/steps/0", or "" for the short form. */
-export function volumeProblems(volumes: readonly Volume[], steps: readonly (Mounting & { readonly at: string })[]): Found {
+export function volumeProblems(
+  volumes: readonly Volume<unknown>[],
+  steps: readonly (Mounting & { readonly at: string })[],
+): Found {
   const names = volumes.map(({ name }) => name);
   const twice = volumes.flatMap(
     ({ name }, which): Found =>
@@ -182,7 +223,7 @@ function mountProblems({ mounts = [], at }: Mounting & { readonly at: string }, 
   });
 }
 
-function onePodProblems(volumes: readonly Volume[], steps: readonly Mounting[]): Found {
+function onePodProblems(volumes: readonly Volume<unknown>[], steps: readonly Mounting[]): Found {
   return volumes.flatMap((volume, which): Found => {
     if (!isOfRun(volume) || accessOf(volume) !== "ReadWriteOncePod") return [];
     const [pair] = overlaps(volume.name, steps);

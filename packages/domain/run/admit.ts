@@ -9,7 +9,8 @@ import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
-import { hasStood, newestAnchor } from "../anchor/of-run.ts";
+import { hasStood, newestAnchor, pinnedTo } from "../anchor/of-run.ts";
+import { storageWith } from "../anchor/storage.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
 import { isFullFor } from "./concurrency.ts";
 import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
@@ -159,9 +160,12 @@ function restarted(
   const kept = withVolumes(existing, from, at);
   if (kept === undefined)
     return refuse("VolumesGone", 'The volumes of the run are no longer kept: say `from: "start"`, which makes new ones.');
+  const storage = storageWith(existing.run, corrections?.parameters, pinnedTo(kept) !== undefined);
+  if ("problems" in storage) return { kind: "refuse", problems: storage.problems };
   const begun = restartRun(kept, from, {
     with: byStep(existing.run.plan, corrections),
     ...(corrections?.parameters && { withParameters: corrections.parameters }),
+    ...storage,
   });
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {

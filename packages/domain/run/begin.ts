@@ -103,7 +103,7 @@ export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.rest
 export function restartRun(
   { run, attempts, anchors }: RunRecord,
   from: CommandData<"run.restart">["from"],
-  corrections: Pick<Plan, "with" | "withParameters">,
+  corrections: Pick<Plan, "with" | "withParameters" | "storage">,
 ): RunRecord {
   const again = restartedSteps(run, from);
   const steps = Object.fromEntries(

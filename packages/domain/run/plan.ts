@@ -7,8 +7,8 @@ import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
 import { knownImages, renderedIf, renderedKey } from "@longshore/contract/rendering.ts";
 import { declaredOf, type RenderedStep, type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { parametersIn } from "@longshore/contract/template.ts";
-import { durationMs, quantity } from "@longshore/contract/units.ts";
-import { isMade, isOfRun } from "@longshore/contract/volumes.ts";
+import { durationMs } from "@longshore/contract/units.ts";
+import { storageOf } from "../anchor/storage.ts";
 import { type Uses, usesOf } from "../group/policy.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
@@ -27,26 +27,7 @@ export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
     limits: limitsOf(request, defaults),
     with: undefined,
     ...(request.concurrency && { concurrency: concurrencyOf(request.concurrency, request, run) }),
-    ...storageOf(request),
-  };
-}
-
-const KEEP_VOLUMES_MS = { succeeded: 0, failed: 24 * 3_600_000 } as const;
-
-function storageOf({ volumes = [], keepVolumesFor = {} }: RunRequest): Pick<Plan, "storage"> {
-  if (volumes.length === 0) return {};
-  const made = volumes.filter(isMade);
-  const ofRun = volumes.filter(isOfRun);
-  const keepMs = (how: "succeeded" | "failed"): number => durationMs(keepVolumesFor[how] ?? "") ?? KEEP_VOLUMES_MS[how];
-  const bytes = ofRun.reduce((sum, { size }) => sum + Math.ceil(quantity(size) ?? 0), 0);
-  return {
-    storage: {
-      claims: [...new Set(volumes.flatMap((it) => (isMade(it) ? [] : [it.claim])))],
-      classes: [...new Set(made.map((it) => it.class ?? ""))],
-      ...(ofRun.length > 0 && {
-        anchor: { bytes, keepSucceededMs: keepMs("succeeded"), keepFailedMs: keepMs("failed") },
-      }),
-    },
+    ...storageOf(request, run),
   };
 }
 

@@ -6,6 +6,7 @@ import type { EventData, Outcome, RunEventType } from "@longshore/contract/event
 import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
 import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
+import type { RequestedVolume } from "@longshore/contract/volumes.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { Uses } from "../group/policy.ts";
 
@@ -83,6 +84,8 @@ export interface PlannedStorage {
     readonly keepSucceededMs: number;
     readonly keepFailedMs: number;
   };
+  /** The volumes with their expressions, and the parameters in these: a restart may correct them. */
+  readonly asked?: { readonly volumes: readonly RequestedVolume[]; readonly parameters: Readonly<Record<string, unknown>> };
 }
 
 /** How many runs of a tenant with the key may go on at the same time, and whether one more may wait in line. */

@@ -62,6 +62,41 @@ t.test("the first claim makes the anchor, every volume and the Job, each owned b
   t.match(anchorOf(it), { number: 1, state: "standing", group: GROUP, uid: owner.uid, bytes: 3 * 2 ** 30 });
 });
 
+const BY_PARAMETERS = {
+  parameters: { gib: 4, class: "slow", team: "shop" },
+  labels: { team: "${{ parameters.team }}" },
+  volumes: [
+    { name: "data", size: { gib: "${{ parameters.gib }}", plusGib: 1 }, class: "${{ parameters.class }}" },
+    { name: "more", size: "2Gi", labels: { of: "${{ parameters.team }}" } },
+  ],
+};
+const sizes = (it: Stage) =>
+  objects(it).claims.map(({ metadata, spec }) => {
+    const { resources, storageClassName } = spec as {
+      readonly resources: { readonly requests: { readonly storage: string } };
+      readonly storageClassName?: string;
+    };
+    return [metadata.name.split("-")[0], resources.requests.storage, storageClassName];
+  });
+
+t.test("sizes, classes and labels come from parameters, and are booked so", async (t) => {
+  const it = await claimed(t, {}, BY_PARAMETERS);
+  t.match(await create(it), { input: { kind: "created" } });
+  t.same(sizes(it), [["data", "5Gi", "slow"], ["more", "2Gi", undefined]]); // biome-ignore format: one line
+  const { anchors, claims } = objects(it);
+  for (const { metadata } of [...anchors, ...claims]) t.match(metadata.labels, { team: "shop" });
+  t.match(claims.find(({ metadata }) => metadata.name.startsWith("more-"))?.metadata.labels, { of: "shop" });
+  t.match(anchorOf(it), { bytes: 7 * 2 ** 30 });
+});
+
+t.test("nothing is made for a step that cannot run with its values", async (t) => {
+  const it = await claimed(t);
+  const settings = { ...it.cluster.settings, policy: { ...it.cluster.settings.policy, images: ["other"] } };
+  const answer = await createUnderAnchor(it.parts, { ...it.cluster, settings }, it.work, never);
+  t.match(answer, { input: { kind: "refused", diagnosis: { code: "PolicyRefused" } } });
+  t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
+});
+
 interface Case {
   readonly name: string;
   readonly faults: readonly Fault[];
@@ -264,6 +299,25 @@ t.test(
     }
   },
 );
+
+t.test("a restart finds its volumes only with the size that they have, and from the start makes others", async (t) => {
+  const it = await claimed(t, {}, BY_PARAMETERS);
+  await create(it);
+  await end(it, "failed");
+  await release(it);
+  const larger = { with: { parameters: { gib: 9 } } };
+  await it.publish("run.restart", { run: RUN, from: "failed", ...larger });
+  const problems = [{ path: "/data/with/parameters", code: "RequestInvalid", message: /"data" has 5Gi .* would have 10Gi/ }];
+  t.match([...it.model.tables.notices.values()].at(-1)?.notice.data, { problems });
+  t.match(anchorOf(it), { number: 1, state: "kept", bytes: 7 * 2 ** 30 });
+
+  await it.publish("run.restart", { run: RUN, from: "start", ...larger });
+  await sweepAll(it);
+  await it.place();
+  t.match(anchorOf(it), { number: 2, state: "making", bytes: 12 * 2 ** 30 });
+  await create(it, await it.claim());
+  t.same(sizes(it), [["data", "10Gi", "slow"], ["more", "2Gi", undefined]]); // biome-ignore format: one line
+});
 
 t.test("a run that is not over is not freed", async (t) => {
   const it = await claimed(t);

@@ -8,6 +8,7 @@
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
+import type { Volume } from "@longshore/contract/volumes.ts";
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { afterCreate, type AttemptInput, type InputOf } from "@longshore/domain/attempt/input.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
@@ -16,6 +17,7 @@ import { mayCreate } from "@longshore/domain/group/view.ts";
 import { type AnchorOf, anchorManifest, claimManifests, type StandingAnchor } from "@longshore/domain/pod/volumes.ts";
 import { ANNOTATIONS, LABELS } from "@longshore/domain/run/marks.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
+import { stepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
@@ -41,9 +43,13 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   const isPlaced = anchor?.state === "making" || anchor?.state === "standing";
   const isHere = mayCreate(viewOf(parts, cluster.name)) && ofAnotherFile(cluster, work) === undefined;
   if (!isPlaced || !isHere) return { input: putOff(parts, cluster, work) };
+  const step = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  // No volume is made for a step that cannot run.
+  if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
 
   const isInTime = turnOf(parts, work);
-  const made = await ensure(parts, cluster, work, anchor, isInTime, signal);
+  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), volumes: step.volumes, isInTime };
+  const made = await ensure(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made.answer;
   const uid = Uid.parse(made.anchor.uid);
   const input = isInTime() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : putOff(parts, cluster, work, SLOW);
@@ -62,21 +68,22 @@ function turnOf({ clock }: Creating, { attempt, nowMs }: Work): () => boolean {
   return () => clock.now() <= lastMs;
 }
 
-async function ensure(
-  parts: Creating,
-  cluster: Cluster,
-  work: Work,
-  anchor: Anchor,
-  isInTime: () => boolean,
-  signal: AbortSignal,
-): Promise<Made> {
+interface Making {
+  readonly anchor: Anchor;
+  readonly of: AnchorOf;
+  readonly volumes: readonly Volume[];
+  readonly isInTime: () => boolean;
+}
+
+async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
+  const { anchor, of, volumes, isInTime } = making;
   const inUse = await usedByEarlier(parts, cluster, work, anchor, signal);
   if (inUse !== undefined) return answered(inUse);
-  const made = await makeAnchor(parts, cluster, work, anchor, signal);
+  const made = await makeAnchor(parts, cluster, work, making, signal);
   if (made.kind === "answered" || anchor.state === "standing") return made;
   const news: AnchorInput = { kind: "made", uid: Uid.parse(made.anchor.uid) };
   if (!isInTime()) return answered(putOff(parts, cluster, work, SLOW), news);
-  const claims = claimManifests(anchorOf(parts, cluster, work, anchor), made.anchor, work.request.volumes ?? []);
+  const claims = claimManifests(of, made.anchor, volumes);
   const created = await Promise.all(claims.map((claim) => cluster.writes.createClaim(claim, signal)));
   const failure = await firstFailure(parts, cluster, work, created);
   if (failure === undefined) return made;
@@ -84,18 +91,29 @@ async function ensure(
   return answered(failure, isFull ? { kind: "noRoom" } : news);
 }
 
-const anchorOf = ({ installation, keys }: Creating, cluster: Cluster, { run, request }: Work, { number }: Anchor): AnchorOf => ({
+const anchorOf = (
+  { installation, keys }: Creating,
+  cluster: Cluster,
+  { run }: Work,
+  { number }: Anchor,
+  { labels, annotations }: Pick<AnchorOf["run"], "labels" | "annotations">,
+): AnchorOf => ({
   installation,
   group: { name: cluster.name, namespace: cluster.namespace },
-  run: { id: run.id, labels: request.labels, annotations: request.annotations },
+  run: { id: run.id, labels, annotations },
   hashOfRun: keys.runLabel(run.id),
   number,
   name: keys.anchorName(run.id, number),
 });
 
-async function makeAnchor(parts: Creating, cluster: Cluster, work: Work, anchor: Anchor, signal: AbortSignal): Promise<Made> {
+async function makeAnchor(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  { anchor, of }: Pick<Making, "anchor" | "of">,
+  signal: AbortSignal,
+): Promise<Made> {
   const { keys } = parts;
-  const of = anchorOf(parts, cluster, work, anchor);
   const stands = (uid: string): Made => ({
     kind: "made",
     anchor: { number: of.number, name: of.name, uid, claimName: (volume) => keys.claimName(uid, volume) },

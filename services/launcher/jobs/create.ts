@@ -150,7 +150,7 @@ export async function occupy(
 ): Promise<AttemptInput | undefined> {
   const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
   // A restart may have brought values with which the step cannot run, while a create with the earlier ones may still land.
-  const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {} };
+  const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {}, volumes: [] };
   const input = manifestInput(parts, cluster, work, made.kind === "rendered" ? made : nothing);
   if (input === undefined) return undefined;
   const created = await cluster.writes.createJob(occupant(input), signal);
@@ -172,7 +172,7 @@ function manifestInput(
   { installation, ledger, keys, views }: Creating,
   cluster: Cluster,
   { run, request, attempt }: Work,
-  { step, labels, annotations }: Omit<Extract<StepToRun, { kind: "rendered" }>, "kind">,
+  { step, labels, annotations, volumes }: Omit<Extract<StepToRun, { kind: "rendered" }>, "kind">,
   anchor?: StandingAnchor,
 ): ManifestInput | undefined {
   const view = viewOf({ views }, cluster.name);
@@ -192,8 +192,8 @@ function manifestInput(
     proof: keys.prove(identity, { group: cluster.name, namespaceUid: view.namespaceUid }),
     hold: attempt.notes.hold !== false,
     limits: limitsFor(run.plan, attempt.step),
-    volumes: request.volumes,
-    node: nodesShared(request.volumes ?? [], stepsOf(request)).get(step.name),
+    volumes,
+    node: nodesShared(volumes, stepsOf(request)).get(step.name),
     anchor,
   };
 }
