@@ -6,8 +6,9 @@
  */
 import type { CommandProblem } from "./problem-codes.ts";
 import {
-  CONCURRENCY_KEY_MAX, declaredOf, exceeding, overAnnotated, Rendered, type RenderedStep, RenderedVolumes, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
+  CONCURRENCY_KEY_MAX, declaredOf, Rendered, type RenderedStep, RenderedVolumes, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
 } from "./request.ts"; // biome-ignore format: a list of names
+import { exceeding, overAnnotated } from "./request-problems.ts";
 import { bounded, judge, pointer, problem } from "./schema-problems.ts";
 import { bytesOf, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt, wholePath } from "./template.ts";
 import { isMade, type RequestedVolume, sizeText, type Volume } from "./volumes.ts";

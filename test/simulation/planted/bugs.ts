@@ -1,26 +1,10 @@
 /**
  * Bugs that somebody could well have written, as changes to the production code. The simulation must catch each of them.
  *
- * The bug this prevents: a simulation whose models are so kind that it passes anything. The `seeds` catch the bug, and pass
- * without it.
+ * The bug this prevents: a simulation whose models are so kind that it passes anything.
  */
-export interface Edit {
-  readonly file: string;
-  /** This text stands in the file exactly once. */
-  readonly find: string;
-  readonly replace: string;
-}
-
-export interface PlantedBug {
-  /** The mistaken belief behind the bug. */
-  readonly name: string;
-  readonly edits: readonly Edit[];
-  /** The name of at least one broken invariant begins with one of these. */
-  readonly breaks: readonly string[];
-  readonly seeds: readonly number[];
-}
-
-const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
+import { edit, type PlantedBug } from "./bug.ts";
+import { VOLUMES } from "./volume-bugs.ts";
 
 const LIFECYCLE: readonly PlantedBug[] = [
   {
@@ -401,70 +385,6 @@ const GROUPS: readonly PlantedBug[] = [
     edits: [edit("packages/domain/group/recorded-health.ts", "needs: turns ? needed(health, recorded) : []", "needs: []")],
     breaks: ["A group's health"],
     seeds: [8, 254],
-  },
-];
-
-const VOLUMES: readonly PlantedBug[] = [
-  {
-    name: "◆ a volume needs no owner, since its run deletes it",
-    edits: [
-      edit("packages/domain/pod/volumes.ts", "      ownerReferences: [ownerOf({ name: input.name, uid: anchor.uid })],\n", ""),
-    ],
-    breaks: ["Volumes: each has an owner"],
-    seeds: [2],
-  },
-  {
-    name: "◆ a run that has ended needs its volumes no more",
-    edits: [edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge")],
-    breaks: ["Volumes: an anchor goes after"],
-    seeds: [2],
-  },
-  {
-    name: "◆ an anchor that is not there is gone, though a create of it may still land",
-    edits: [
-      edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge"),
-      edit("packages/domain/anchor/of-run.ts", 'if (input.kind === "gone" && !isClear(draft, anchor)) return [];', ""),
-      edit("services/launcher/loops/sweep.ts", 'if (got.kind === "found" && (', 'if (isClear && got.kind === "found" && ('),
-      edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ? anchor :", "begunAtMs < 0 ? anchor :"),
-    ],
-    breaks: ["Volumes: each has an owner"],
-    seeds: [131],
-  },
-  {
-    name: "the name of a claim says which volume it is, whatever the anchor",
-    edits: [
-      edit(
-        "packages/domain/run/identity.ts",
-        'JSON.stringify(["longshore.dev/claim-name", anchorUid, volume])',
-        'JSON.stringify(["longshore.dev/claim-name", anchorUid.slice(0, 0), volume])',
-      ),
-    ],
-    breaks: ["Volumes: a pod mounts only"],
-    seeds: [2],
-  },
-  {
-    name: "◆ an anchor whose volumes do not fit is given up, whoever else is creating under it",
-    edits: [
-      edit(
-        "packages/domain/anchor/of-run.ts",
-        "if (owned.some((it) => AT_WORK.includes(it.state) || isOpen(it))) return [];",
-        "if (owned.length === 0 && AT_WORK.length === 0) return [];",
-      ),
-    ],
-    breaks: ["Volumes: the steps of one life"],
-    seeds: [7],
-  },
-  {
-    name: "the pods of a run's earlier life are over when it is restarted",
-    edits: [
-      edit(
-        "services/launcher/jobs/anchor.ts",
-        "if (generation === 1) return undefined;",
-        "if (generation > 0) return undefined;",
-      ),
-    ],
-    breaks: ["Volumes: two generations"],
-    seeds: [55, 562],
   },
 ];
 
