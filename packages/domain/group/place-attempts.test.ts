@@ -396,13 +396,21 @@ const withVolumes = (bytes = GIB): RunRecord =>
   });
 
 /** Places these attempts of runs with volumes, one after the other. */
-function placedWith(records: readonly RunRecord[], groups: readonly Group[]) {
+function placedWith(records: readonly RunRecord[], groups: readonly Group[], entering: readonly RunId[] = []) {
   const named = records.map((record, at) => [RunId.parse(`run-${at}`), record] as const);
   const candidates = named.flatMap(([run, { attempts }], accepted) =>
     attempts.map(({ step: of, n }) => ({ run, step: of, n, priority: 0, accepted })),
   );
   const lines = [lineOf("fresh", candidates, 100)];
-  const placing = { lines, records: new Map(named), groups, entering: new Set<RunId>(), placer, most: 100, claiming: undefined };
+  const placing = {
+    lines,
+    records: new Map(named),
+    groups,
+    entering: new Set(entering),
+    placer,
+    most: 100,
+    claiming: undefined,
+  };
   const { changes } = placeAttempts(placing, at);
   return named.map(([run, record]) => changes.get(run)?.after ?? record);
 }
@@ -414,6 +422,17 @@ t.test("a run with volumes stays in the group that has them, and says so", async
   t.match(first, { state: "ready", group: east, notes: { anchor: 1 } });
   const why = "It is full: 1 of 1 Jobs. The run's volumes are there.";
   t.match(second, { state: "waiting", notes: { waiting: "GroupsFull", considered: [{ group: east, verdict: "skipped", why }] } });
+});
+
+t.test("a run that is let in by its concurrency key keeps its volumes", async (t) => {
+  const made = placedWith([withVolumes()], [open(east, taking(9))])[0];
+  if (made === undefined) throw new TypeError("the run is there");
+  const concurrency = { key: "one", limit: 1, then: "queue" } as const;
+  const [third] = runOf(planOf([step("third")])).attempts;
+  const waiting = { ...made, run: { ...made.run, plan: { ...made.run.plan, concurrency } }, attempts: third ? [third] : [] };
+  const [entered] = placedWith([waiting], [open(west), open(east, taking(9))], [made.run.id]);
+  t.match(entered?.attempts, [{ state: "ready", group: east, notes: { anchor: 1, letIn: true } }]);
+  t.match(entered?.anchors, [{ number: 1, state: "making", group: east }]);
 });
 
 t.test("storage is booked with each placement, once for all steps of a run, and what ended runs keep is named", async (t) => {
