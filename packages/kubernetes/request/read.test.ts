@@ -1,5 +1,5 @@
 import t from "tap";
-import { openReads, type Reads, tailLog } from "./read.ts";
+import { logLines, openReads, type Reads, tailLog } from "./read.ts";
 import { silence, TOO_LONG } from "./silence.ts";
 import { object, page, type Play, scripted, status } from "../testing/scripted.ts";
 import { virtualClock } from "../testing/virtual-clock.ts";
@@ -11,6 +11,8 @@ function reads(plays: readonly Play[]) {
   const transport = scripted(plays);
   return { transport, reads: openReads({ transport, clock: virtualClock(), namespace: "batch" }) };
 }
+
+const REMOVED = `unable to retrieve container logs for containerd://${"0a".repeat(32)}\n`;
 
 interface Case {
   readonly name: string;
@@ -219,6 +221,7 @@ t.test("log tails", async (t) => {
   });
   for (const [name, play] of Object.entries({
     "the pod is gone": { answer: 404, body: status(404, "NotFound") },
+    "the node has removed it": { answer: 200, body: REMOVED },
     "the kubelet is silent": { hangs: true },
     "the API server is down": { fails: "unsent" },
   }) as [string, Play][]) {
@@ -226,4 +229,19 @@ t.test("log tails", async (t) => {
       t.same((await tail([play])).tail, { state: "unavailable", lines: 0, tail: "" });
     });
   }
+});
+
+t.test("the lines of a log", async (t) => {
+  const printed = async (plays: readonly Play[]): Promise<readonly string[]> => {
+    const lines: string[] = [];
+    const options = { transport: scripted(plays), clock: virtualClock(), namespace: "batch", pod: "p", container: "main" };
+    for await (const line of logLines({ ...options, follows: true }, never)) lines.push(line);
+    return lines;
+  };
+  t.same(await printed([{ lines: ["one", "", "two"], then: "ends" }]), ["one", "", "two"], "empty ones, too");
+  const cutOff: Play = { lines: ["one"], then: "breaks" };
+  t.same(await printed([cutOff, { answer: 200, body: "end" }]), ["one", "end"], "a program may end within a line");
+  await t.rejects(printed([cutOff, { answer: 200, body: "one\n" }]), /connection was cut/, "a broken stream is told");
+  await t.rejects(printed([{ lines: [REMOVED.trim()], then: "ends" }]), { code: "NoLog" }, "the kubelet's words are no line");
+  await t.rejects(printed([{ refuses: 404, body: status(404, "NotFound") }]), /read the log of the pod p/);
 });

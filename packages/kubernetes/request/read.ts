@@ -211,8 +211,12 @@ export async function* logLines(options: LogLinesOptions, signal: AbortSignal): 
   if (stream.status !== 200)
     throw refused({ status: stream.status, body: stream.body }, `read the log of the pod ${options.pod}`);
   try {
-    yield* stream.lines;
+    for await (const line of stream.lines) {
+      if (NO_LOG.test(line)) throw new Failure("retry", "NoLog", `The node has no log of the pod ${options.pod} any more.`);
+      yield line;
+    }
   } catch (error) {
+    if (error instanceof Failure && error.code === "NoLog") throw error;
     // A stream that ends within a line is broken, except that a program may end so.
     const last = await readLog(options, { tailLines: "1" }, signal);
     if (last === undefined || last === "" || last.endsWith("\n")) throw error;
@@ -227,8 +231,12 @@ async function readLog(
 ): Promise<string | undefined> {
   const path = `${logPath({ namespace, pod, container })}&${new URLSearchParams(more).toString()}`;
   const told = await ask(sending, { purpose: "log", method: "GET", path, accept: "*/*" }, signal);
-  return told.kind === "told" && told.answer.status === 200 ? text(told.answer.body) : undefined;
+  const log = told.kind === "told" && told.answer.status === 200 ? text(told.answer.body) : undefined;
+  return log === undefined || NO_LOG.test(log) ? undefined : log;
 }
+
+/** A kubelet that has removed a container's log answers 200 with this sentence, as if the program had printed it. */
+const NO_LOG = /^unable to retrieve container logs for \S+\s*$/i;
 
 const logPath = ({ namespace, pod, container }: Pick<LogOptions, "namespace" | "pod" | "container">): string =>
   `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}/log?${new URLSearchParams({ container }).toString()}`;
