@@ -104,6 +104,8 @@ export const COMMANDS = {
     ).optional(),
     ...actor,
   }),
+  /** Gives up the volumes that an ended run keeps, and its Jobs and pods with them. */
+  "run.free": z.strictObject({ run, ...actor }),
   /** Operators only: the run ends as lost, whatever its Job does. */
   "run.abandon": z.strictObject({ run, reason, ...actor }),
 } as const;

@@ -7,7 +7,8 @@ import { z } from "zod";
 import { DefinitionName } from "./ids.ts";
 import { declares, NO_PARAMETERS, parameterProblems, ParametersSchema } from "./parameters.ts";
 import { nameProblems } from "./rendering.ts";
-import { DefinedConcurrency, forms, requestProblems, type RunRequest } from "./request.ts";
+import { DefinedConcurrency, forms, type RunRequest } from "./request.ts";
+import { requestProblems } from "./request-problems.ts";
 import { bounded, judge, type Judged, problem } from "./schema-problems.ts";
 
 export const Owner = z.strictObject({

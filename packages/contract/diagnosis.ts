@@ -46,6 +46,7 @@ const ROWS = {
   ImageNameInvalid:    { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Write the image as registry/name:tag, in lower case." },
   ConfigMissing:       { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Create the Secret or ConfigMap in the group's namespace, or correct its name." },
   VolumeUnavailable:   { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Check the volume's claim, class and access mode; `kubectl -n <namespace> describe pvc` shows what it waits for." },
+  VolumeInUse:         { phase: "before-start", blame: "cluster",  retry: "never-started",  waitsForRoom: true,     hint: "It waits until that pod has ended; if its node is lost for good, delete the pod: `kubectl -n <namespace> delete pod --force`." },
   InitFailed:          { phase: "before-start", blame: "request",  retry: "failure",                                hint: "Read the init container's log: `kubectl -n <namespace> logs job/<job> --all-containers`." },
   StartError:          { phase: "before-start", blame: "request",  retry: "failure",                                hint: "Check the container's `command` and working directory, and that its image has the program for the node's processor. Nothing ran." },
   ExitCode:            { phase: "running",      blame: "request",  retry: "failure",                                hint: "Read the program's log: `kubectl -n <namespace> logs job/<job>`; `longshore runs show <run>` names both." },
@@ -78,9 +79,9 @@ const ROWS = {
 } as const satisfies Record<string, Row>;
 
 /**
- * Codes for a run whose volumes, or whose request, are no longer kept. Nothing uses them yet, and they get no other meaning.
+ * A code for a run whose request is no longer kept. Nothing uses it yet, and it gets no other meaning.
  */
-export const RESERVED_CODES = ["VolumesGone", "SpecPruned"] as const;
+export const RESERVED_CODES = ["SpecPruned"] as const;
 
 /**
  * The hint for a namespace at the level "restricted" of Pod Security. No setting of a group or a request makes pods that strict

@@ -16,7 +16,7 @@ import { canonical, MESSAGE, parseJson } from "./json.ts";
 import type { CommandProblem } from "./problem-codes.ts";
 import { namedIn } from "./sender.ts";
 import { expressionProblems } from "./rendering.ts";
-import { requestProblems } from "./request.ts";
+import { requestProblems } from "./request-problems.ts";
 import { bounded, judge, type Judged, nearest, problem } from "./schema-problems.ts";
 
 /** The prefix of every type in a message. In routing keys, types have no prefix. */

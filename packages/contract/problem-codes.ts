@@ -31,6 +31,7 @@ const ROWS = {
   RunUnknown: "No run has this id.",
   AlreadyEnded: "The run is over, or all of its steps succeeded.",
   NotEnded: "The run is not over.",
+  VolumesGone: "The run's volumes are no longer kept: only a restart `from: start` makes new ones.",
   DefinitionUnknown: "No definition has this name.",
   ConcurrencyLimit: "As many runs with its concurrency key go on or wait as its limit allows, and it may not wait in line.",
   PolicyRefused: "Only operators may send this command.",

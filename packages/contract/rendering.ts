@@ -6,10 +6,12 @@
  */
 import type { CommandProblem } from "./problem-codes.ts";
 import {
-  CONCURRENCY_KEY_MAX, declaredOf, exceeding, overAnnotated, Rendered, type RenderedStep, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
+  CONCURRENCY_KEY_MAX, declaredOf, Rendered, type RenderedStep, RenderedVolumes, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
 } from "./request.ts"; // biome-ignore format: a list of names
+import { exceeding, overAnnotated } from "./request-problems.ts";
 import { bounded, judge, pointer, problem } from "./schema-problems.ts";
 import { bytesOf, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt, wholePath } from "./template.ts";
+import { isMade, type RequestedVolume, sizeText, type Volume } from "./volumes.ts";
 
 type Words = Readonly<Record<string, string>>;
 type Outputs = Readonly<Record<string, unknown>>;
@@ -94,7 +96,9 @@ function openRendering(values: Values) {
       tell(place, "The value of a variable is a text, a number, true or false.");
   }
 
-  return { field, plain, whole: (given: unknown) => render(given, "", { dollars: "kept" }, rendering), problems };
+  const whole = (given: unknown, place = ""): unknown => render(given, place, { dollars: "kept" }, rendering);
+
+  return { field, plain, whole, tell, problems };
 }
 
 const valueOf = (given: unknown, name: string): unknown =>
@@ -107,6 +111,30 @@ function settled(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value ?? undefined;
   const left = Object.entries(value).filter(([, it]) => it !== null && it !== undefined);
   return Object.fromEntries(left.map(([name, it]) => [name, settled(it)]));
+}
+
+export type RenderedVolumesResult =
+  | { readonly kind: "rendered"; readonly volumes: readonly Volume[] }
+  | { readonly kind: "invalid"; readonly problems: readonly CommandProblem[] };
+
+/** Returns a run's volumes with their values in place. */
+export function renderedVolumes(volumes: readonly RequestedVolume[], values: Values): RenderedVolumesResult {
+  const { plain, whole, tell, problems } = openRendering(values);
+  const made = volumes.map((volume, which): unknown => {
+    if (!isMade(volume)) return volume;
+    const at = `/volumes/${which}`;
+    const { size, ...others } = volume;
+    const rest = plain(others, at) as object;
+    if (typeof size === "string") return { ...rest, size: plain(size, `${at}/size`) };
+    const before = problems.length;
+    const written = sizeText(size, whole(size.gib, `${at}/size/gib`));
+    if (typeof written === "string") return { ...rest, size: written };
+    if (problems.length === before) tell(`${at}/size/gib`, written.problem);
+    return rest;
+  });
+  if (problems.length > 0) return { kind: "invalid", problems: bounded(problems) };
+  const judged = judge(RenderedVolumes, made, "/volumes");
+  return judged.kind === "invalid" ? judged : { kind: "rendered", volumes: judged.value as readonly Volume[] };
 }
 
 /** A step's `if` with its values: true, false, or what is wrong with it. Null is false: the step that has the output was skipped. */
@@ -148,7 +176,9 @@ export function expressionProblems(request: RunRequest, run: string): readonly C
   if (names.length > 0) return names;
   const place = placeIn(request);
   const key = request.concurrency === undefined ? "" : renderedKey(request.concurrency.key, values);
+  const volumes = renderedVolumes(request.volumes ?? [], values);
   return bounded([
+    ...(volumes.kind === "invalid" ? volumes.problems : []),
     ...(typeof key === "string" ? [] : [problem("/concurrency/key", "Inconsistent", key.problem)]),
     ...stepsOf(request).flatMap((step, at) => {
       const known = { ...withoutOutputs(step), image: withoutOutputs(step.image) ?? SOME_IMAGE };
@@ -184,6 +214,7 @@ export function nameProblems(request: RunRequest, declared: Declared): readonly 
       [request.labels, "/labels"],
       [request.annotations, "/annotations"],
       [request.concurrency?.key, "/concurrency/key"],
+      [request.volumes, "/volumes"],
     ).flatMap(of([])),
     ...steps.flatMap((step, at) => stepTexts(step, place(at)).flatMap(of(ancestorsOf(step, steps)))),
     ...("steps" in request ? texts([request.outputs, "/outputs"]).flatMap((it) => outputProblems(it, request)) : []),

@@ -3,7 +3,8 @@ import t from "tap";
 import { BAD_REQUESTS, CANARY } from "./testing/bad-requests.ts";
 import { readCommand } from "./envelope.ts";
 import type { Problem } from "./problem.ts";
-import { MAIN, requestProblems, stepsOf } from "./request.ts";
+import { MAIN, stepsOf } from "./request.ts";
+import { requestProblems } from "./request-problems.ts";
 import { REQUESTED } from "./command.ts";
 
 const message = (data: unknown): Uint8Array =>

@@ -8,8 +8,9 @@ import {
   container, imageOr, objectName, renderedContainer, ScratchPath, SecretName, table, text,
 } from "./container.ts"; // biome-ignore format: a list of names
 import { GroupName, StepName } from "./ids.ts";
-import { bytesOf, orExpression, orTemplate } from "./template.ts";
-import { Duration, Quantity, quantity } from "./units.ts";
+import { orExpression, orTemplate } from "./template.ts";
+import { Duration, Quantity } from "./units.ts";
+import { KeepVolumesFor, Mount, renderedVolume, requestedVolume } from "./volumes.ts";
 
 /** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
 const labelName = z
@@ -109,6 +110,11 @@ const shortForm = {
   grace: Duration.describe(
     "How long the program may take to stop after SIGTERM, before it is killed. Without it, Kubernetes' 30 s. The `grace` of `run.cancel` goes before it.",
   ).optional(),
+  mounts: z
+    .array(Mount)
+    .max(50)
+    .describe("Where the program finds volumes of the run: each `{volume, path, readOnly}`. Each volume at most once.")
+    .optional(),
   outputs: Outputs.meta({
     title: "list of texts, or object",
     description:
@@ -246,6 +252,15 @@ const common = {
       failed: limit("24h", "The same for a step that did not succeed."),
     })
     .optional(),
+  volumes: z
+    .array(requestedVolume(Labels))
+    .min(1)
+    .max(50)
+    .describe(
+      "The volumes that its steps may mount: each is made for the run, `{name, size, class, access, labels}`, for each pod, `{name, size, class, life: step}`, or there already, `{name, claim}`. A size is a quantity, or `{gib, plusGib}` with whole numbers, which are added. A run with volumes of its own stays in one group.",
+    )
+    .optional(),
+  keepVolumesFor: KeepVolumesFor.optional(),
 };
 
 /** An author who gave neither would otherwise not hear of `steps`. */
@@ -298,6 +313,7 @@ export const Rendered = z.object({
   labels: table(ownLabelName, labelValue, 50).optional(),
   annotations: Annotations.optional(),
 });
+export const RenderedVolumes = z.array(renderedVolume(table(ownLabelName, labelValue, 50)));
 /** A step with its values in place, as the manifest takes it. */
 export type RenderedStep = Omit<StepRequest, keyof z.infer<typeof Rendered>> & z.infer<typeof Rendered>;
 
@@ -309,86 +325,4 @@ export function declaredOf({ outputs = [] }: Pick<StepRequest, "outputs">): {
   return Array.isArray(outputs)
     ? { message: outputs, annotations: [] }
     : { message: outputs.message ?? [], annotations: outputs.annotations ?? [] };
-}
-
-/** Finds problems that no schema can express: names used twice, needs that name nothing, circles, requests above limits. */
-export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
-  const steps = stepsOf(request).flatMap((step, at) => {
-    const place = "steps" in request ? `/steps/${at}` : "";
-    return [...exceeding(step, place), ...namedTwice(step, place), ...overAnnotated(step, request.annotations, place)];
-  });
-  return [...pipelineProblems(request), ...steps];
-}
-
-function namedTwice(step: StepRequest, at: string): readonly (readonly [string, string])[] {
-  const names = step.init?.map(({ name }) => name) ?? [];
-  const mounts = step.secrets?.map(({ mount }) => mount) ?? [];
-  const scratch = step.scratch?.map(({ path }) => path) ?? [];
-  const { message, annotations } = declaredOf(step);
-  const mountAt = (which: number): string =>
-    which < mounts.length ? `/secrets/${which}/mount` : `/scratch/${which - mounts.length}/path`;
-  const twice = (all: readonly string[], place: (at: number) => string, what: string) =>
-    all.flatMap((it, which) => (all.indexOf(it) < which ? [[`${at}${place(which)}`, what] as const] : []));
-  return [
-    ...twice(names, (which) => `/init/${which}/name`, "Another container of this step has this name."),
-    ...twice([...mounts, ...scratch], mountAt, "Something else is mounted there already."),
-    ...annotations.flatMap((it, which) =>
-      message.includes(it)
-        ? [[`${at}/outputs/annotations/${which}`, "An output has one source: the message, or an annotation."] as const]
-        : [],
-    ),
-  ];
-}
-
-/** Kubernetes takes 256 KiB of annotations. Ours need some, and those that a program writes on its pod as outputs need more. */
-const ANNOTATION_BYTES_MAX = { beside: 200 * 1024, withOutputs: 176 * 1024 } as const;
-
-export function overAnnotated(
-  step: Pick<StepRequest, "annotations" | "outputs">,
-  ofRun: RunRequest["annotations"],
-  at: string,
-): readonly (readonly [string, string])[] {
-  const most = ANNOTATION_BYTES_MAX[declaredOf(step).annotations.length > 0 ? "withOutputs" : "beside"];
-  const bytes = bytesOf({ ...ofRun, ...step.annotations });
-  if (bytes <= most) return [];
-  const place = step.annotations === undefined ? "/annotations" : `${at}/annotations`;
-  return [[place, `The annotations of a step have ${bytes} bytes, with those of the run; at most ${most} fit on its pod.`]];
-}
-
-/** The cluster would refuse such a request too, but only after the run has waited to be placed. */
-export function exceeding({ resources }: Pick<StepRequest, "resources">, at: string): readonly (readonly [string, string])[] {
-  return (["cpu", "memory", "ephemeral-storage"] as const).flatMap((name) => {
-    const requested = quantity(resources?.requests?.[name] ?? "");
-    const limit = quantity(resources?.limits?.[name] ?? "");
-    if (requested === undefined || limit === undefined || requested <= limit) return [];
-    return [[`${at}/resources/requests/${name}`, "A request is not above its limit."] as const];
-  });
-}
-
-export function pipelineProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
-  if (!("steps" in request)) return [];
-  const names = request.steps.map(({ name }) => name);
-  const twice = request.steps.flatMap(({ name }, at) =>
-    names.indexOf(name) < at ? [[`/steps/${at}/name`, `The step "${name}" is there twice.`] as const] : [],
-  );
-  const unknown = request.steps.flatMap(({ needs = [] }, at) =>
-    needs.flatMap((need, which) =>
-      names.includes(need) ? [] : [[`/steps/${at}/needs/${which}`, `No step is named "${need}".`] as const],
-    ),
-  );
-  const problems = [...twice, ...unknown];
-  return problems.length > 0 ? problems : circle(request.steps);
-}
-
-function circle(steps: readonly StepRequest[]): readonly (readonly [string, string])[] {
-  const free = new Set<string>();
-  let left = steps;
-  for (;;) {
-    const blocked = left.filter(({ needs = [] }) => needs.some((need) => !free.has(need)));
-    if (blocked.length === 0) return [];
-    if (blocked.length === left.length)
-      return [["/steps", `These steps wait for each other in a circle: ${blocked.map(({ name }) => name).join(", ")}.`]];
-    for (const { name } of left) if (!blocked.some((step) => step.name === name)) free.add(name);
-    left = blocked;
-  }
 }

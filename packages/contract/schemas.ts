@@ -19,6 +19,7 @@ const WHEN_COMMANDS: Record<CommandType, string> = {
   "run.requested": "Runs something. The same run id with the same content has one effect; with other content it is refused.",
   "run.cancel": "Ends a run, also one that has not arrived yet.",
   "run.restart": "Starts an ended run again, as its next generation.",
+  "run.free": "Gives up the volumes that a run kept when it ended, and its Jobs and pods with them.",
   "run.abandon": "Operators only: gives up a run of which nothing will be heard any more. Its Job may still run.",
 };
 

@@ -31,6 +31,15 @@ const ROWS = {
   },
   GroupsPaused: { meaning: "A group is paused.", todo: "`longshore group resume`" },
   QuotaExceeded: { meaning: "The quota of the group's namespace has no room.", passes: "yes, when others finish" },
+  StorageFull: {
+    meaning: "The group's `limits.storage` has no room for the run's volumes.",
+    passes: "yes, when other runs give up theirs",
+    todo: "`longshore runs free` gives up what an ended run keeps",
+  },
+  VolumeInUse: {
+    meaning: "A pod of an earlier generation still uses the run's volumes.",
+    passes: "yes, when it ends; if its node is lost for good, delete the pod",
+  },
   GroupsFull: { meaning: "A group has as many Jobs as its limit allows.", passes: "yes, when one of them ends" },
   Throttled: { meaning: "A group takes only so many Jobs a second, or its API server asked for a pause.", passes: "yes, soon" },
   ConcurrencyLimit: {

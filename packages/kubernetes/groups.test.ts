@@ -20,9 +20,16 @@ function read(t: Test, group: object): Promise<Groups> {
 
 /** Every setting, each with another value than its default. A setting without a value here does not compile. */
 const EVERY: { readonly [K in keyof GroupSettings]-?: Required<GroupSettings[K]> } = {
-  limits: { jobs: 7, createsPerSecond: 2 },
+  limits: { jobs: 7, createsPerSecond: 2, storage: "2Ti" },
   hold: false,
-  policy: { images: ["registry.example.com/*"], secrets: ["app-*"], serviceAccounts: ["workflow"], tokens: true },
+  policy: {
+    images: ["registry.example.com/*"],
+    secrets: ["app-*"],
+    serviceAccounts: ["workflow"],
+    tokens: true,
+    claims: ["shared-*"],
+    storageClasses: ["fast"],
+  },
 };
 
 t.test("every setting of a group reaches the program, for each of its namespaces", async (t) => {

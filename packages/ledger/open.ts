@@ -19,7 +19,7 @@ import { place } from "./postgres/place-attempts.ts";
 import { otherKey } from "./key-mark.ts";
 import type { WorkKind, Ledger } from "./port.ts";
 import { pruneQueries } from "./postgres/prune.ts";
-import { record } from "./postgres/record.ts";
+import { record, recordAnchors } from "./postgres/record.ts";
 import { runQueries } from "./postgres/runs.ts";
 import { epochOf, prepareSchema, PROTOCOL } from "./postgres/schema/version.ts";
 import { takeQueries } from "./postgres/take-work.ts";
@@ -58,6 +58,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
       epoch,
       admit: (batch) => admit(parts, batch),
       record: (batch) => record(parts, batch),
+      recordAnchors: (batch) => recordAnchors(parts, batch),
       place: (asked) => place(parts, asked),
       ...takeQueries(database),
       ...outboxQueries(database, lease),

@@ -12,14 +12,14 @@ import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import type { Placer } from "@longshore/domain/group/group.ts";
+import type { Placer, StorageUsed } from "@longshore/domain/group/group.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Intake } from "@longshore/domain/run/admit.ts";
-import type { Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
-import type { Attempt, AttemptState, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { AnchorEntry, Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
+import type { Anchor, Attempt, AttemptState, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 
-export type { Entry, Intake, Recorded, WorkKind };
+export type { AnchorEntry, Entry, Intake, Recorded, WorkKind };
 
 export interface Ledger extends AsyncDisposable {
   readonly installation: Installation;
@@ -36,6 +36,8 @@ export interface Ledger extends AsyncDisposable {
    * strays, or not at all.
    */
   record(batch: readonly Entry[]): Promise<readonly Recorded[]>;
+  /** Applies what the sweep learned of anchors, in the same way. */
+  recordAnchors(batch: readonly AnchorEntry[]): Promise<void>;
   /** Counts a delivery that came back too often, before anybody parses it. Returns the count of this digest. */
   suspect(digest: string): Promise<number>;
 
@@ -70,6 +72,12 @@ export interface Ledger extends AsyncDisposable {
     readonly most: number;
     readonly leaseMs: number;
   }): Promise<readonly StrayWork[]>;
+  /** Returns anchors whose time has come, in the same way. */
+  takeAnchors(options: {
+    readonly group: GroupName;
+    readonly most: number;
+    readonly leaseMs: number;
+  }): Promise<readonly AnchorWork[]>;
   /** Called if the stray is gone, or never was ours. */
   settleStray(stray: StrayWork): Promise<void>;
   addStray(stray: Omit<StrayWork, "holdUntilMs">): Promise<void>;
@@ -126,6 +134,8 @@ export interface Ledger extends AsyncDisposable {
    * page: 20,000 whole attempts would be the largest thing in a launcher's memory.
    */
   standing<T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]>;
+  /** Returns the anchors of this group that are not gone. */
+  anchors(group: GroupName): Promise<readonly { readonly run: RunId; readonly number: number }[]>;
   counts(): Promise<Counts>;
   /** Removes tombstones past their day, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;
@@ -163,6 +173,16 @@ export interface Work {
   readonly attempt: Attempt;
   readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "steps" | "cancel">;
   readonly request: RunRequest;
+  readonly nowMs: number;
+  /** The anchor that owns the attempt's Job. */
+  readonly anchor?: Anchor;
+}
+
+/** `isClear`: every attempt that it owns is done. */
+export interface AnchorWork {
+  readonly run: RunId;
+  readonly anchor: Anchor;
+  readonly isClear: boolean;
   readonly nowMs: number;
 }
 
@@ -222,6 +242,7 @@ export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly slotsUsed: number;
   /** Attempts among `slotsUsed` that are placed in the group and not claimed yet. */
   readonly inLine: number;
+  readonly storage: StorageUsed;
   /** The group's cluster reported no room (quota): nothing is placed in the group before `untilMs`. */
   readonly noRoom: { readonly untilMs: number; readonly diagnosis: Diagnosis } | undefined;
   /** When a launcher last had the group in its groups file. */
@@ -251,6 +272,8 @@ export interface Counts {
   readonly outboxOldestMs: number | undefined;
   readonly overdue: number;
   readonly strays: number;
+  /** Anchors that are not gone. */
+  readonly anchors: number;
   /** True while any partition of the outbox is leased, so for the rest of its lease after the last launcher ended, too. */
   readonly hasLauncher: boolean;
 }

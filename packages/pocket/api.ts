@@ -42,6 +42,8 @@ export interface User {
 export interface Kubelet {
   /** Reports each change of the pod, at once or later, until the pod is forgotten. */
   start(pod: PodObject, report: (report: PodReport) => void, look: Look): PodRun;
+  /** A claim is gone: the files of its volume go, too. */
+  discard?(claimUid: string): void;
   /** Ends what an earlier kubelet left of pods that are not among these, and begins to remove it. Called before the first start. */
   retain?(pods: readonly PodObject[]): void;
 }

@@ -1,7 +1,7 @@
 /**
  * The pocket's cluster: a Kubernetes API server, its controllers and one node.
  *
- *   transport ─▶ serve ─▶ store ─▶ jobs · collect · quota · nodes ─▶ kubelet
+ *   transport ─▶ serve ─▶ store ─▶ jobs · collect · quota · volumes · nodes ─▶ kubelet
  *
  * It has no timers, no sockets and no processes: time and chance come from the clock, and the given kubelet runs the pods. So
  * the same code is the embedded cluster (with server/http.ts and pods/processes.ts) and the core of the tests' model
@@ -15,6 +15,7 @@ import { type Delays, POCKET_DELAYS } from "./controllers/delays.ts";
 import { startJobController } from "./controllers/jobs.ts";
 import { startNodes } from "./controllers/nodes.ts";
 import { startQuotas } from "./controllers/quota.ts";
+import { startVolumes } from "./controllers/volumes.ts";
 import { splitPath } from "./server/query.ts";
 import { answer, type ServerParts, stream } from "./server/serve.ts";
 import { createStore, type Disk } from "./server/store.ts";
@@ -56,6 +57,7 @@ export function createCluster(options: ClusterOptions): Cluster {
   startJobController(parts);
   startCollector(parts, emptying);
   startQuotas(parts);
+  startVolumes(parts);
   nodes.resume();
   store.retell();
   let watches = 0;

@@ -99,6 +99,8 @@ export interface PodSpec {
 export interface Volume {
   readonly name: string;
   readonly emptyDir?: { readonly sizeLimit?: string };
+  readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
+  readonly ephemeral?: { readonly volumeClaimTemplate: { readonly metadata?: Fields; readonly spec?: unknown } };
 }
 
 export interface Container {
@@ -108,8 +110,8 @@ export interface Container {
   readonly args?: readonly string[];
   readonly workingDir?: string;
   readonly env?: readonly EnvVar[];
-  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
   readonly terminationMessagePath?: string;
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[];
   readonly resources?: {
     readonly requests?: Readonly<Record<string, string>>;
     readonly limits?: Readonly<Record<string, string>>;
@@ -165,6 +167,8 @@ export const qualified = (resource: Resource): string =>
 
 /** Marks a pod that its Job has not counted yet. */
 export const TRACKING = "batch.kubernetes.io/job-tracking";
+/** Keeps a claim as long as a pod mounts it. */
+export const CLAIM_PROTECTION = "kubernetes.io/pvc-protection";
 export const FOREGROUND = "foregroundDeletion";
 export const ORPHAN = "orphan";
 export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";

@@ -8,12 +8,25 @@
 import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
 import type { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
-import { jobName, proofInput, runLabel } from "@longshore/domain/run/identity.ts";
+import {
+  anchorName,
+  anchorProofInput,
+  claimName,
+  claimNameInput,
+  jobName,
+  proofInput,
+  runLabel,
+} from "@longshore/domain/run/identity.ts";
 
 export interface Identity {
   readonly run: RunId;
   readonly step: StepName;
   readonly attempt: number;
+}
+
+export interface AnchorOfRun {
+  readonly run: RunId;
+  readonly number: number;
 }
 
 export interface Place {
@@ -29,6 +42,11 @@ export interface Keys {
   /** The digest of a request as it was received: two requests with the same digest have "the same content". */
   digest(tenant: TenantName, data: unknown): string;
   jobName(run: RunId, step: StepName, attempt: number): string;
+  anchorName(run: RunId, number: number): string;
+  proveAnchor(identity: AnchorOfRun, place: Place): string;
+  isAnchorProof(proof: string | undefined, identity: AnchorOfRun, place: Place): boolean;
+  /** The name of the claim of a volume, under the anchor with this UID. */
+  claimName(anchorUid: string, volume: string): string;
   runLabel(run: RunId): string;
 }
 
@@ -44,17 +62,26 @@ export function openKeys(master: Uint8Array, installation: Installation): Keys {
     createSecretKey(new Uint8Array(hkdfSync("sha256", master, installation, `longshore ${purpose}`, 32)));
   const proofKey = derive("proof");
   const digestKey = derive("digest");
+  const nameKey = derive("names of claims");
   const hmac = (key: KeyObject, text: string): string => createHmac("sha256", key).update(text).digest("base64url");
 
+  const isSame = (proof: string | undefined, right: string): boolean => {
+    const [expected, given] = [Buffer.from(right), Buffer.from(proof ?? "")];
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  };
+
   const prove = (identity: Identity, place: Place): string => hmac(proofKey, proofInput({ installation, ...identity, ...place }));
+  const proveAnchor = (identity: AnchorOfRun, place: Place): string =>
+    hmac(proofKey, anchorProofInput({ installation, ...identity, ...place }));
   return {
     mark: hmac(derive("mark"), "the ledger's key"),
     prove,
-    isProof(proof, identity, place) {
-      const expected = Buffer.from(prove(identity, place));
-      const given = Buffer.from(proof ?? "");
-      return given.length === expected.length && timingSafeEqual(given, expected);
-    },
+    isProof: (proof, identity, place) => isSame(proof, prove(identity, place)),
+    proveAnchor,
+    isAnchorProof: (proof, identity, place) => isSame(proof, proveAnchor(identity, place)),
+    anchorName: (run, number) => anchorName({ installation, run, number, hash: sha256 }),
+    claimName: (anchorUid, volume) =>
+      claimName(volume, createHmac("sha256", nameKey).update(claimNameInput(anchorUid, volume)).digest("hex")),
     digest: (tenant, data) => hmac(digestKey, `${tenant}\n${canonical(data)}`),
     jobName: (run, step, attempt) => jobName({ installation, run, step, attempt, hash: sha256 }),
     runLabel: (run) => runLabel(run, sha256),

@@ -56,13 +56,16 @@ export function everyEndIsTold(view: View): readonly string[] {
   });
 }
 
-/** If a Job failed because we deleted it, the outcome follows the cause of our deletion instead of the Job. */
+/**
+ * If a Job failed because we deleted it, the outcome follows the cause of our deletion instead of the Job. What an operator gave up
+ * is deleted after its outcome was recorded.
+ */
 function notAsItsJob(attempt: Attempt, { completeMs, failedMs, bindsMs }: Job): readonly string[] {
-  const { result, cause, recordedMs = Number.POSITIVE_INFINITY } = attempt;
+  const { result, cause, code, recordedMs = Number.POSITIVE_INFINITY } = attempt;
   const right = completeMs !== undefined ? "succeeded" : failedMs !== undefined ? "failed" : undefined;
   if (right === undefined || result === right) return [];
   if (result === undefined) return [`the Job ${nameOf(attempt)} ended, and its outcome is not recorded`];
-  const isCaused = right === "failed" && cause !== undefined;
+  const isCaused = right === "failed" && (cause !== undefined || code === "Abandoned");
   return isCaused || bindsMs === undefined || recordedMs <= bindsMs
     ? []
     : [`${nameOf(attempt)} ended ${result}, and its Job was ${right === "failed" ? "Failed" : "Complete"}`];

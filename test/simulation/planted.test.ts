@@ -4,7 +4,8 @@
  */
 // runs at most 30 min
 import t, { type Test } from "tap";
-import { PLANTED, type PlantedBug } from "./planted/bugs.ts";
+import type { PlantedBug } from "./planted/bug.ts";
+import { PLANTED } from "./planted/bugs.ts";
 import { type Caught, copyOfSources, plant, simulate } from "./planted/copy.ts";
 import { runScenario } from "./run.ts";
 

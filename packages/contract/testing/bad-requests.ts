@@ -19,6 +19,8 @@ const simple = { run: "orders/8812", image: "registry.example/export:1", env: { 
 const but = (changes: object) => ({ ...simple, ...changes });
 const step = { name: "load", image: "registry.example/load:1" };
 const pipeline = (...steps: readonly object[]) => ({ run: "orders/8812", steps });
+const volume = { name: "data", size: "1Gi" };
+const mount = { volume: "data", path: "/data" };
 const many = <T>(count: number, make: (at: number) => T): readonly T[] => Array.from({ length: count }, (_, at) => make(at));
 const table = (count: number) => Object.fromEntries(many(count, (at) => [`k${at}`, "v"]));
 const unknown = (name: string): BadRequest => ({
@@ -127,6 +129,25 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   { name: "has a step with a wait of its own", data: pipeline({ ...step, waitFor: "5m" }), want: [["/data/steps/0/waitFor", "UnknownField"]] },
   { name: "has an image beside its steps", data: { ...pipeline(step), image: "x" }, want: [["/data/image", "UnknownField"]] },
 
+  { name: "has a volume's name that is no label", data: but({ volumes: [{ ...volume, name: "Data" }] }), want: [["/data/volumes/0/name", "Invalid"]] },
+  { name: "has a volume without a size", data: but({ volumes: [{ name: "data" }] }), want: [["/data/volumes/0/size", "Missing"]] },
+  { name: "has a volume of no size", data: but({ volumes: [{ ...volume, size: "0" }] }), want: [["/data/volumes/0/size", "Invalid"]], beyondSchema: true },
+  { name: "has two volumes of one name", data: but({ volumes: [volume, volume] }), want: [["/data/volumes/1/name", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts a volume there is not", data: but({ mounts: [mount] }), want: [["/data/mounts/0/volume", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts a volume twice", data: but({ volumes: [volume], mounts: [mount, { ...mount, path: "/other" }] }), want: [["/data/mounts/1/volume", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts two volumes at one path", data: but({ volumes: [volume, { ...volume, name: "more" }], mounts: [mount, { ...mount, volume: "more", path: "/data/" }] }),
+    want: [["/data/mounts/1/path", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts a volume at a relative path", data: but({ volumes: [volume], mounts: [{ ...mount, path: "data" }] }), want: [["/data/mounts/0/path", "Invalid"]] },
+  { name: "has a size in GiB that is a text", data: but({ volumes: [{ name: "data", size: { gib: "5" } }] }), want: [["/data/volumes/0/size/gib", "WrongType"]] },
+  { name: "has a size of a fraction of GiB", data: but({ volumes: [{ name: "data", size: { gib: 1.5 } }] }), want: [["/data/volumes/0/size/gib", "WrongType"]] },
+  { name: "brings in a size in GiB that is a text", data: but({ volumes: [{ name: "data", size: { gib: "${{ parameters.a }}" } }], parameters: { a: "5" } }), want: [["/data/volumes/0/size/gib", "Inconsistent"]], beyondSchema: true },
+  { name: "brings in a volume of no size", data: but({ volumes: [{ name: "data", size: "${{ parameters.a }}Gi" }], parameters: { a: 0 } }), want: [["/data/volumes/0/size", "Invalid"]], beyondSchema: true },
+  { name: "brings in a storage class with a space", data: but({ volumes: [{ ...volume, class: "${{ parameters.a }}" }], parameters: { a: "very fast" } }), want: [["/data/volumes/0/class", "Invalid"]], beyondSchema: true },
+  { name: "has an expression for a claim's name", data: but({ volumes: [{ name: "data", claim: "${{ parameters.a }}" }], parameters: { a: "data" } }), want: [["/data/volumes/0/claim", "Invalid"]] },
+  { name: "uses an output in a volume's size", data: { ...pipeline({ ...step, outputs: ["a"] }), volumes: [{ name: "data", size: { gib: "${{ steps.load.outputs.a }}" } }] }, want: [["/data/volumes/0/size/gib", "Inconsistent"]], beyondSchema: true },
+  { name: "mounts a volume over scratch space", data: but({ volumes: [volume], mounts: [mount], scratch: [{ path: "/data", size: "1Gi" }] }), want: [["/data/mounts/0/path", "Inconsistent"]], beyondSchema: true },
+  { name: "has two steps at once on a volume of one pod", data: { ...pipeline({ ...step, mounts: [mount] }, { ...step, name: "b", mounts: [mount] }), volumes: [{ ...volume, access: "ReadWriteOncePod" }] },
+    want: [["/data/volumes/0/access", "Inconsistent"]], beyondSchema: true },
   { name: "uses a parameter there is not", data: but({ args: ["${{ parameters.nope }}"], parameters: { yes: 1 } }), want: [["/data/args/0", "Inconsistent"]], beyondSchema: true },
   { name: "uses a parameter's field there is not", data: but({ args: ["${{ parameters.a.b }}"], parameters: { a: { c: 1 } } }), want: [["/data/args/0", "Inconsistent"]], beyondSchema: true },
   { name: "has an operator in an expression", data: but({ image: "${{ parameters.a || 1 }}", parameters: { a: "x" } }), want: [["/data/image", "Inconsistent"]], beyondSchema: true },
@@ -179,5 +200,5 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
 
   ...["restartPolicy", "manualSelector", "managedBy", "ownerReferences", "finalizers", "generateName", "namespace", "parallelism", "privileged", "hostPath",
     "hostNetwork", "hostPID", "hostIPC", "ports", "securityContext", "serviceAccountName", "automountServiceAccountToken", "nodeName", "priorityClassName",
-    "volumes", "initContainers", "pod", "constructor", "deadine"].map(unknown),
+    "initContainers", "pod", "constructor", "deadine"].map(unknown),
 ];

@@ -137,6 +137,8 @@ export interface Creating {
   readonly namespace: string;
   readonly nowMs: number;
   readonly placeAgainMs: number;
+  /** What is created, if not the Job: "volume". */
+  readonly what?: string;
 }
 
 export type GroupNews =
@@ -152,7 +154,8 @@ export type AfterCreate =
   /** The name is taken: a look tells whose Job has it. */
   | { readonly kind: "look" };
 
-export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, nowMs, placeAgainMs }: Creating): AfterCreate {
+export function afterCreate(answer: CreateAnswer, creating: Creating): AfterCreate {
+  const { claimNo, group, namespace, nowMs, placeAgainMs, what } = creating;
   const againMs = nowMs + placeAgainMs;
   switch (answer.kind) {
     case "created": {
@@ -171,7 +174,7 @@ export function afterCreate(answer: CreateAnswer, { claimNo, group, namespace, n
       return throttled(deferred, diagnose("QuotaExceeded", answer.failure.message), placeAgainMs);
     }
     case "answered": {
-      const verdict = classifyCreate(answer, { group, namespace });
+      const verdict = classifyCreate(answer, { group, namespace, ...(what !== undefined && { what }) });
       if (verdict.kind === "exists") return { kind: "look" };
       const { diagnosis } = verdict;
       if (verdict.kind === "refused") return { kind: "input", input: { kind: "refused", claimNo, diagnosis } };

@@ -11,7 +11,7 @@ const WEBHOOK =
   "Ask the cluster's people to mend or remove that webhook; until then their cluster takes nothing. It is tried again by itself.";
 
 /** Returns the diagnosis of a rule that refuses; `undefined` if the message speaks of none. */
-export function diagnoseAdmission(message: string, what: "Job" | "pod", evidence: readonly string[]): Diagnosis | undefined {
+export function diagnoseAdmission(message: string, what: string, evidence: readonly string[]): Diagnosis | undefined {
   const [, level, demands] = /violates PodSecurity "([^":]+)[^"]*":\s*(.*)$/s.exec(message) ?? [];
   if (level !== undefined)
     return diagnose(

@@ -22,6 +22,8 @@ export interface Answer {
 export interface Where {
   readonly group?: string;
   readonly namespace?: string;
+  /** What was to be created, if not the Job. */
+  readonly what?: string;
 }
 
 /**
@@ -45,7 +47,7 @@ export type CreateReply = Reply | { readonly kind: "exists" };
 export function classifyCreate(answer: Answer, where: Where = {}): CreateReply {
   const said = statusOf(answer);
   if (answer.status === 409 && said.genuine) return conflict(said, answer);
-  return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
+  return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said, where) };
 }
 
 /**
@@ -54,7 +56,7 @@ export function classifyCreate(answer: Answer, where: Where = {}): CreateReply {
  */
 export function classifyReply(answer: Answer, where: Where = {}): Reply {
   const said = statusOf(answer);
-  return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said) };
+  return general(answer, said, where) ?? { kind: "refused", diagnosis: refusal(said, where) };
 }
 
 export const diagnoseReply = (answer: Answer, where: Where = {}): Diagnosis => classifyReply(answer, where).diagnosis;
@@ -140,7 +142,7 @@ function forbidden(said: Status, answer: Answer, where: Where): Reply {
       evidence,
       roleHint(where),
     );
-  return { kind: "refused", diagnosis: admission(said) };
+  return { kind: "refused", diagnosis: admission(said, where) };
 }
 
 /** Names the group, so that the command can be copied. */
@@ -157,8 +159,9 @@ function conflict(said: Status, answer: Answer): CreateReply {
 }
 
 /** Diagnoses a refusal of this request; the API server may accept others. */
-function refusal(said: Status): Diagnosis {
-  if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message)) return admission(said);
+function refusal(said: Status, where: Where): Diagnosis {
+  if (/admission webhook|ValidatingAdmissionPolicy|PodSecurity|denied the request/.test(said.message))
+    return admission(said, where);
   if (/quantities must match the regular expression/.test(said.message))
     return diagnose(
       "RequestInvalid",
@@ -171,14 +174,17 @@ function refusal(said: Status): Diagnosis {
     fields.length > 0
       ? firstLineOf(fields.slice(0, 5).join("; "))
       : reasonOf(said.message === "" ? `HTTP ${said.code}` : said.message);
-  return diagnose("RequestInvalid", `The cluster does not accept the Job: ${why}.`, [...said.evidence, ...fields.slice(0, 20)]);
+  return diagnose("RequestInvalid", `The cluster does not accept the ${where.what ?? "Job"}: ${why}.`, [
+    ...said.evidence,
+    ...fields.slice(0, 20),
+  ]);
 }
 
-const admission = ({ message, evidence }: Status): Diagnosis =>
-  diagnoseAdmission(message, "Job", evidence) ??
+const admission = ({ message, evidence }: Status, { what = "Job" }: Where): Diagnosis =>
+  diagnoseAdmission(message, what, evidence) ??
   diagnose(
     "AdmissionDenied",
-    `The cluster refuses the Job: ${firstLineOf(message === "" ? "it gives no reason" : message)}.`,
+    `The cluster refuses the ${what}: ${firstLineOf(message === "" ? "it gives no reason" : message)}.`,
     evidence,
   );
 

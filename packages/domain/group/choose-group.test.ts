@@ -201,7 +201,7 @@ for (const { name, wanted, want } of [
     const [attempt] = run.attempts;
     if (attempt === undefined) throw new TypeError("the run's first attempt is open");
     const placer = { ...knows(groups), placeAgainMs: 1000 };
-    const judged = judgeAttempt(attempt, run.run.plan, groups, placer, attempt.notes.waitUntilMs);
+    const judged = judgeAttempt(attempt, run, groups, placer, attempt.notes.waitUntilMs);
     t.match(played(run, toStep("main", judged)).record.run.steps["main"]?.diagnosis, { code: "WaitExpired", ...want });
   });
 

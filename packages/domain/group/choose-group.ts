@@ -10,8 +10,10 @@ import type { EventData } from "@longshore/contract/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
-import type { Attempt, Plan } from "../run/record.ts";
-import { type Group, isUnserved, lineMost, type Placer } from "./group.ts";
+import { quantity } from "@longshore/contract/units.ts";
+import { pinnedTo } from "../anchor/of-run.ts";
+import type { Anchor, Attempt, PlannedStorage, Run } from "../run/record.ts";
+import { type Group, isUnserved, lineMost, NO_STORAGE, type Placer } from "./group.ts";
 import { notAllowed, type Uses, usesOf, usesWith } from "./policy.ts";
 
 /** From the least to the most hopeful: if groups are passed over for several reasons, the run is told the most hopeful one. */
@@ -20,6 +22,7 @@ export const NO_PLACE = [
   "PolicyRefused",
   "GroupsUnhealthy",
   "GroupsPaused",
+  "StorageFull",
   "QuotaExceeded",
   "GroupsFull",
   "Throttled",
@@ -53,8 +56,13 @@ export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
   /** The group where the attempt before this one failed: taken only if no other group is free. */
   readonly avoid?: GroupName | undefined;
   readonly uses?: Uses;
+  readonly storage?: PlannedStorage | undefined;
+  /** The group that has the run's volumes already. */
+  readonly pinned?: GroupName | undefined;
   readonly nowMs: number;
 }
+
+const PINNED = "The run's volumes are there.";
 
 interface Skip {
   readonly reason: NoPlace;
@@ -77,7 +85,7 @@ export function chooseGroup(choosing: Choosing): Placement {
         group: found,
         considered: [...considered, { group: name, verdict: "chosen", why: chosen(found, choosing) }],
       };
-    considered.push({ group: name, verdict: "skipped", why: found.why });
+    considered.push({ group: name, verdict: "skipped", why: name === choosing.pinned ? `${found.why} ${PINNED}` : found.why });
     skips.push({ ...found, group });
   }
   const rank = ({ reason }: Skip): number => NO_PLACE.indexOf(reason);
@@ -137,11 +145,18 @@ function preferred({
 
 function skipped(
   group: Group,
-  { uses = {}, nowMs, serves, quiet }: Pick<Choosing, "uses" | "nowMs" | "serves" | "quiet">,
+  {
+    uses = {},
+    storage,
+    pinned,
+    nowMs,
+    serves,
+    quiet,
+  }: Pick<Choosing, "uses" | "storage" | "pinned" | "nowMs" | "serves" | "quiet">,
 ): Skip | undefined {
   const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
   const { jobs, createsPerSecond } = settings.limits;
-  const refused = notAllowed(settings.policy, uses);
+  const refused = notAllowed(settings.policy, { ...uses, claims: storage?.claims ?? [], storageClasses: storage?.classes ?? [] });
   if (refused !== undefined) return policyRefused(group.name, refused);
   if (!serves.has(group.name) && isUnserved(group, nowMs)) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
@@ -150,6 +165,8 @@ function skipped(
   if (slotsUsed >= jobs) return { reason: "GroupsFull", why: `It is full: ${slotsUsed} of ${jobs} Jobs.` };
   if (noRoom !== undefined && nowMs < noRoom.untilMs)
     return { reason: "QuotaExceeded", why: noRoom.diagnosis.sentence, diagnosis: noRoom.diagnosis };
+  const full = storage?.anchor && pinned === undefined ? storageFull(group, storage.anchor.bytes, nowMs) : undefined;
+  if (full !== undefined) return full;
   const pause = quiet.get(group.name);
   if (pause !== undefined) return { reason: "Throttled", why: pause };
   if (createsPerSecond !== undefined && inLine >= lineMost(createsPerSecond))
@@ -162,15 +179,32 @@ const UNSERVED: Skip = { reason: "NoGroup", why: "No launcher has it in its grou
 
 function policyRefused(name: GroupName, what: string): Skip {
   const why = `Its policy does not allow ${what}.`;
-  return {
-    reason: "PolicyRefused",
-    why,
-    diagnosis: diagnose("PolicyRefused", `The group ${name} does not allow ${what}.`),
-  };
+  return { reason: "PolicyRefused", why, diagnosis: diagnose("PolicyRefused", `The group ${name} does not allow ${what}.`) };
 }
 
-const chosen = ({ name, slotsUsed, settings }: Group, { avoid }: Choosing): string => {
+const MIB = 2 ** 20;
+/** "3Gi", "512Mi" */
+export const storageText = (bytes: number): string =>
+  bytes % (1024 * MIB) === 0 ? `${bytes / (1024 * MIB)}Gi` : `${Math.ceil(bytes / MIB)}Mi`;
+
+/** Storage is booked before the run has its first volume, so a quota of the cluster's own is rarely met. */
+function storageFull({ name, settings, storage = NO_STORAGE }: Group, bytes: number, nowMs: number): Skip | undefined {
+  const limit = quantity(settings.limits.storage ?? "");
+  if (limit === undefined || storage.usedBytes + bytes <= limit) return undefined;
+  if (bytes > limit) {
+    const what = `volumes of ${storageText(bytes)}: its limit is ${settings.limits.storage}`;
+    return policyRefused(name, what);
+  }
+  const { usedBytes, keptBytes, keptUntilMs = nowMs } = storage;
+  const until = new Date(keptUntilMs).toISOString().slice(0, 16).replace("T", " ");
+  const kept = keptBytes > 0 ? ` Ended runs keep ${storageText(keptBytes)} of it, the first of them until ${until}Z.` : "";
+  const why = `Its storage is full: ${storageText(usedBytes)} of ${settings.limits.storage}, and ${storageText(bytes)} are wanted.${kept}`;
+  return { reason: "StorageFull", why };
+}
+
+const chosen = ({ name, slotsUsed, settings }: Group, { avoid, pinned }: Choosing): string => {
   const room = `It has room: ${slotsUsed} of ${settings.limits.jobs} Jobs.`;
+  if (name === pinned) return `${room} ${PINNED}`;
   return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
 };
 
@@ -178,7 +212,7 @@ export type Judgement = InputOf<"placed" | "noPlace" | "waitExpired" | "hopeless
 
 export function judgeAttempt(
   { step, notes }: Attempt,
-  plan: Plan,
+  { run: { plan }, anchors }: { readonly run: Pick<Run, "plan">; readonly anchors?: readonly Anchor[] },
   groups: readonly Group[],
   placer: Placer,
   nowMs: number,
@@ -188,7 +222,9 @@ export function judgeAttempt(
     return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
   }
   const uses = usesWith(plan.steps.find(({ name }) => name === step)?.uses ?? {}, usesOf(plan.with?.[step] ?? {}));
-  const found = chooseGroup({ wanted: plan.groups, groups, avoid: notes.avoid, uses, nowMs, ...placer });
+  const pinned = pinnedTo({ ...(anchors && { anchors }) })?.group;
+  const wanted = pinned === undefined ? plan.groups : [pinned];
+  const found = chooseGroup({ wanted, groups, avoid: notes.avoid, uses, storage: plan.storage, pinned, nowMs, ...placer });
   const considered = [...found.considered];
   if (found.kind === "noPlace") {
     const { reason, diagnosis, hopeless, waitsFor } = found;

@@ -6,8 +6,9 @@
  */
 import { diagnose } from "@longshore/contract/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import type { Advancing } from "../run/advance.ts";
-import { type Applied, applyInputs, type Entry } from "../run/change.ts";
+import { pinnedTo } from "../anchor/of-run.ts";
+import { advance, type Advancing } from "../run/advance.ts";
+import { andThen, type Applied, applyInputs, type Change, type Entry } from "../run/change.ts";
 import { isOpen, type RunRecord } from "../run/record.ts";
 import { STANDING_STATES } from "./group.ts";
 
@@ -26,7 +27,19 @@ export function giveUp(record: RunRecord, group: GroupName, at: Advancing): Appl
       ...(occupantUid !== undefined ? [{ ...of, input: { kind: "inDoubt" } as const }] : []),
     ];
   });
-  return applyInputs(record, entries, at);
+  const applied = applyInputs(record, entries, at);
+  return { ...applied, change: withoutVolumes(applied.change, group, sentence, at) };
+}
+
+/** Volumes of the old namespace are out of reach: a run that still needs them is over, and none waits for them any more. */
+function withoutVolumes(change: Change, group: GroupName, reason: string, at: Advancing): Change {
+  const isPinned = pinnedTo(change.after)?.group === group;
+  const ended = isPinned ? andThen(change, advance(change.after, { kind: "abandon", reason }, at)) : change;
+  const there = (ended.after.anchors ?? []).filter((it) => it.group === group);
+  return there.reduce(
+    (so, { number }) => andThen(so, advance(so.after, { kind: "anchor", number, input: { kind: "freed" } }, at)),
+    ended,
+  );
 }
 
 /** Returns the number of runs that were ended by giving up. */

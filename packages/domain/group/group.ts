@@ -22,7 +22,19 @@ export interface Group extends ConfiguredGroup {
   readonly servedAtMs?: number | undefined;
   /** Attempts that were placed in the group and not claimed yet. */
   readonly inLine?: number;
+  readonly storage?: StorageUsed | undefined;
 }
+
+/** The volumes that stand for runs in a group, or are being deleted. */
+export interface StorageUsed {
+  readonly usedBytes: number;
+  /** The part that ended runs keep. */
+  readonly keptBytes: number;
+  /** When the first of these gives its volumes up. */
+  readonly keptUntilMs: number | undefined;
+}
+
+export const NO_STORAGE: StorageUsed = { usedBytes: 0, keptBytes: 0, keptUntilMs: undefined };
 
 /** Facts about the groups that the placing launcher knows and the ledger does not. */
 export interface Placer {

@@ -387,3 +387,74 @@ t.test("of those who wait for a group no more are read than it has free slots", 
   t.equal(mostFor([west], openings, 100), 0);
   t.end();
 });
+
+const GIB = 2 ** 30;
+const withVolumes = (bytes = GIB): RunRecord =>
+  runOf({
+    ...planOf([step("first"), step("second")]),
+    storage: { claims: [], classes: [""], anchor: { bytes, keepSucceededMs: 0, keepFailedMs: HOUR } },
+  });
+
+/** Places these attempts of runs with volumes, one after the other. */
+function placedWith(records: readonly RunRecord[], groups: readonly Group[], entering: readonly RunId[] = []) {
+  const named = records.map((record, at) => [RunId.parse(`run-${at}`), record] as const);
+  const candidates = named.flatMap(([run, { attempts }], accepted) =>
+    attempts.map(({ step: of, n }) => ({ run, step: of, n, priority: 0, accepted })),
+  );
+  const lines = [lineOf("fresh", candidates, 100)];
+  const placing = {
+    lines,
+    records: new Map(named),
+    groups,
+    entering: new Set(entering),
+    placer,
+    most: 100,
+    claiming: undefined,
+  };
+  const { changes } = placeAttempts(placing, at);
+  return named.map(([run, record]) => changes.get(run)?.after ?? record);
+}
+
+t.test("a run with volumes stays in the group that has them, and says so", async (t) => {
+  const [placed] = placedWith([withVolumes()], [open(east, taking(1)), open(west)]);
+  t.match(placed?.anchors, [{ number: 1, state: "making", group: east, bytes: GIB }]);
+  const [first, second] = placed?.attempts ?? [];
+  t.match(first, { state: "ready", group: east, notes: { anchor: 1 } });
+  const why = "It is full: 1 of 1 Jobs. The run's volumes are there.";
+  t.match(second, { state: "waiting", notes: { waiting: "GroupsFull", considered: [{ group: east, verdict: "skipped", why }] } });
+});
+
+t.test("a run that is let in by its concurrency key keeps its volumes", async (t) => {
+  const made = placedWith([withVolumes()], [open(east, taking(9))])[0];
+  if (made === undefined) throw new TypeError("the run is there");
+  const concurrency = { key: "one", limit: 1, then: "queue" } as const;
+  const [third] = runOf(planOf([step("third")])).attempts;
+  const waiting = { ...made, run: { ...made.run, plan: { ...made.run.plan, concurrency } }, attempts: third ? [third] : [] };
+  const [entered] = placedWith([waiting], [open(west), open(east, taking(9))], [made.run.id]);
+  t.match(entered?.attempts, [{ state: "ready", group: east, notes: { anchor: 1, letIn: true } }]);
+  t.match(entered?.anchors, [{ number: 1, state: "making", group: east }]);
+});
+
+t.test("storage is booked with each placement, once for all steps of a run, and what ended runs keep is named", async (t) => {
+  const limited = { settings: GroupSettings.parse({ limits: { jobs: 10, storage: "3Gi" } }) };
+  const storage = { usedBytes: GIB, keptBytes: GIB, keptUntilMs: NOW + HOUR };
+  const after = placedWith([withVolumes(), withVolumes(), withVolumes()], [open(east, { ...limited, storage })]);
+  t.same(after.map(({ attempts }) => attempts.map(({ state }) => state).join()), ["ready,ready", "ready,ready", "waiting,waiting"]); // biome-ignore format: one line
+  const { waiting, considered } = after[2]?.attempts[0]?.notes ?? {};
+  t.equal(waiting, "StorageFull");
+  t.match(
+    considered?.[0]?.why,
+    /Its storage is full: 3Gi of 3Gi, and 1Gi are wanted. Ended runs keep 1Gi of it, the first of them until /,
+  );
+});
+
+t.test("volumes that are larger than the group allows go to another group, or fail at once", async (t) => {
+  const small = { settings: GroupSettings.parse({ limits: { jobs: 10, storage: "3Gi" } }) };
+  const [elsewhere] = placedWith([withVolumes(4 * GIB)], [open(east, small), open(west)]);
+  t.match(elsewhere?.attempts, [{ group: west }, { group: west }]);
+  const [failed] = placedWith([withVolumes(4 * GIB)], [open(east, small)]);
+  t.match(failed?.attempts[0]?.outcome, {
+    result: "refused",
+    diagnosis: { code: "PolicyRefused", sentence: /volumes of 4Gi: its limit is 3Gi/ },
+  });
+});

@@ -6,6 +6,7 @@
  * can count or take slots.
  */
 import type { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
+import { pinnedTo } from "../anchor/of-run.ts";
 import type { InputOf } from "../attempt/input.ts";
 import { advance, type Advancing } from "../run/advance.ts";
 import { andThen, type Change, unchanged } from "../run/change.ts";
@@ -13,7 +14,7 @@ import { isLetIn, letIn, outside } from "../run/concurrency.ts";
 import { type Attempt, attemptIn, type RunRecord } from "../run/record.ts";
 import { heldBack, type HeldBack } from "../run/steps.ts";
 import { judgeAttempt, type Judgement, takesMore } from "./choose-group.ts";
-import { type Group, isUnserved, type Placer } from "./group.ts";
+import { type Group, isUnserved, NO_STORAGE, type Placer } from "./group.ts";
 
 export interface Candidate {
   readonly run: RunId;
@@ -134,7 +135,8 @@ export function placeAttempts(
       placed++;
       const left = room.get(input.group) ?? 0;
       const isClaimed = claiming !== undefined && left > 0;
-      free = free.map((it) => (it.name === input.group ? withOneMore(it, isClaimed) : it));
+      const bytes = pinnedTo(before.after) === undefined ? (before.after.run.plan.storage?.anchor?.bytes ?? 0) : 0;
+      free = free.map((it) => (it.name === input.group ? withOneMore(it, isClaimed, bytes) : it));
       if (isClaimed) {
         const claim = { kind: "claimDue", by: claiming.by, untilMs: at.nowMs + claiming.forMs } as const;
         change = andThen(change, advance(change.after, { kind: "attempt", step, n, input: claim }, at));
@@ -182,16 +184,17 @@ function inputFor(
   if (!isDue && waitsFor.length === 0) return undefined;
   const { concurrency } = record.run.plan;
   if (concurrency !== undefined && !isLetIn(record)) return outside(attempt, concurrency, nowMs);
-  const input = heldBack(record, attempt, groups, nowMs) ?? judgeAttempt(attempt, record.run.plan, groups, placer, nowMs);
+  const input = heldBack(record, attempt, groups, nowMs) ?? judgeAttempt(attempt, record, groups, placer, nowMs);
   // The attempt was judged only because a group had room, which another attempt took: nothing is new.
   const isOld = input.kind === "noPlace" && input.reason === notes.waiting && String(input.waitsFor) === String(waitsFor);
   return isOld && !isDue ? undefined : input;
 }
 
-const withOneMore = (group: Group, isClaimed: boolean): Group => ({
+const withOneMore = (group: Group, isClaimed: boolean, bytes: number): Group => ({
   ...group,
   slotsUsed: group.slotsUsed + 1,
   inLine: (group.inLine ?? 0) + (isClaimed ? 0 : 1),
+  ...(bytes > 0 && { storage: { ...NO_STORAGE, ...group.storage, usedBytes: (group.storage?.usedBytes ?? 0) + bytes } }),
 });
 
 /**

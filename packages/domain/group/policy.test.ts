@@ -28,6 +28,27 @@ const cases: readonly { readonly name: string; readonly policy?: Policy; readonl
     policy: { serviceAccounts: ["*"], tokens: true },
     uses: { serviceAccount: "default", token: true },
   },
+  { name: "no claim of others without a policy", uses: { claims: ["shared"] }, refused: "the claim shared" },
+  { name: "a claim that is named", policy: { claims: ["shared"] }, uses: { claims: ["shared"] } },
+  { name: "any storage class without a policy", uses: { storageClasses: ["", "fast"] } },
+  {
+    name: "a storage class that is not named",
+    policy: { storageClasses: ["slow"] },
+    uses: { storageClasses: ["fast"] },
+    refused: "volumes of the class fast",
+  },
+  {
+    name: "the default class where only others are named",
+    policy: { storageClasses: ["slow"] },
+    uses: { storageClasses: [""] },
+    refused: "volumes of the cluster's default class",
+  },
+  {
+    name: "no volumes at all",
+    policy: { storageClasses: [] },
+    uses: { storageClasses: ["fast"] },
+    refused: "volumes of the class fast",
+  },
 ]; // biome-ignore format: a table is read down its columns
 
 for (const { name, policy = {}, uses, refused } of cases)

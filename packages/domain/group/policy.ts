@@ -17,6 +17,9 @@ export interface Uses {
   readonly secrets?: readonly string[];
   readonly serviceAccount?: string;
   readonly token?: true;
+  /** Claims that are there already. */
+  readonly claims?: readonly string[];
+  readonly storageClasses?: readonly string[];
 }
 
 /** The account of a namespace that every pod has which names no other. */
@@ -51,17 +54,20 @@ export const usesWith = (before: Uses, { secrets = [], ...others }: Uses): Uses 
 };
 
 /** Returns the first thing that the policy does not allow, as a person would call it. */
-export function notAllowed(
-  policy: Policy,
-  { image, initImages = [], secrets = [], serviceAccount, token }: Uses,
-): string | undefined {
+export function notAllowed(policy: Policy, uses: Uses): string | undefined {
+  const { image, initImages = [], secrets = [], serviceAccount, token, claims = [], storageClasses = [] } = uses;
   const { images, secrets: readable = [], serviceAccounts = [], tokens = false } = policy;
   const foreign = images && [image ?? [], initImages].flat().find((it) => !isAnyOf(it, images));
   if (foreign !== undefined) return `the image ${foreign}`;
   const secret = secrets.find((it) => !isAnyOf(it, readable));
   if (secret !== undefined) return `the Secret ${secret}`;
   if (serviceAccount !== undefined && !isAnyOf(serviceAccount, serviceAccounts)) return `the service account ${serviceAccount}`;
-  return token && !tokens ? "a service account's token" : undefined;
+  if (token && !tokens) return "a service account's token";
+  const claim = claims.find((it) => !isAnyOf(it, policy.claims ?? []));
+  if (claim !== undefined) return `the claim ${claim}`;
+  const storageClass = storageClasses.find((it) => !isAnyOf(it, policy.storageClasses ?? ["*"]));
+  if (storageClass === undefined) return undefined;
+  return storageClass === "" ? "volumes of the cluster's default class" : `volumes of the class ${storageClass}`;
 }
 
 const isAnyOf = (name: string, patterns: readonly string[]): boolean => patterns.some((it) => isLike(name, it));

@@ -57,6 +57,7 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   secrets: [{ name: "asked-secret", mount: "/asked/secrets" }],
   serviceAccount: { name: "asked-account", token: true },
   workingDir: "/asked/dir",
+  mounts: [{ volume: "asked-volume", path: "/asked/mount", readOnly: true }],
   init: [{ name: "asked-init", image: "registry.example.com/init:1", command: ["init-command"], env: { INIT_ENV: "init-env" } }],
   scratch: [{ path: "/asked/scratch", size: "107Mi" }],
   if: false,
@@ -83,8 +84,9 @@ for (const [field, value] of Object.entries(FIELDS)) {
     const step = stepsOf(request)[0];
     const made = step && rendered(step, {}, { run: { id: "r" }, steps: {} });
     if (made?.kind !== "rendered") throw new TypeError("the request has no step");
+    const volumes = [{ name: "asked-volume", claim: "asked-volume" }];
     const found = textsIn(
-      where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step: made.step }).spec.template,
+      where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step: made.step, volumes }).spec.template,
     );
     for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });

@@ -13,8 +13,12 @@ import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts"
 import type { RenderedContainer } from "@longshore/contract/container.ts";
 import { declaredOf, type RenderedStep } from "@longshore/contract/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
+import type { Volume } from "@longshore/contract/volumes.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
+import {
+  meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
+} from "./volumes.ts"; // biome-ignore format: a list of names
 
 type Words = Readonly<Record<string, string>>;
 
@@ -27,6 +31,7 @@ export interface JobManifest {
     readonly labels: Words;
     readonly annotations: Words;
     readonly finalizers?: readonly string[];
+    readonly ownerReferences?: readonly OwnerReference[];
   };
   readonly spec: JobSpec;
 }
@@ -50,18 +55,8 @@ interface PodSpec {
   readonly securityContext: { readonly seccompProfile: { readonly type: "RuntimeDefault" } };
   readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
-  readonly volumes?: readonly Volume[];
-}
-
-type Volume = { readonly name: string } & (
-  | { readonly emptyDir: { readonly sizeLimit: string } }
-  | { readonly secret: { readonly secretName: string } }
-);
-
-interface VolumeMount {
-  readonly name: string;
-  readonly mountPath: string;
-  readonly readOnly?: true;
+  readonly volumes?: readonly PodVolume[];
+  readonly affinity?: object;
 }
 
 interface Container extends Pick<RenderedContainer, "command" | "args" | "workingDir" | "resources"> {
@@ -101,6 +96,11 @@ export interface ManifestInput {
   /** `false`: without the finalizer. An annotation then says whether the outcome was recorded. */
   readonly hold?: boolean;
   readonly limits: Pick<Limits, "waitForMs" | "startWithinMs" | "deadlineMs">;
+  /** The run's volumes, and the name under which the step's pods meet others on one node. */
+  readonly volumes?: readonly Volume[] | undefined;
+  readonly node?: string | undefined;
+  /** What the run has in the cluster beside its Jobs. */
+  readonly anchor?: StandingAnchor | undefined;
 }
 
 /** Our own timers end an attempt. The Job's deadline matters only if no launcher runs, so it comes safely after our timers. */
@@ -112,7 +112,7 @@ const DEADLINE_MARGIN_SECONDS = 600;
  */
 export function manifest(input: ManifestInput): JobManifest {
   const { init = [] } = input.step;
-  const { volumes, volumeMounts } = volumesOf(input.step);
+  const mounted = mountsOf(input);
   const of = (name: string, asked: RenderedContainer): Container => {
     const { image, command, args, workingDir, resources } = asked;
     return {
@@ -122,38 +122,20 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
       env: environment(input, asked.env),
-      ...(volumeMounts.length > 0 && { volumeMounts }),
+      ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
     };
   };
   return job(
     input,
-    ownLabels(input),
+    { ...ownLabels(input), ...(input.node !== undefined && { [LABELS.node]: input.node }) },
     { parallelism: 1 },
     {
       ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
       containers: [of(CONTAINER, input.step)],
-      ...(volumes.length > 0 && { volumes }),
+      ...(mounted.length > 0 && { volumes: mounted.map(({ volume }) => volume) }),
+      ...(input.node !== undefined && { affinity: meetingOn(input.node, input.hashOfRun) }),
     },
   );
-}
-
-/** All containers of the pod see its Secrets and its scratch space. */
-function volumesOf({ secrets = [], scratch = [] }: RenderedStep): {
-  readonly volumes: readonly Volume[];
-  readonly volumeMounts: readonly VolumeMount[];
-} {
-  const secret = (at: number): string => `secret-${at}`;
-  const empty = (at: number): string => `scratch-${at}`;
-  return {
-    volumes: [
-      ...secrets.map(({ name }, at) => ({ name: secret(at), secret: { secretName: name } })),
-      ...scratch.map(({ size }, at) => ({ name: empty(at), emptyDir: { sizeLimit: size } })),
-    ],
-    volumeMounts: [
-      ...secrets.map(({ mount }, at) => ({ name: secret(at), mountPath: mount, readOnly: true as const })),
-      ...scratch.map(({ path }, at) => ({ name: empty(at), mountPath: path })),
-    ],
-  };
 }
 
 /**
@@ -170,16 +152,20 @@ export function occupant(input: ManifestInput): JobManifest {
   );
 }
 
-type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes">;
+type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes" | "affinity">;
 
 function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
-  const labels = { ...input.run.labels, ...input.step.labels, ...own };
+  const { anchor } = input;
+  const ofAnchor = anchor !== undefined && { [LABELS.anchor]: String(anchor.number) };
+  const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor };
   const outputs = declaredOf(input.step).annotations;
   const annotations = {
     ...input.run.annotations,
     ...input.step.annotations,
     [ANNOTATIONS.runId]: input.run.id,
     ...(outputs.length > 0 && { [ANNOTATIONS.outputs]: outputs.join(",") }),
+    // A restart asks its volumes' pods for it.
+    ...(anchor && { [ANNOTATIONS.generation]: String(input.generation) }),
   };
   return {
     apiVersion: "batch/v1",
@@ -197,6 +183,7 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
         ...(input.hold === false && { [ANNOTATIONS.hold]: WITHOUT_HOLD.awaited }),
       },
       ...(input.hold !== false && { finalizers: [HOLD] }),
+      ...(anchor && { ownerReferences: [ownerOf(anchor)] }),
     },
     spec: {
       ...mode,

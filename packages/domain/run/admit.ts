@@ -9,6 +9,8 @@ import type { EventData } from "@longshore/contract/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import { hasStood, newestAnchor, pinnedTo } from "../anchor/of-run.ts";
+import { storageWith } from "../anchor/storage.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
 import { isFullFor } from "./concurrency.ts";
 import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
@@ -39,6 +41,7 @@ export type Admission =
       readonly with: Corrections | undefined;
       readonly actor: Cancel["actor"];
     }
+  | { readonly kind: "free" }
   /** The caller has checked that the sender is an operator. */
   | ({ readonly kind: "abandon" } & GivenUp)
   /** A command that could be read but not accepted: the answer is a refusal like any other, and the run's id stays free. */
@@ -75,6 +78,8 @@ export function admit(existing: RunRecord | undefined, admission: Admission, at:
       return restarted(existing, admission, at);
     case "invalid":
       return { kind: "refuse", problems: admission.problems };
+    case "free":
+      return freed(existing, at);
     case "abandon":
       if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "No run has this id.");
       if (existing.run.state === "ended") return refuse("AlreadyEnded", "The run is over already.");
@@ -152,9 +157,15 @@ function restarted(
   }
   const problems = correctionProblems(existing.run, from, corrections);
   if (problems.length > 0) return { kind: "refuse", problems };
-  const begun = restartRun(existing, from, {
+  const kept = withVolumes(existing, from, at);
+  if (kept === undefined)
+    return refuse("VolumesGone", 'The volumes of the run are no longer kept: say `from: "start"`, which makes new ones.');
+  const storage = storageWith(existing.run, corrections?.parameters, pinnedTo(kept) !== undefined);
+  if ("problems" in storage) return { kind: "refuse", problems: storage.problems };
+  const begun = restartRun(kept, from, {
     with: byStep(existing.run.plan, corrections),
     ...(corrections?.parameters && { withParameters: corrections.parameters }),
+    ...storage,
   });
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {
@@ -172,6 +183,26 @@ function restarted(
   };
   const opened = openFirst({ ...begun, run: { ...begun.run, seq: begun.run.seq + 1 } }, at);
   return { kind: "write", ...opened, told: [told, ...opened.told] };
+}
+
+/** Gives up what an ended run keeps. If it keeps nothing any more, the command changes nothing. */
+function freed(existing: RunRecord | undefined, at: Advancing): Verdict {
+  if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "No run has this id.");
+  if (existing.run.state !== "ended")
+    return refuse("NotEnded", "The run is not over and needs its volumes; cancel it first, or wait.");
+  const kept = newestAnchor(existing);
+  if (kept?.state !== "kept") return { kind: "duplicate" };
+  return { kind: "write", ...advance(existing, { kind: "anchor", number: kept.number, input: { kind: "freed" } }, at) };
+}
+
+/** Returns the run with the volumes for its next generation: the same ones, or new ones for a run that begins anew. */
+function withVolumes(record: RunRecord, from: CommandData<"run.restart">["from"], at: Advancing): RunRecord | undefined {
+  const newest = newestAnchor(record);
+  if (newest === undefined) return record;
+  const isUnused = newest.state !== "kept" && !hasStood(record, newest);
+  if (newest.state !== "kept" && from !== "start" && !isUnused) return undefined;
+  const input = { kind: from === "start" ? "freed" : "restarted" } as const;
+  return newest.state === "kept" ? advance(record, { kind: "anchor", number: newest.number, input }, at).record : record;
 }
 
 /** A correction that changes nothing would be found out only by the run's next failure. */
@@ -259,7 +290,7 @@ export const isBeginning = ({ admission }: Intake): boolean =>
 
 /** Commands that are recognised by their own id when they come again. A request is recognised by its run's id and content. */
 export const isRemembered = ({ admission: { kind } }: Intake): boolean =>
-  kind === "cancel" || kind === "restart" || kind === "abandon";
+  kind === "cancel" || kind === "restart" || kind === "free" || kind === "abandon";
 
 /** `existing`: the run under its lock, of any tenant. */
 export function answerCommand(existing: Change | undefined, intake: Intake, at: Admitting): Answer {

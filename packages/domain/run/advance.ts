@@ -7,6 +7,8 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
+import type { AnchorInput } from "../anchor/lifecycle.ts";
+import { attemptMoved, heardOfAnchor, underAnchor } from "../anchor/of-run.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
 import { bytesOf } from "@longshore/contract/template.ts";
@@ -22,6 +24,7 @@ export type { Advanced, Advancing };
 
 export type RunInput =
   | { readonly kind: "attempt"; readonly step: StepName; readonly n: number; readonly input: AttemptInput }
+  | { readonly kind: "anchor"; readonly number: number; readonly input: AnchorInput }
   | { readonly kind: "cancel"; readonly cancel: Cancel }
   | ({ readonly kind: "abandon" } & GivenUp);
 
@@ -30,6 +33,9 @@ export function advance(record: RunRecord, input: RunInput, at: Advancing): Adva
   switch (input.kind) {
     case "attempt":
       applyToAttempt(draft, input.step, input.n, input.input);
+      break;
+    case "anchor":
+      applyToAnchor(draft, input.number, input.input);
       break;
     case "cancel":
       cancelRun(draft, input.cancel);
@@ -65,17 +71,26 @@ function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: Atte
   const before = attemptIn(draft, stepName, n);
   if (before === undefined) return;
   const context = { nowMs: draft.at.nowMs, limits: limitsFor(draft.run.plan, stepName) };
-  const { attempt, news, strays, illegal } = moveAttempt(before, input, context);
+  const { attempt: moved, news, strays, illegal } = moveAttempt(before, input, context);
   draft.strays.push(...strays);
   draft.illegal ||= illegal;
+  const attempt = moved === before ? moved : underAnchor(draft, moved);
+  if (attempt !== before) draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
+  attemptMoved(draft, before, attempt, input.kind === "unanswered");
   if (attempt === before) return;
-  draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
   if (attempt.group !== undefined && attempt.group !== before.group) draft.run = { ...draft.run, group: attempt.group };
 
   // A finished run's story is closed: later news of its Jobs is only about their cleaning up.
   if (draft.run.state === "ended") return;
   for (const it of news) draft.told.push(newsOf(draft.run, attempt, it));
   if (before.outcome === undefined && attempt.outcome !== undefined) attemptEnded(draft, attempt, attempt.outcome);
+}
+
+/** If the anchor is given up, attempts that were placed in its group and not claimed may go to another group. */
+function applyToAnchor(draft: Draft, number: number, input: AnchorInput): void {
+  for (const { step, n } of heardOfAnchor(draft, number, input)) {
+    applyToAttempt(draft, step, n, { kind: "noPlace", reason: "QuotaExceeded", considered: [], retryAtMs: draft.at.nowMs });
+  }
 }
 
 function attemptEnded(draft: Draft, attempt: Attempt, outcome: AttemptOutcome): void {

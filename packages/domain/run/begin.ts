@@ -101,9 +101,9 @@ export function restartedSteps({ plan, steps }: Run, from: CommandData<"run.rest
  * continue.
  */
 export function restartRun(
-  { run, attempts }: RunRecord,
+  { run, attempts, anchors }: RunRecord,
   from: CommandData<"run.restart">["from"],
-  corrections: Pick<Plan, "with" | "withParameters">,
+  corrections: Pick<Plan, "with" | "withParameters" | "storage">,
 ): RunRecord {
   const again = restartedSteps(run, from);
   const steps = Object.fromEntries(
@@ -126,5 +126,6 @@ export function restartRun(
       plan,
     },
     attempts,
+    ...(anchors && { anchors }),
   };
 }

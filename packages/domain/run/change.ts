@@ -7,9 +7,10 @@
  * simulation. Both ledgers call this.
  */
 import type { RunId, StepName } from "@longshore/contract/ids.ts";
+import type { AnchorInput } from "../anchor/lifecycle.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { advance, type Advancing } from "./advance.ts";
-import type { Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
+import type { Anchor, Attempt, AttemptState, Run, RunRecord, RunState, Stray, Told } from "./record.ts";
 import { attemptIn } from "./record.ts";
 import { lineChange } from "./concurrency.ts";
 import { EARLIER, isOutOfTheWay } from "./steps.ts";
@@ -50,7 +51,7 @@ export function andThen(
 /** The tables return a new run object for every input; its fields tell whether something changed. */
 function sameRecord(a: RunRecord, b: RunRecord): boolean {
   const names = Object.keys(a.run) as (keyof Run)[];
-  return a.attempts === b.attempts && names.every((name) => a.run[name] === b.run[name]);
+  return a.attempts === b.attempts && a.anchors === b.anchors && names.every((name) => a.run[name] === b.run[name]);
 }
 
 /** Returns the attempts that a change touched, each with its state before. */
@@ -94,7 +95,20 @@ export interface Entry {
   readonly step: StepName;
   readonly n: number;
   readonly input: AttemptInput;
+  /** What the same turn learned of the anchor that owns the attempt's Job. */
+  readonly anchor?: AnchorInput;
 }
+
+/** What the sweep learned of an anchor. */
+export interface AnchorEntry {
+  readonly run: RunId;
+  readonly number: number;
+  readonly input: AnchorInput;
+}
+
+/** Returns the anchors that a change touched. */
+export const movedAnchors = ({ before, after }: Change): readonly Anchor[] =>
+  after.anchors === before?.anchors ? [] : (after.anchors ?? []).filter((it) => !before?.anchors?.includes(it));
 
 /** `attempt`: the attempt as it is now. "unknown": the ledger has no such attempt. */
 export type Recorded =
@@ -111,7 +125,7 @@ export interface Applied {
 export function applyInputs(record: RunRecord, entries: readonly Entry[], at: Advancing): Applied {
   let change = unchanged(record);
   const recorded: Recorded[] = [];
-  for (const { step, n, input } of entries) {
+  for (const { step, n, input, anchor } of entries) {
     const before = attemptIn(change.after, step, n);
     if (before === undefined) {
       recorded.push({ kind: "unknown" });
@@ -119,11 +133,23 @@ export function applyInputs(record: RunRecord, entries: readonly Entry[], at: Ad
     }
     const advanced = advance(change.after, { kind: "attempt", step, n, input }, at);
     change = andThen(change, advanced);
+    const number = before.notes.anchor;
+    if (anchor !== undefined && number !== undefined)
+      change = andThen(change, advance(change.after, { kind: "anchor", number, input: anchor }, at));
     const attempt = attemptIn(change.after, step, n) ?? before;
     const kind = advanced.illegal ? "illegal" : attempt === before ? "stayed" : "moved";
     recorded.push({ kind, attempt, runState: change.after.run.state });
   }
   return { change: turnNext(change, at), recorded };
+}
+
+/** All entries are of this run. */
+export function applyToAnchors(record: RunRecord, entries: readonly AnchorEntry[], at: Advancing): Change {
+  const change = entries.reduce(
+    (so, { number, input }) => andThen(so, advance(so.after, { kind: "anchor", number, input }, at)),
+    unchanged(record),
+  );
+  return turnNext(change, at);
 }
 
 export const WORK_KINDS = ["waiting", "ready", "claimed", "live", "closing", "ended", "outbox", "strays", "notices"] as const;
@@ -154,7 +180,10 @@ export function workMadeBy(changes: readonly Change[], nowMs: number): readonly 
   const kinds = new Set<WorkKind>();
   for (const change of changes) {
     if (change.told.length > 0) kinds.add("outbox");
-    if (change.strays.length > 0) kinds.add("strays");
+    const isSweepDue = movedAnchors(change).some(
+      ({ state, dueMs }) => state === "sweeping" && dueMs !== undefined && dueMs <= nowMs,
+    );
+    if (change.strays.length > 0 || isSweepDue) kinds.add("strays");
     if (lineChange(change) === "left") kinds.add("waiting"); // the next in line may be let in
     for (const [, { state, dueMs }] of movedAttempts(change)) {
       const kind = KIND_MADE[state];

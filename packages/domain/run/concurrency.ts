@@ -65,12 +65,13 @@ export const isFullFor = ({ concurrency }: Pick<Run["plan"], "concurrency">, unf
   concurrency?.then === "refuse" && unfinished >= concurrency.limit;
 
 /** Lets a run in: all of its attempts that waited for that are judged at once. */
-export function letIn({ run, attempts }: RunRecord, nowMs: number): RunRecord {
+export function letIn(record: RunRecord, nowMs: number): RunRecord {
+  const { run, attempts } = record;
   const entered = (it: Attempt): Attempt =>
     it.state === "waiting" && it.generation === run.generation
       ? { ...it, dueMs: nowMs, waitsFor: undefined, notes: { ...it.notes, letIn: true } }
       : it;
-  return { run, attempts: attempts.map(entered) };
+  return { ...record, attempts: attempts.map(entered) };
 }
 
 /** What an attempt hears whose run is not let in. The line is looked at all the time, so the attempt's own timer only ends its wait. */

@@ -3,7 +3,16 @@ import { createHash } from "node:crypto";
 import { Installation, GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
-import { type AttemptIdentity, jobName, jobNameInput, proofInput, runLabel } from "./identity.ts";
+import {
+  anchorName,
+  type AttemptIdentity,
+  claimName,
+  claimNameInput,
+  jobName,
+  jobNameInput,
+  proofInput,
+  runLabel,
+} from "./identity.ts";
 
 const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
 const name = (identity: AttemptIdentity): string => jobName({ ...identity, hash });
@@ -96,4 +105,19 @@ t.test("a run's label is a label, whatever its id holds", async (t) => {
 
 t.test("a hash that is too short is a bug and is said to be one", async (t) => {
   t.throws(() => jobName({ ...example, hash: () => "abc" }), /too short/);
+});
+
+t.test("an anchor's name is one run's and one number's, and a DNS label", async (t) => {
+  const { installation, run } = longest;
+  const names = [1, 2, 2 ** 31 - 1].map((number) => anchorName({ installation, run, number, hash }));
+  t.equal(new Set(names).size, 3);
+  for (const it of names) t.match(it, /^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$/);
+  t.not(anchorName({ ...example, number: 1, hash }), anchorName({ ...example, run: RunId.parse("orders/8812-export"), number: 1, hash })); // biome-ignore format: one line
+});
+
+t.test("the claims of two anchors never share a name", async (t) => {
+  const nameOf = (uid: string, volume: string): string => claimName(volume, hash(claimNameInput(uid, volume)));
+  const names = ["uid-1", "uid-2"].flatMap((uid) => ["data", "more", "v".repeat(63)].map((volume) => nameOf(uid, volume)));
+  t.equal(new Set(names).size, 6);
+  for (const it of names) t.match(it, /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
 });

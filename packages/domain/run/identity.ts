@@ -30,6 +30,33 @@ export function jobName(identity: AttemptIdentity & { readonly hash: Sha256Hex }
   return [run, step, unique].filter((part) => part !== "").join("-");
 }
 
+/** "orders-8812-export-volumes-1-k3xq5zt7ab2": the run's anchor of this number. */
+export function anchorName({ installation, run, number, hash }: AnchorIdentity & { readonly hash: Sha256Hex }): string {
+  const unique = `volumes-${number}-${base32(hash(JSON.stringify(["longshore.dev/anchor-name", installation, run, number])), HASH_LENGTH)}`;
+  const readable = slug(run, NAME_MOST - unique.length - 1);
+  return readable === "" ? unique : `${readable}-${unique}`;
+}
+
+export interface AnchorIdentity {
+  readonly installation: Installation;
+  readonly run: RunId;
+  readonly number: number;
+}
+
+/** The text whose HMAC is the proof of an anchor. */
+export const anchorProofInput = (of: AnchorIdentity & { readonly group: GroupName; readonly namespaceUid: string }): string =>
+  JSON.stringify(["longshore.dev/anchor-proof", of.installation, of.group, of.namespaceUid, of.run, of.number]);
+
+/**
+ * The text whose HMAC stands in a volume's name. The anchor's UID is new with each anchor, so a name that is taken can only be
+ * taken by our own earlier create for the same anchor.
+ */
+export const claimNameInput = (anchorUid: string, volume: string): string =>
+  JSON.stringify(["longshore.dev/claim-name", anchorUid, volume]);
+
+/** `hmac` is of `claimNameInput`, in hex. */
+export const claimName = (volume: string, hmac: string): string => `${slug(volume, 63 - 27)}-${base32(hmac, 26)}`;
+
 /** JSON of a list: no two attempts give the same text, whatever characters their names contain. */
 export const jobNameInput = ({ installation, run, step, attempt }: AttemptIdentity): string =>
   JSON.stringify(["longshore.dev/job-name", installation, run, step, attempt]);

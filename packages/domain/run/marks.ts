@@ -13,6 +13,10 @@ export const LABELS = {
   step: "longshore.dev/step",
   attempt: "longshore.dev/attempt",
   occupant: "longshore.dev/occupant",
+  /** The number of the run's anchor, on the anchor and on what it owns. */
+  anchor: "longshore.dev/anchor",
+  /** Pods of a run with the same value have to meet on one node. */
+  node: "longshore.dev/node",
   managedBy: "app.kubernetes.io/managed-by",
 } as const;
 

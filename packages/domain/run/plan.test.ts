@@ -54,7 +54,7 @@ t.test("the defaults that the published schema names are those of a plan", async
   });
   t.same(
     named.map(([name]) => name),
-    ["priority", "concurrency", "waitFor", "startWithin", "deadline", "retries", "keepFor"],
+    ["priority", "concurrency", "waitFor", "startWithin", "deadline", "retries", "keepFor", "keepVolumesFor"],
   );
   const request = { image: "busybox" };
   t.same(planOf({ ...request, ...Object.fromEntries(named) } as SimpleRequest, NO_PLAN.limits).limits, {
@@ -62,6 +62,9 @@ t.test("the defaults that the published schema names are those of a plan", async
     giveUpAfterMs: {},
   });
   t.equal(properties["priority"]?.default, planOf(request, DEFAULTS).priority);
+  const { keepVolumesFor } = Object.fromEntries(named) as Pick<SimpleRequest, "keepVolumesFor">;
+  const withVolumes = { ...request, volumes: [{ name: "data", size: "1Gi" }] };
+  t.same(planOf({ ...withVolumes, keepVolumesFor }, DEFAULTS).storage, planOf(withVolumes, DEFAULTS).storage);
 });
 
 t.test("a plan keeps whether its request asked for retries", async (t) => {

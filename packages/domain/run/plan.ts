@@ -8,6 +8,7 @@ import { knownImages, renderedIf, renderedKey } from "@longshore/contract/render
 import { declaredOf, type RenderedStep, type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
 import { parametersIn } from "@longshore/contract/template.ts";
 import { durationMs } from "@longshore/contract/units.ts";
+import { storageOf } from "../anchor/storage.ts";
 import { type Uses, usesOf } from "../group/policy.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
@@ -26,6 +27,7 @@ export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
     limits: limitsOf(request, defaults),
     with: undefined,
     ...(request.concurrency && { concurrency: concurrencyOf(request.concurrency, request, run) }),
+    ...storageOf(request, run),
   };
 }
 

@@ -6,6 +6,7 @@ import type { EventData, Outcome, RunEventType } from "@longshore/contract/event
 import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
 import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
+import type { RequestedVolume } from "@longshore/contract/volumes.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
 import type { Uses } from "../group/policy.ts";
 
@@ -67,6 +68,24 @@ export interface Plan {
   readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
+  /** What the volumes need of a group. Absent for a run without volumes. */
+  readonly storage?: PlannedStorage;
+}
+
+export interface PlannedStorage {
+  /** The claims that are there already, which the group's policy must allow. */
+  readonly claims: readonly string[];
+  /** The storage classes of volumes that are made; "" is the cluster's default. */
+  readonly classes: readonly string[];
+  /** Absent if no volume is made for the run: then it has no anchor. */
+  readonly anchor?: {
+    /** The size of all its volumes together. */
+    readonly bytes: number;
+    readonly keepSucceededMs: number;
+    readonly keepFailedMs: number;
+  };
+  /** The volumes with their expressions, and the parameters in these: a restart may correct them. */
+  readonly asked?: { readonly volumes: readonly RequestedVolume[]; readonly parameters: Readonly<Record<string, unknown>> };
 }
 
 /** How many runs of a tenant with the key may go on at the same time, and whether one more may wait in line. */
@@ -220,11 +239,41 @@ export interface Notes {
   readonly keptAtMs?: number;
   /** Since then the name may be free, so looks that began earlier no longer count. */
   readonly doubtedAtMs?: number;
+  /** The number of the anchor that owns the attempt's Job. */
+  readonly anchor?: number;
+}
+
+/**
+ * "making": its first creates may be on the wire. "standing": the anchor and all its volumes are there. "kept": the run has ended.
+ * "sweeping": it is given up, and everything that it owns goes with it.
+ */
+export const ANCHOR_STATES = ["making", "standing", "kept", "sweeping", "gone"] as const;
+export type AnchorState = (typeof ANCHOR_STATES)[number];
+
+/**
+ * The ConfigMap that owns everything else that a run has in a cluster: its volumes and its Jobs. When it is deleted, Kubernetes
+ * collects them, and also what is created late under its UID.
+ */
+export interface Anchor {
+  /** Counts the run's anchors: no number is used again, so no name ever meets the deletion of its predecessor. */
+  readonly number: number;
+  readonly state: AnchorState;
+  readonly group: GroupName;
+  readonly namespace: string;
+  /** The storage that its volumes take of the group. */
+  readonly bytes: number;
+  readonly uid: Uid | undefined;
+  /** A create of the anchor itself may land until then: before that, a 404 shows nothing. */
+  readonly fenceUntilMs: number;
+  /** When the sweep must look at it next. `undefined` only for an anchor that is gone. */
+  readonly dueMs: number | undefined;
 }
 
 export interface RunRecord {
   readonly run: Run;
   readonly attempts: readonly Attempt[];
+  /** In the order of their numbers. Absent for a run without volumes of its own. */
+  readonly anchors?: readonly Anchor[];
 }
 
 export const attemptIn = ({ attempts }: Pick<RunRecord, "attempts">, step: StepName, n: number): Attempt | undefined =>

@@ -73,3 +73,19 @@ t.test("what the definition cannot do with the values is told where they stand",
     problems: [{ message: /at \/concurrency\/key: / }],
   });
 });
+
+t.test("a definition's volumes take their sizes from parameters", async (t) => {
+  const sized = definitionOf({
+    name: "export",
+    image: "app:1",
+    parameters: { type: "object", properties: { gib: { type: "number" } } },
+    volumes: [{ name: "data", size: { gib: "${{ parameters.gib }}", plusGib: 1 } }],
+    mounts: [{ volume: "data", path: "/data" }],
+  });
+  t.match(resolve(sized, asked({ parameters: { gib: 4 } }), "a"), { kind: "resolved" });
+  t.match(resolve(sized, asked({ parameters: { gib: 0.5 } }), "a"), {
+    problems: [{ path: "/data/parameters", message: /at \/volumes\/0\/size\/gib: The value of `gib` must be a whole number/ }],
+  });
+  const typo = { name: "export", image: "app:1", volumes: [{ name: "data", size: "${{ parameters.gb }}Gi" }] };
+  t.match(judgeDefinition(typo), { problems: [{ path: "/volumes/0/size", message: /no parameter "gb"/ }] });
+});

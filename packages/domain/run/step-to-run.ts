@@ -7,8 +7,9 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
-import { rendered, type RenderedResult } from "@longshore/contract/rendering.ts";
+import { rendered, renderedVolumes, type RenderedResult, type Values } from "@longshore/contract/rendering.ts";
 import { type RunRequest, stepsOf } from "@longshore/contract/request.ts";
+import type { Volume } from "@longshore/contract/volumes.ts";
 import { notAllowed, usesOf } from "../group/policy.ts";
 import { corrected } from "./plan.ts";
 import type { Run } from "./record.ts";
@@ -16,9 +17,11 @@ import { valuesOf } from "./story.ts";
 
 const HINT = "Restart it with other values, `with: {parameters: …}`, or correct the request and publish it with a new id.";
 
+type Rendered = Extract<RenderedResult, { kind: "rendered" }>;
+
 export type StepToRun =
-  | Extract<RenderedResult, { kind: "rendered" }>
-  | { readonly kind: "refused"; readonly diagnosis: Diagnosis };
+  /** With the run's volumes, which its first step makes. */
+  (Rendered & { readonly volumes: readonly Volume[] }) | { readonly kind: "refused"; readonly diagnosis: Diagnosis };
 
 type RunSoFar = Pick<Run, "id" | "plan" | "steps">;
 
@@ -27,9 +30,13 @@ export function stepValues(run: RunSoFar, request: RunRequest, name: StepName): 
   const step = stepsOf(request).find((it) => it.name === name);
   if (step === undefined)
     return { kind: "invalid", problems: [{ path: "", code: "RequestInvalid", message: `There is no step "${name}".` }] };
-  const values = valuesOf(run);
-  const result = rendered(step, request, { ...values, parameters: { ...request.parameters, ...values.parameters } });
+  const result = rendered(step, request, valuesFor(run, request));
   return result.kind === "invalid" ? result : { ...result, step: corrected(result.step, run.plan.with?.[name]) };
+}
+
+function valuesFor(run: RunSoFar, request: RunRequest): Values {
+  const values = valuesOf(run);
+  return { ...values, parameters: { ...request.parameters, ...values.parameters } };
 }
 
 export function stepToRun(
@@ -39,15 +46,18 @@ export function stepToRun(
   group: { readonly name: GroupName; readonly settings: GroupSettings },
 ): StepToRun {
   const result = stepValues(run, request, name);
-  if (result.kind === "invalid") {
-    const said = result.problems.map(({ path, message }) => `${path}: ${message}`);
+  const made = renderedVolumes(request.volumes ?? [], valuesFor(run, request));
+  if (result.kind === "invalid" || made.kind === "invalid") {
+    const problems = [result, made].flatMap((it) => (it.kind === "invalid" ? it.problems : []));
+    const said = problems.map(({ path, message }) => `${path}: ${message}`);
     return {
       kind: "refused",
       diagnosis: diagnose("RequestInvalid", "The values of its expressions make no step that can run.", said, HINT),
     };
   }
-  const refused = notAllowed(group.settings.policy, usesOf(result.step));
-  if (refused === undefined) return result;
+  const { claims = [], classes = [] } = run.plan.storage ?? {};
+  const refused = notAllowed(group.settings.policy, { ...usesOf(result.step), claims, storageClasses: classes });
+  if (refused === undefined) return { ...result, volumes: made.volumes };
   const sentence = `The group ${group.name} does not allow ${refused}.`;
   return { kind: "refused", diagnosis: diagnose("PolicyRefused", sentence) };
 }

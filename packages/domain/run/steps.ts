@@ -13,11 +13,12 @@ import { renderedIf } from "@longshore/contract/rendering.ts";
 import type { RetryCause } from "@longshore/contract/request.ts";
 import { parametersIn } from "@longshore/contract/template.ts";
 import type { WaitWord } from "@longshore/contract/waiting.ts";
+import { runEnded } from "../anchor/of-run.ts";
 import type { InputOf } from "../attempt/input.ts";
 import type { Group } from "../group/group.ts";
 import { beginAttempt, type Names } from "./begin.ts";
 import { limitsFor } from "./plan.ts";
-import type { Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
+import type { Anchor, Attempt, GivenUp, PlannedStep, Run, RunRecord, Step, Stray, Told } from "./record.ts";
 import { isParked, isSatisfied } from "./record.ts";
 import { outputsOf, terminalOf, valuesOf, withHintFilled } from "./story.ts";
 
@@ -89,6 +90,7 @@ export function skip(draft: Draft, name: StepName, why: string, as: Pick<Step, "
 
 export function endRun(draft: Draft, outcome: Outcome, by: GivenUp = {}): void {
   draft.run = { ...draft.run, state: "ended", outcome, endedAtMs: draft.at.nowMs };
+  runEnded(draft, outcome);
   draft.told.push(terminalOf(draft.run, draft.attempts, by));
 }
 
@@ -128,24 +130,30 @@ export interface Draft {
   readonly at: Advancing;
   run: Run;
   attempts: readonly Attempt[];
+  anchors: readonly Anchor[];
   readonly told: Told[];
   readonly strays: Stray[];
   illegal: boolean;
 }
+
+const NO_ANCHORS: readonly Anchor[] = [];
 
 export const draftOf = (record: RunRecord, at: Advancing): Draft => ({
   before: record,
   at,
   run: record.run,
   attempts: record.attempts,
+  anchors: record.anchors ?? NO_ANCHORS,
   told: [],
   strays: [],
   illegal: false,
 });
 
-export function advancedOf({ before, run, attempts, told, strays, illegal }: Draft): Advanced {
-  const same = run === before.run && attempts === before.attempts && told.length === 0;
-  const record = same ? before : { run: told.length === 0 ? run : { ...run, seq: run.seq + told.length }, attempts };
+export function advancedOf({ before, run, attempts, anchors, told, strays, illegal }: Draft): Advanced {
+  const sameAnchors = anchors === (before.anchors ?? NO_ANCHORS);
+  const same = run === before.run && attempts === before.attempts && sameAnchors && told.length === 0;
+  const counted = told.length === 0 ? run : { ...run, seq: run.seq + told.length };
+  const record = same ? before : { run: counted, attempts, ...(anchors.length > 0 && { anchors }) };
   return { record, told: told.map(withHintFilled), strays, illegal };
 }
 

@@ -5,7 +5,7 @@
  * The failure this prevents: a launcher's stolen token deletes, or changes, the Jobs of other people in the same namespace.
  * Reading is not confined: for that, give the group a namespace of its own.
  */
-import type { KubernetesObject } from "./rbac.ts";
+import type { KubernetesObject, Use } from "./rbac.ts";
 
 const API = "admissionregistration.k8s.io/v1";
 
@@ -19,7 +19,7 @@ const MARK = {
   annotation: "'longshore.dev/run-id'",
 };
 
-export function confinement(namespace: string): readonly KubernetesObject[] {
+export function confinement(namespace: string, { volumes = false }: Use = {}): readonly KubernetesObject[] {
   const name = `longshore-launcher-${namespace}`;
   const metadata = { name, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": "launcher" } };
   return [
@@ -29,7 +29,7 @@ export function confinement(namespace: string): readonly KubernetesObject[] {
       metadata,
       spec: {
         failurePolicy: "Fail",
-        matchConstraints: { resourceRules: RESOURCES },
+        matchConstraints: { resourceRules: volumes ? [...RESOURCES, ...OF_VOLUMES] : RESOURCES },
         matchConditions: [
           {
             name: "the-launcher",
@@ -56,6 +56,12 @@ export function confinement(namespace: string): readonly KubernetesObject[] {
 const RESOURCES = [
   { apiGroups: ["batch"], apiVersions: ["v1"], resources: ["jobs"], operations: ["CREATE", "UPDATE", "DELETE"] },
   { apiGroups: [""],      apiVersions: ["v1"], resources: ["pods"], operations: ["DELETE"] },
+];
+
+// biome-ignore format: a table is read down its columns
+const OF_VOLUMES = [
+  { apiGroups: [""],      apiVersions: ["v1"], resources: ["configmaps"], operations: ["CREATE", "DELETE"] },
+  { apiGroups: [""],      apiVersions: ["v1"], resources: ["persistentvolumeclaims"], operations: ["CREATE"] },
 ];
 
 const labelled = (it: string): string => `${it}.metadata.?labels[?${MARK.label}].orValue('') == ${MARK.says}`;

@@ -29,6 +29,13 @@ export const RULES: Readonly<Record<RoleName, readonly Rule[]>> = {
   ],
 };
 
+/** Only for a group whose policy lets runs have volumes. What an anchor owns is deleted by the cluster itself. */
+// biome-ignore format: a table is read down its columns
+const FOR_VOLUMES: readonly Rule[] = [
+  { apiGroups: [""],        resources: ["configmaps"],             verbs: ["create", "get", "list", "delete"] },
+  { apiGroups: [""],        resources: ["persistentvolumeclaims"], verbs: ["create", "list"] },
+];
+
 /** One question to the cluster: may we do this? */
 export interface Need {
   readonly group: string;
@@ -37,18 +44,20 @@ export interface Need {
   readonly verb: string;
 }
 
-/** A polled group is never watched. */
-export interface Following {
+/** How a group is used. A polled group is never watched. */
+export interface Use {
   readonly polls?: boolean;
+  readonly volumes?: boolean;
 }
 
-export function rulesOf(role: RoleName, { polls = false }: Following = {}): readonly Rule[] {
+export function rulesOf(role: RoleName, { polls = false, volumes = false }: Use = {}): readonly Rule[] {
   const asked = (verb: string): boolean => !polls || verb !== "watch";
-  return RULES[role].map((rule) => ({ ...rule, verbs: rule.verbs.filter(asked) }));
+  const all = volumes && role === "launcher" ? [...RULES.launcher, ...FOR_VOLUMES] : RULES[role];
+  return all.map((rule) => ({ ...rule, verbs: rule.verbs.filter(asked) }));
 }
 
-export function needsOf(role: RoleName, following?: Following): readonly Need[] {
-  return rulesOf(role, following).flatMap(({ apiGroups, resources, verbs }) =>
+export function needsOf(role: RoleName, use?: Use): readonly Need[] {
+  return rulesOf(role, use).flatMap(({ apiGroups, resources, verbs }) =>
     apiGroups.flatMap((group) => resources.flatMap((name) => verbs.map((verb) => need(group, name, verb)))),
   );
 }
@@ -82,13 +91,13 @@ export interface KubernetesObject {
 }
 
 /** ServiceAccount, Role and RoleBinding of one service. They must outlive its Jobs: without them nothing is released. */
-export function objectsFor(role: RoleName, namespace: string, following?: Following): readonly KubernetesObject[] {
+export function objectsFor(role: RoleName, namespace: string, use?: Use): readonly KubernetesObject[] {
   const name = `longshore-${role}`;
   const metadata = { name, namespace, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": role } };
   const api = "rbac.authorization.k8s.io";
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata, automountServiceAccountToken: false },
-    { apiVersion: `${api}/v1`, kind: "Role", metadata, rules: rulesOf(role, following) },
+    { apiVersion: `${api}/v1`, kind: "Role", metadata, rules: rulesOf(role, use) },
     {
       apiVersion: `${api}/v1`,
       kind: "RoleBinding",

@@ -429,6 +429,8 @@ t.test("the Roles hold no wildcard, no exec, no impersonation, and nothing that 
 
 t.test("neither a Role nor the policy that confines names what nobody uses", (t) => {
   const unused = /secrets|configmaps|persistentvolumeclaims/;
+  const [, withVolumes] = objectsFor("launcher", "batch", { volumes: true });
+  t.match(JSON.stringify(withVolumes), /configmaps.*persistentvolumeclaims/);
   for (const it of [...objectsFor("launcher", "batch"), ...objectsFor("watcher", "batch"), ...confinement("batch")])
     t.notMatch(JSON.stringify(it), unused, it.kind);
   t.end();

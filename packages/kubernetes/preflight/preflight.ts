@@ -8,7 +8,7 @@ import { quantity } from "@longshore/contract/units.ts";
 import type { Connection } from "../access/connection.ts";
 import { asList, asObject, isRaw, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { newToken, type TokenPlace } from "../access/new-token.ts";
-import { type Need, needsOf, REFUSED, type RoleName } from "../permissions/rbac.ts";
+import { type Need, needsOf, REFUSED, type RoleName, type Use as GroupUse } from "../permissions/rbac.ts";
 import { ask as askInTime, type Sending, type Told } from "../request/purpose.ts";
 import type { Unread } from "../request/read.ts";
 import type { ApiAnswer, ApiRequest } from "../transport.ts";
@@ -33,6 +33,8 @@ interface PreflightOptions extends Sending {
   readonly explain: Explain;
   /** The group is polled: it needs no permission to watch. */
   readonly polls?: boolean;
+  /** The group's policy lets runs have volumes. */
+  readonly volumes?: boolean;
   /** A Job to create as a dry run; only for the launcher. */
   readonly manifest?: object;
 }
@@ -49,7 +51,7 @@ const TOKEN_SOON_MS = 14 * DAY_MS;
 const TOKEN_SHORT_MS = 2 * DAY_MS;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
-  const { connection, transport, clock, namespace, role, tokenFile, polls = false, manifest, explain } = options;
+  const { connection, transport, clock, namespace, role, tokenFile, polls = false, volumes = false, manifest, explain } = options;
   const credential: Credential = { role, namespace, file: tokenFile };
   const ask: Ask = (request) => askInTime({ transport, clock }, { purpose: "inquire", ...request }, signal);
   const network = await networkRow(connection, clock.now());
@@ -67,7 +69,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
 
   const named = role === "launcher" ? await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }) : undefined;
   if (named !== undefined) rows.push(namespaceRow(named, namespace, explain));
-  const permissions = await permissionsRow(ask, role, namespace, polls);
+  const permissions = await permissionsRow(ask, role, namespace, { polls, volumes });
   rows.push(permissions);
   if (permissions.detail === nothing(role, namespace)) return rows; // the following rows would say the same again
   if (role === "launcher") {
@@ -195,13 +197,21 @@ const TO_POLL = "If the cluster allows no watch, set `poll: 10s` for the group i
 
 const nothing = (role: RoleName, namespace: string): string => `The ${role} may do nothing in the namespace ${namespace}.`;
 
-async function permissionsRow(ask: Ask, role: RoleName, namespace: string, polls: boolean): Promise<Row> {
+async function permissionsRow(ask: Ask, role: RoleName, namespace: string, use: GroupUse): Promise<Row> {
   const may = async (need: Need) => ({ need, allowed: await isAllowed(ask, need, namespace) });
-  const needs = await Promise.all(needsOf(role, { polls }).map(may));
+  const needs = await Promise.all(needsOf(role, use).map(may));
   const unknown = needs.filter((it) => it.allowed === undefined);
   if (unknown.length > 0) return { step: "permissions", state: "skipped", detail: "The API server does not say what we may do." };
   const missing = needs.filter((it) => !it.allowed);
   if (missing.length === needs.length) return failed("permissions", "Forbidden", nothing(role, namespace));
+  const basic = needsOf(role, { ...use, volumes: false });
+  const isBasic = ({ resource, verb }: Need): boolean => basic.some((it) => it.resource === resource && it.verb === verb);
+  if (missing.length > 0 && !missing.some(({ need }) => isBasic(need))) {
+    const what = inWords(missing.map((it) => it.need));
+    const hint = `${DIAGNOSES.Forbidden.hint} If no run shall have volumes there, set \`policy: {storageClasses: []}\` for the group.`;
+    const detail = `Runs with volumes of their own are refused: the ${role} may not ${what}.`;
+    return { step: "permissions", state: "warning", detail, hint };
+  }
   if (missing.length > 0) {
     const row = failed("permissions", "Forbidden", `The ${role} may not ${inWords(missing.map((it) => it.need))}.`);
     return missing.every(({ need }) => need.verb === "watch") ? { ...row, hint: `${row.hint} ${TO_POLL}` } : row;

@@ -27,6 +27,8 @@ interface Treatment {
 export const PURPOSES = {
   /** Creates a Job: an attempt's, or the occupant of an attempt's name. */
   create:  { line: "cluster", blames: "cluster", withinMs: CLAIM_BUDGET.postMs },
+  /** Creates what owns a run's volumes, or a volume. No pace counts these: the create of the Job follows them. */
+  own:     { line: "cluster", blames: "cluster", withinMs: CLAIM_BUDGET.postMs },
   /** Takes our finalizer off, or puts it back. */
   release: { line: "cluster", blames: "cluster", withinMs: 15_000 },
   delete:  { line: "cluster", blames: "cluster", withinMs: 15_000 },

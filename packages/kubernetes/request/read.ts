@@ -41,6 +41,12 @@ export interface Reads {
   listJobs(options: ListOptions): AsyncIterable<Page>;
   /** The pods that the Job controller made for this Job, orphaned ones too. */
   podsOf(jobUid: string, signal: AbortSignal): Promise<Listed>;
+  /** A run's anchor: a ConfigMap. */
+  getAnchor(name: string, signal: AbortSignal): Promise<Got>;
+  listAnchors(options: ListOptions): AsyncIterable<Page>;
+  /** The claims, and the pods, that have these labels. */
+  claimsWith(selector: string, signal: AbortSignal): Promise<Listed>;
+  podsWith(selector: string, signal: AbortSignal): Promise<Listed>;
   /** The Events about an object, found by its UID because Events carry no labels. At most 200, in no order. */
   eventsOf(uid: string, signal: AbortSignal): Promise<Listed>;
 }
@@ -86,6 +92,10 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
     getNamespace: (signal) => get("probe", core, namespace, signal),
     listJobs: (options) => listPages(sending, jobs, options),
     podsOf: (uid, signal) => gather(`${core}/pods`, { selector: `batch.kubernetes.io/controller-uid=${uid}`, signal }, PODS_MAX),
+    getAnchor: (name, signal) => get("read", `${core}/configmaps/${encodeURIComponent(name)}`, name, signal),
+    listAnchors: (options) => listPages(sending, `${core}/configmaps`, options),
+    claimsWith: (selector, signal) => gather(`${core}/persistentvolumeclaims`, { selector, as: "metadata", signal }, PODS_MAX),
+    podsWith: (selector, signal) => gather(`${core}/pods`, { selector, signal }, PODS_MAX),
     eventsOf: (uid, signal) =>
       gather(`${core}/events`, { fieldSelector: `involvedObject.uid=${uid}`, pageSize: 200, signal }, 200),
   };

@@ -38,6 +38,10 @@ export type Changed =
 
 export interface Writes {
   createJob(manifest: object, signal: AbortSignal): Promise<Created>;
+  createAnchor(manifest: object, signal: AbortSignal): Promise<Created>;
+  createClaim(manifest: object, signal: AbortSignal): Promise<Created>;
+  /** In the background: Kubernetes then collects everything that the anchor owns. */
+  deleteAnchor(name: string, uid: string, signal: AbortSignal): Promise<Changed>;
   deleteJob(name: string, uid: string, options: DeleteOptions, signal: AbortSignal): Promise<Changed>;
   deletePod(name: string, uid: string, options: Omit<DeleteOptions, "propagation">, signal: AbortSignal): Promise<Changed>;
   /** Takes our finalizer off, leaves other finalizers, and sets how long the evidence stays: one write, idempotent. */
@@ -67,7 +71,8 @@ export function openWrites({ transport, clock, namespace }: Sending & { readonly
   const space = encodeURIComponent(namespace);
   const jobs = `/apis/batch/v1/namespaces/${space}/jobs`;
   const job = (name: string) => `${jobs}/${encodeURIComponent(name)}`;
-  const pod = (name: string) => `/api/v1/namespaces/${space}/pods/${encodeURIComponent(name)}`;
+  const core = `/api/v1/namespaces/${space}`;
+  const pod = (name: string) => `${core}/pods/${encodeURIComponent(name)}`;
 
   const send = (request: ClusterRequest, signal: AbortSignal) =>
     ask({ transport, clock }, { accept: METADATA, ...request }, signal);
@@ -93,12 +98,23 @@ export function openWrites({ transport, clock, namespace }: Sending & { readonly
       signal,
     );
 
+  async function create(purpose: "create" | "own", path: string, body: object, signal: AbortSignal): Promise<Created> {
+    const result = await send({ purpose, method: "POST", path: `${path}?${TIMEOUT}&${MANAGER}`, body }, signal);
+    return result.kind === "told" ? created(result.answer) : result;
+  }
+
   return {
-    async createJob(manifest, signal) {
-      const path = `${jobs}?${TIMEOUT}&${MANAGER}`;
-      const result = await send({ purpose: "create", method: "POST", path, body: manifest }, signal);
-      return result.kind === "told" ? created(result.answer) : result;
-    },
+    createJob: (manifest, signal) => create("create", jobs, manifest, signal),
+    createAnchor: (manifest, signal) => create("own", `${core}/configmaps`, manifest, signal),
+    createClaim: (manifest, signal) => create("own", `${core}/persistentvolumeclaims`, manifest, signal),
+    deleteAnchor: (name, uid, signal) =>
+      remove(
+        `${core}/configmaps/${encodeURIComponent(name)}`,
+        name,
+        only(uid, undefined),
+        { propagationPolicy: "Background" },
+        signal,
+      ),
     deleteJob: (name, uid, { propagation, graceSeconds, resourceVersion }, signal) =>
       remove(job(name), name, only(uid, resourceVersion), { propagationPolicy: propagation, ...grace(graceSeconds) }, signal),
     deletePod: (name, uid, { graceSeconds, resourceVersion }, signal) =>

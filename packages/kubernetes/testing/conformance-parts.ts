@@ -27,6 +27,8 @@ export interface OpenCluster extends AsyncDisposable {
   /** A user who may do everything in the namespace, and may delete the namespace. */
   readonly transport: Transport;
   readonly namespace: string;
+  /** Makes the volume that the claim of this name gets. Absent: the cluster has one for each claim. */
+  readonly volumeFor?: (claim: string) => Promise<void>;
   /** A user whose Role allows reading this namespace and no other. */
   readonly confined: Transport;
   /**

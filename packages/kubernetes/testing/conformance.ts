@@ -11,6 +11,7 @@ import { deletions } from "./conformance-deletions.ts";
 import { endings } from "./conformance-endings.ts";
 import { listing } from "./conformance-lists.ts";
 import type { Conforming } from "./conformance-parts.ts";
+import { owners } from "./conformance-owners.ts";
 import { refusals } from "./conformance-refusals.ts";
 
 export type { Conforming, OpenCluster } from "./conformance-parts.ts";
@@ -21,5 +22,6 @@ export async function clusterConformance(t: Test, it: Conforming): Promise<void>
   await t.test(`${it.name}: how a held Job ends and is released`, (t) => endings(t, it));
   await t.test(`${it.name}: what is refused, and in which words`, (t) => refusals(t, it));
   await t.test(`${it.name}: quotas, Pod Security and permissions`, (t) => admission(t, it));
+  await t.test(`${it.name}: what an owner takes with it`, (t) => owners(t, it));
   await t.test(`${it.name}: lists and watches`, (t) => listing(t, it));
 }

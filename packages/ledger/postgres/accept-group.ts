@@ -31,7 +31,10 @@ const STANDING_RUNS: Statement = {
   text: `
 select distinct r.id as run from attempt a join run r on r.key = a.run_key
 where a.group_id = (select id from cluster_group where name = $1) and a.state in ${inList(STANDING_STATES)}
-  and a.due is not null`,
+  and a.due is not null
+union
+select o.run_id from object o
+where o.group_id = (select id from cluster_group where name = $1) and o.kind = 'anchor' and o.state <> 'gone'`,
 };
 
 const TRUST_ANEW: Statement = {

@@ -21,17 +21,24 @@ export interface GroupColumns {
   readonly diagnosis: NonNullable<GroupState["diagnosis"]> | null;
   readonly namespace_uid: string | null;
   readonly watched_at: number | null;
+  readonly bytes_used: number;
+  readonly bytes_kept: number;
+  readonly kept_until: number | null;
 }
 
 export const GROUPS: Statement = {
   name: "groups",
   text: `
 select g.name, g.namespace, g.paused, coalesce(s.used, 0) as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
-  g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at
+  g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at, coalesce(v.used, 0) as bytes_used, coalesce(v.kept, 0) as bytes_kept,
+  v.kept_until
 from cluster_group g left join (
   select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
   where state in ${inList(SLOT_STATES)} and due is not null group by group_id
-) s on s.group_id = g.id
+) s on s.group_id = g.id left join (
+  select group_id, sum(bytes) as used, sum(bytes) filter (where state = 'kept') as kept, min(due) filter (where state = 'kept') as kept_until
+  from object where kind = 'anchor' and state <> 'gone' group by group_id
+) v on v.group_id = g.id
 order by g.id`,
 };
 
@@ -49,6 +56,7 @@ export const groupOf = (row: GroupColumns): GroupState => ({
   diagnosis: row.diagnosis ?? undefined,
   namespaceUid: row.namespace_uid ?? undefined,
   watchedAtMs: row.watched_at ?? undefined,
+  storage: { usedBytes: row.bytes_used, keptBytes: row.bytes_kept, keptUntilMs: row.kept_until ?? undefined },
 });
 
 /**
@@ -79,7 +87,7 @@ with v as materialized (
   select g.id from cluster_group g join v on v.name = g.name
   where g.namespace <> v.namespace and not exists (
     select from attempt a where a.group_id = g.id and a.state in ${inList(PLACED_STATES)} and a.due is not null
-  )
+  ) and not exists (select from object o where o.group_id = g.id and o.kind = 'anchor' and o.state <> 'gone')
 )
 update cluster_group g set namespace = v.namespace, settings = v.settings, served_at = now(),
   version = g.version + ((g.namespace, g.settings) is distinct from (v.namespace, v.settings))::integer,

@@ -7,6 +7,7 @@
  */
 import type { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
+import { anchorOf } from "@longshore/domain/anchor/of-run.ts";
 import { UNSERVED_MS } from "@longshore/domain/group/group.ts";
 import {
   type Line, lineOf, mostFor, type Openings, openingsOf, placeAttempts, type PlacedAttempts,
@@ -162,6 +163,7 @@ async function worksOf(
     if (after === undefined || attempt === undefined || request === undefined)
       throw new Bug(`the run ${run} was claimed and has no request`);
     const { id, tenant, generation, plan, steps, cancel } = after.run;
-    return { attempt, run: { id, tenant, generation, plan, steps, cancel }, request, nowMs };
+    const anchor = anchorOf(after, attempt);
+    return { attempt, run: { id, tenant, generation, plan, steps, cancel }, request, nowMs, ...(anchor && { anchor }) };
   });
 }

@@ -6,7 +6,7 @@
  */
 import { Failure } from "@longshore/contract/problem.ts";
 import type { Names } from "@longshore/domain/run/begin.ts";
-import { applyInputs } from "@longshore/domain/run/change.ts";
+import { type AnchorEntry, applyInputs, applyToAnchors } from "@longshore/domain/run/change.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Entry, Recorded } from "../port.ts";
 import type { Database } from "./connection.ts";
@@ -42,6 +42,19 @@ async function oneByOne(parts: Parts, batch: readonly Entry[]): Promise<readonly
     }
   }
   return recorded;
+}
+
+/** Records what the sweep learned of anchors. */
+export async function recordAnchors({ database, epoch, jobName }: Parts, batch: readonly AnchorEntry[]): Promise<void> {
+  if (batch.length === 0) return;
+  await database.transaction(async (queries, now) => {
+    const [nowMs, held] = await Promise.all([now, lockRuns(queries, batch.map(({ run }) => run))]); // biome-ignore format: one call
+    const writings = [...Map.groupBy(batch, ({ run }) => run)].flatMap(([run, ofRun]): Writing[] => {
+      const it = held.get(run);
+      return it === undefined ? [] : [{ change: applyToAnchors(it.record, ofRun, { nowMs, epoch, jobName }), held: it }];
+    });
+    await write(queries, writings, nowMs, epoch);
+  });
 }
 
 async function recordAll({ database, epoch, jobName }: Parts, batch: readonly Entry[]): Promise<readonly Recorded[]> {

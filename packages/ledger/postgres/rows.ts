@@ -6,7 +6,7 @@
  */
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import { NO_PLAN } from "@longshore/domain/run/plan.ts";
-import type { Attempt, Plan, Run, RunRecord } from "@longshore/domain/run/record.ts";
+import type { Anchor, Attempt, Plan, Run, RunRecord } from "@longshore/domain/run/record.ts";
 import type { Queries, Statement } from "./connection.ts";
 
 export interface RunColumns {
@@ -129,13 +129,19 @@ export interface Locked {
 
 export const attemptKey = ({ step, n }: { readonly step: string; readonly n: number }): string => `${step}/${n}`;
 
-export function lockedOf(runs: readonly RunColumns[], attempts: readonly AttemptColumns[]): ReadonlyMap<RunId, Locked> {
+export function lockedOf(
+  runs: readonly RunColumns[],
+  attempts: readonly AttemptColumns[],
+  anchors: readonly AnchorColumns[],
+): ReadonlyMap<RunId, Locked> {
+  const ofRun = Map.groupBy(anchors, ({ run_id }) => run_id);
   const byRun = Map.groupBy(attempts, ({ run_key }) => run_key);
   return new Map(
     runs.map((row) => {
       const own = byRun.get(row.key) ?? [];
       const attemptKeys = new Map(own.map((it) => [attemptKey(it), it.key]));
-      return [row.id, { key: row.key, record: { run: runOf(row), attempts: own.map(attemptOf) }, attemptKeys }];
+      const record = withAnchors({ run: runOf(row), attempts: own.map(attemptOf) }, ofRun.get(row.id)?.map(anchorOf));
+      return [row.id, { key: row.key, record, attemptKeys }];
     }),
   );
 }
@@ -187,6 +193,51 @@ export const attemptValues = (attempt: Attempt, before: Attempt | undefined): ob
   }),
 });
 
+export interface AnchorColumns {
+  readonly run_id: RunId;
+  readonly number: number;
+  readonly state: Anchor["state"];
+  readonly group_name: GroupName;
+  readonly namespace: string;
+  readonly bytes: number;
+  readonly uid: Uid | null;
+  readonly hold_until: number;
+  readonly due: number;
+}
+
+/** Columns to select if `object o` and its group `og` are in the query. */
+export const ANCHOR_COLUMNS =
+  "o.run_id, o.number, o.state, og.name as group_name, o.namespace, o.bytes, o.uid, o.hold_until, o.due";
+
+export const anchorOf = (row: AnchorColumns): Anchor => ({
+  number: row.number,
+  state: row.state,
+  group: row.group_name,
+  namespace: row.namespace,
+  bytes: row.bytes,
+  uid: known(row.uid),
+  fenceUntilMs: row.hold_until,
+  dueMs: row.state === "gone" ? undefined : row.due,
+});
+
+export const anchorValues = (
+  run: RunId,
+  { number, state, group, namespace, bytes, uid, fenceUntilMs, dueMs }: Anchor,
+): object => ({
+  run_id: run,
+  number,
+  state,
+  group_name: group,
+  namespace,
+  bytes,
+  uid,
+  hold_until: fenceUntilMs,
+  due: dueMs,
+});
+
+export const withAnchors = (record: RunRecord, anchors: readonly Anchor[] = []): RunRecord =>
+  anchors.length === 0 ? record : { ...record, anchors };
+
 // ── Locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -208,6 +259,13 @@ const LOCK_ATTEMPTS: Statement = {
     where a.run_key = any(array(select r.key from run r where r.id = any($1))) order by a.key for update of a`,
 };
 
+/** Asked only for runs with volumes of their own: no other run has an anchor. */
+const LOCK_ANCHORS: Statement = {
+  name: "lock_anchors",
+  text: `select ${ANCHOR_COLUMNS} from object o join cluster_group og on og.id = o.group_id
+    where o.run_id = any($1) and o.kind = 'anchor' order by o.number for update of o`,
+};
+
 export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<ReadonlyMap<RunId, Locked>> {
   const unique = [...new Set(ids)];
   if (unique.length === 0) return new Map();
@@ -215,5 +273,6 @@ export async function lockRuns(queries: Queries, ids: Iterable<RunId>): Promise<
     queries.all<RunColumns>(LOCK_RUNS, [unique]),
     queries.all<AttemptColumns>(LOCK_ATTEMPTS, [unique]),
   ]);
-  return lockedOf(runs, attempts);
+  const volumes = runs.flatMap(({ id, plan }) => (plan?.storage?.anchor === undefined ? [] : [id]));
+  return lockedOf(runs, attempts, volumes.length === 0 ? [] : await queries.all<AnchorColumns>(LOCK_ANCHORS, [volumes]));
 }

@@ -5,9 +5,19 @@ import type { RunRequest } from "@longshore/contract/request.ts";
 import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
 import type { Counts, NewestEvent, RunFilter, RunRow, StoryEvent } from "../port.ts";
-import type { AttemptColumns, RunColumns } from "./rows.ts";
+import type { AnchorColumns, AttemptColumns, RunColumns } from "./rows.ts";
 import { OUTBOX_LEASE } from "./write.ts";
-import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, attemptOf, RUN_COLUMNS, RUN_GROUP, runOf } from "./rows.ts";
+import {
+  ANCHOR_COLUMNS,
+  anchorOf,
+  ATTEMPT_COLUMNS,
+  ATTEMPT_GROUP,
+  attemptOf,
+  RUN_COLUMNS,
+  RUN_GROUP,
+  runOf,
+  withAnchors,
+} from "./rows.ts";
 
 const FIND: Statement = {
   name: "find",
@@ -17,6 +27,12 @@ const FIND: Statement = {
 const ATTEMPTS: Statement = {
   name: "attempts",
   text: `select ${ATTEMPT_COLUMNS} from attempt a ${ATTEMPT_GROUP} where a.run_key = $1 order by a.key`,
+};
+
+const ANCHORS: Statement = {
+  name: "anchors",
+  text: `select ${ANCHOR_COLUMNS} from object o join cluster_group og on og.id = o.group_id
+    where o.run_id = $1 and o.kind = 'anchor' order by o.number`,
 };
 
 const LIST: Statement = {
@@ -60,8 +76,10 @@ select
   (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from attempt group by state) it) as attempts,
   (select count(*) from outbox)::float8 as outbox,
   (select min(e.at) from outbox o join event e on e.run_key = o.run_key and e.seq = o.seq) as outbox_oldest,
-  (select count(*) from attempt where due < now() - make_interval(secs => ${OVERDUE_MS / 1000}))::float8 as overdue,
-  (select count(*) from object)::float8 as strays,
+  ((select count(*) from attempt where due < now() - make_interval(secs => ${OVERDUE_MS / 1000}))
+    + (select count(*) from object where kind = 'anchor' and due < now() - make_interval(secs => ${OVERDUE_MS / 1000})))::float8 as overdue,
+  (select count(*) from object where kind <> 'anchor')::float8 as strays,
+  (select count(*) from object where kind = 'anchor' and state <> 'gone')::float8 as anchors,
   exists (select from lease where starts_with(what, '${OUTBOX_LEASE}') and until > clock_timestamp()) as has_launcher,
   clock_timestamp() as now`,
 };
@@ -101,6 +119,7 @@ interface CountColumns {
   readonly outbox_oldest: number | null;
   readonly overdue: number;
   readonly strays: number;
+  readonly anchors: number;
   readonly has_launcher: boolean;
   readonly now: number;
 }
@@ -121,7 +140,9 @@ export function runQueries(database: Database) {
       const [row] = await database.all<RunColumns & { readonly spec: RunRequest }>(FIND, [id]);
       if (row === undefined) return undefined;
       const attempts = await database.all<AttemptColumns>(ATTEMPTS, [row.key]);
-      return { record: { run: runOf(row), attempts: attempts.map(attemptOf) }, request: row.spec };
+      const anchors = row.plan?.storage?.anchor === undefined ? [] : await database.all<AnchorColumns>(ANCHORS, [id]);
+      const record = withAnchors({ run: runOf(row), attempts: attempts.map(attemptOf) }, anchors.map(anchorOf));
+      return { record, request: row.spec };
     },
 
     list: async ({ state, outcome, newest, like, group, before, most }: RunFilter): Promise<readonly RunRow[]> => {
@@ -167,7 +188,7 @@ export function runQueries(database: Database) {
     counts: async (): Promise<Counts> => {
       const [row] = await database.all<CountColumns>(COUNTS);
       if (row === undefined) throw new TypeError("a select without a from gave no row");
-      const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, has_launcher: hasLauncher, now } = row;
+      const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, anchors, has_launcher: hasLauncher, now } = row;
       return {
         runs: { ...noRuns(), ...runs },
         attempts,
@@ -175,6 +196,7 @@ export function runQueries(database: Database) {
         outboxOldestMs: oldest === null ? undefined : Math.max(0, now - oldest),
         overdue,
         strays,
+        anchors,
         hasLauncher,
       };
     },

@@ -10,10 +10,12 @@ import type { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { KINDS_DUE } from "@longshore/domain/run/change.ts";
-import { type AttemptState, type Cancel, FENCE_MS, type Plan, type Run } from "@longshore/domain/run/record.ts";
-import type { Ledger, Standing, StrayWork, Work, WorkKind } from "../port.ts";
+import { type Anchor, type AttemptState, type Cancel, FENCE_MS, type Plan, type Run } from "@longshore/domain/run/record.ts";
+import type { AnchorWork, Ledger, Standing, StrayWork, Work, WorkKind } from "../port.ts";
 import { type Database, inList, type Statement } from "./connection.ts";
-import { ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf } from "./rows.ts";
+import {
+  ANCHOR_COLUMNS, type AnchorColumns, anchorOf, ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf,
+} from "./rows.ts"; // biome-ignore format: a list of names
 import { CHANNEL } from "./write.ts";
 
 interface WorkColumns extends AttemptColumns {
@@ -25,12 +27,24 @@ interface WorkColumns extends AttemptColumns {
   readonly cancel: Cancel | null;
   readonly spec: RunRequest;
   readonly now: number;
+  /** The columns of the attempt's anchor, if the run has one. */
+  readonly anchor_number: number | null;
+  readonly anchor_state: AnchorColumns["state"];
+  readonly anchor_namespace: string;
+  readonly anchor_bytes: number;
+  readonly anchor_uid: Uid | null;
+  readonly anchor_hold_until: number;
+  readonly anchor_due: number;
 }
 
 /** Selects all that a loop needs to act on an attempt, for the rows in `taken`. The run is read and not locked. */
 const WITH_RUN = (taken: string): string => `
-select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec, clock_timestamp() as now
+select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec,
+  clock_timestamp() as now,
+  o.number as anchor_number, o.state as anchor_state, o.namespace as anchor_namespace, o.bytes as anchor_bytes, o.uid as anchor_uid,
+  o.hold_until as anchor_hold_until, o.due as anchor_due
 from ${taken} a join run r on r.key = a.run_key join run_spec s on s.run_key = a.run_key ${ATTEMPT_GROUP}
+  left join object o on a.notes ? 'anchor' and o.run_id = r.id and o.number = (a.notes ->> 'anchor')::integer
 order by a.priority desc, a.key`;
 
 /**
@@ -92,11 +106,33 @@ const TAKE_STRAYS: Statement = {
   name: "take_strays",
   text: `
 with due as materialized (
-  select key from object where group_id = (select id from cluster_group where name = $1) and due <= now()
+  select key from object where group_id = (select id from cluster_group where name = $1) and due <= now() and kind <> 'anchor'
   order by due limit $2 for update skip locked
 )
 update object o set due = now() + make_interval(secs => $3) from due where o.key = due.key
 returning o.run_id, o.kind, o.name, o.uid, o.hold_until`,
+};
+
+const TAKE_ANCHORS: Statement = {
+  name: "take_anchors",
+  text: `
+with due as materialized (
+  select key from object where group_id = (select id from cluster_group where name = $1) and due <= now() and kind = 'anchor'
+  order by due limit $2 for update skip locked
+), taken as (
+  update object o set due = date_trunc('milliseconds', clock_timestamp()) + make_interval(secs => $3) from due where o.key = due.key returning o.*
+)
+select ${ANCHOR_COLUMNS}, not exists (
+    select from attempt a join run r on r.key = a.run_key
+    where r.id = o.run_id and a.state <> 'done' and (a.notes ->> 'anchor')::integer = o.number
+  ) as clear, clock_timestamp() as now
+from taken o join cluster_group og on og.id = o.group_id order by o.key`,
+};
+
+const ANCHORS_IN: Statement = {
+  name: "anchors_in",
+  text: `select run_id as run, number from object
+    where group_id = (select id from cluster_group where name = $1) and kind = 'anchor' and state <> 'gone'`,
 };
 
 const ADD_STRAY: Statement = {
@@ -143,7 +179,22 @@ const workOf = (row: WorkColumns): Work => ({
   },
   request: row.spec,
   nowMs: row.now,
+  ...(row.anchor_number !== null && row.group_name !== null && { anchor: anchorIn(row, row.anchor_number, row.group_name) }),
 });
+
+/** An attempt that is placed is in the group of its anchor. */
+const anchorIn = (row: WorkColumns, number: number, group: GroupName): Anchor =>
+  anchorOf({
+    run_id: row.run_id,
+    number,
+    state: row.anchor_state,
+    group_name: group,
+    namespace: row.anchor_namespace,
+    bytes: row.anchor_bytes,
+    uid: row.anchor_uid,
+    hold_until: row.anchor_hold_until,
+    due: row.anchor_due,
+  });
 
 export function takeQueries(database: Database) {
   return {
@@ -169,6 +220,14 @@ export function takeQueries(database: Database) {
         holdUntilMs,
       }));
     },
+    takeAnchors: async ({ group, most, leaseMs }: Parameters<Ledger["takeAnchors"]>[0]): Promise<readonly AnchorWork[]> => {
+      const rows = await database.all<AnchorColumns & { clear: boolean; now: number }>(TAKE_ANCHORS, [
+        group,
+        most,
+        leaseMs / 1000,
+      ]);
+      return rows.map((row) => ({ run: row.run_id, anchor: anchorOf(row), isClear: row.clear, nowMs: row.now }));
+    },
     /**
      * The new row has no fence, since the caller knows of none. If the stray is already recorded, its row and its fence stay.
      */
@@ -179,6 +238,7 @@ export function takeQueries(database: Database) {
       await database.all(SETTLE_STRAY, [group, uid, kind]);
     },
 
+    anchors: async (group: GroupName) => await database.all<{ run: RunId; number: number }>(ANCHORS_IN, [group]),
     standing: async <T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]> => {
       const kept: T[] = [];
       for (let after = "0"; ; ) {

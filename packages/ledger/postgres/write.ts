@@ -7,11 +7,11 @@
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
 import { slotsFreed } from "@longshore/domain/group/group.ts";
-import { type Change, isChanged, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
+import { type Change, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { putLines } from "./concurrency.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
-import { attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
+import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
 export const CHANNEL = "longshore_ledger";
 export const PARTITIONS = 16;
@@ -101,6 +101,13 @@ with runs as (
   from json_to_recordset($6) as v(run_id text, kind text, group_name text, name text, uid text, hold_until float8, due float8)
   join cluster_group g on g.name = v.group_name
   on conflict (group_id, uid, kind) do update set hold_until = greatest(object.hold_until, excluded.hold_until)
+), anchors as (
+  insert into object (run_id, kind, number, state, group_id, namespace, bytes, uid, hold_until, due)
+  select v.run_id, 'anchor', v.number, v.state, g.id, v.namespace, v.bytes, v.uid, ${AT("hold_until")}, coalesce(${AT("due")}, 'infinity')
+  from json_to_recordset($9) as v(run_id text, number integer, state text, group_name text, namespace text, bytes float8, uid text,
+    hold_until float8, due float8)
+  join cluster_group g on g.name = v.group_name
+  on conflict (run_id, number) do update set state = excluded.state, uid = excluded.uid, hold_until = excluded.hold_until, due = excluded.due
 ), ${WAKE("$8", "$3")}, counted as (
   select (select count(*) from runs)::integer as runs, (select count(*) from moved)::integer as attempts,
     (select count(*) from woken)::integer as woken
@@ -129,7 +136,8 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const changes = all.map(({ change }) => change);
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
   const kinds = workMadeBy(changes, nowMs);
-  const values = [...lists, kinds.join(","), slotsFreed(changes)];
+  const anchors = changes.flatMap((change) => movedAnchors(change).map((it) => anchorValues(change.after.run.id, it)));
+  const values = [...lists, kinds.join(","), slotsFreed(changes), toJson(anchors)];
   const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
     throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);

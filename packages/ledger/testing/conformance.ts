@@ -5,6 +5,7 @@
  */
 import type { Test } from "tap";
 import { admitting } from "./conformance-admit.ts";
+import { anchors } from "./conformance-anchors.ts";
 import { moving } from "./conformance-moved.ts";
 import { limiting } from "./conformance-concurrency.ts";
 import type { Conforming } from "./conformance-parts.ts";
@@ -20,6 +21,7 @@ export async function ledgerConformance(t: Test, it: Conforming): Promise<void> 
   await t.test(`${it.name}: whose turn it is`, (t) => turns(t, it));
   await t.test(`${it.name}: how many of one key go on`, (t) => limiting(t, it));
   await t.test(`${it.name}: what became of moved groups`, (t) => moving(t, it));
+  await t.test(`${it.name}: what owns the volumes of runs`, (t) => anchors(t, it));
   await t.test(`${it.name}: what is to be told`, (t) => outbox(t, it));
   await t.test(`${it.name}: what people and the tally ask`, (t) => people(t, it));
 }

@@ -83,7 +83,8 @@ export const definitionCalls = (
 const WAKE_MOST = 1_000;
 
 const isEmpty = (tables: its.Tables, group: GroupName): boolean =>
-  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && PLACED_STATES.includes(attempt.state));
+  !its.attemptsOf(tables).some(({ attempt }) => attempt.group === group && PLACED_STATES.includes(attempt.state)) &&
+  !its.anchorsOf(tables).some(({ anchor }) => anchor.group === group && anchor.state !== "gone");
 
 function put(tables: its.Tables, { name, namespace, settings }: ConfiguredGroup, nowMs: number): void {
   const now = { name, namespace, settings, servedAtMs: nowMs };
@@ -120,7 +121,7 @@ export function groupCalls(
   at: () => Advancing,
   clock: Clock,
   call: its.Call,
-): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "acceptGroup" | "standing"> {
+): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "acceptGroup" | "anchors" | "standing"> {
   return {
     putGroups: (groups) =>
       call("putGroups", () => {
@@ -142,6 +143,13 @@ export function groupCalls(
           its.wake(tables, WAKE_MOST, clock.now(), () => true, { waitsFor: undefined });
       }),
     acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
+    anchors: (group) =>
+      call("anchors", () =>
+        its
+          .anchorsOf(tables)
+          .filter(({ anchor }) => anchor.group === group && anchor.state !== "gone")
+          .map(({ run, anchor }) => ({ run: run.record.run.id, number: anchor.number })),
+      ),
     standing: (group, keep) =>
       call("standing", () =>
         its
@@ -227,8 +235,11 @@ function counted(tables: its.Tables, nowMs: number): Counts {
     attempts,
     outbox: unsent.length,
     outboxOldestMs: unsent.length === 0 ? undefined : nowMs - Math.min(...unsent.map(({ atMs }) => atMs)),
-    overdue: all.filter(({ attempt }) => attempt.dueMs !== undefined && attempt.dueMs < nowMs - OVERDUE_MS).length,
+    overdue: [...all.map(({ attempt }) => attempt), ...its.anchorsOf(tables).map(({ anchor }) => anchor)].filter(
+      ({ dueMs }) => dueMs !== undefined && dueMs < nowMs - OVERDUE_MS,
+    ).length,
     strays: tables.strays.size,
+    anchors: its.anchorsOf(tables).filter(({ anchor }) => anchor.state !== "gone").length,
     hasLauncher: [...tables.leases].some(([what, { untilMs }]) => what.startsWith(OUTBOX_LEASE) && untilMs > nowMs),
   };
 }

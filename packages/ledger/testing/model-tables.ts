@@ -5,10 +5,10 @@
 import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request.ts";
-import { SLOT_STATES, slotsFreed } from "@longshore/domain/group/group.ts";
+import { SLOT_STATES, slotsFreed, type StorageUsed } from "@longshore/domain/group/group.ts";
 import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
 import { type InLine, placeInLine } from "@longshore/domain/run/concurrency.ts";
-import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
+import type { Anchor, Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { GroupState, Ledger, StoredDefinition, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
 import type { Listeners } from "../work-hints.ts";
 
@@ -21,7 +21,7 @@ export interface ModelRun {
   readonly unsent: Set<number>;
 }
 
-export interface ModelGroup extends Omit<GroupState, "slotsUsed" | "inLine"> {
+export interface ModelGroup extends Omit<GroupState, "slotsUsed" | "inLine" | "storage"> {
   readonly diagnosis: Diagnosis | undefined;
 }
 
@@ -103,7 +103,24 @@ export const groupStates = (tables: Tables): readonly GroupState[] =>
     ...group,
     slotsUsed: slotsUsed(tables, group.name),
     inLine: attemptsOf(tables).filter(({ attempt }) => attempt.group === group.name && attempt.state === "ready").length,
+    storage: storageUsed(tables, group.name),
   }));
+
+export interface LocatedAnchor {
+  readonly run: ModelRun;
+  readonly anchor: Anchor;
+}
+
+export const anchorsOf = ({ runs }: Tables): LocatedAnchor[] =>
+  [...runs.values()].flatMap((run) => (run.record.anchors ?? []).map((anchor) => ({ run, anchor })));
+
+function storageUsed(tables: Tables, group: GroupName): StorageUsed {
+  const all = anchorsOf(tables).flatMap(({ anchor }) => (anchor.group === group && anchor.state !== "gone" ? [anchor] : []));
+  const kept = all.filter(({ state }) => state === "kept");
+  const sum = (of: readonly Anchor[]): number => of.reduce((total, { bytes }) => total + bytes, 0);
+  const untilMs = kept.flatMap(({ dueMs }) => dueMs ?? []);
+  return { usedBytes: sum(all), keptBytes: sum(kept), keptUntilMs: untilMs.length === 0 ? undefined : Math.min(...untilMs) };
+}
 
 /** Writes one run's change, with its events and strays. */
 export function write(

@@ -1,5 +1,6 @@
 /** The model's answers to each loop's question: place, claim, take, strays. */
 import type { GroupName } from "@longshore/contract/ids.ts";
+import { anchorOf, isClear } from "@longshore/domain/anchor/of-run.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
 import {
   byTurn,
@@ -15,7 +16,7 @@ import { type Change, isChanged, KINDS_DUE } from "@longshore/domain/run/change.
 import { entering as mayEnter } from "@longshore/domain/run/concurrency.ts";
 import { attemptIn } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { Ledger, Placed, Work, WorkKind } from "../port.ts";
+import type { AnchorWork, Ledger, Placed, Work, WorkKind } from "../port.ts";
 import * as its from "./model-tables.ts";
 
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
@@ -70,10 +71,25 @@ const candidateOf = ({ run: { key: accepted, record }, attempt: { step, n, prior
 
 const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {
   const { id, tenant, generation, plan, steps, cancel } = run.record.run;
+  const anchor = anchorOf(run.record, attempt);
   return run.request === undefined
     ? []
-    : [{ attempt, run: { id, tenant, generation, plan, steps, cancel }, request: run.request, nowMs }];
+    : [{ attempt, run: { id, tenant, generation, plan, steps, cancel }, request: run.request, nowMs, ...(anchor && { anchor }) }];
 };
+
+export function takeAnchorsDue(
+  tables: its.Tables,
+  { group, most, leaseMs }: Parameters<Ledger["takeAnchors"]>[0],
+  nowMs: number,
+): readonly AnchorWork[] {
+  const due = its.anchorsOf(tables).filter(({ anchor }) => anchor.group === group && (anchor.dueMs ?? Infinity) <= nowMs);
+  const taken = due.toSorted((a, b) => (a.anchor.dueMs ?? 0) - (b.anchor.dueMs ?? 0)).slice(0, most);
+  return taken.map(({ run, anchor }) => {
+    const leased = { ...anchor, dueMs: nowMs + leaseMs };
+    run.record = { ...run.record, anchors: (run.record.anchors ?? []).map((it) => (it === anchor ? leased : it)) };
+    return { run: run.record.run.id, anchor: leased, isClear: isClear(run.record, anchor), nowMs };
+  });
+}
 
 export function claimDue(
   tables: its.Tables,
@@ -108,7 +124,9 @@ export function takeDue(
 export function dueWork(tables: its.Tables, groups: readonly GroupName[], nowMs: number): readonly WorkKind[] {
   const isAsked = (group: GroupName | undefined): boolean => group !== undefined && groups.includes(group);
   const due = its.attemptsOf(tables).filter((it) => isAsked(it.attempt.group) && isDue(it, nowMs));
-  const strays = [...tables.strays.values()].some(({ stray, dueMs }) => isAsked(stray.group) && dueMs <= nowMs);
+  const strays =
+    [...tables.strays.values()].some(({ stray, dueMs }) => isAsked(stray.group) && dueMs <= nowMs) ||
+    its.anchorsOf(tables).some(({ anchor: { group, dueMs } }) => isAsked(group) && dueMs !== undefined && dueMs <= nowMs);
   const kinds = due.flatMap(({ attempt }) => KINDS_DUE[attempt.state] ?? []);
   return [...new Set(strays ? [...kinds, "strays" as const] : kinds)];
 }

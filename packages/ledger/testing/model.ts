@@ -10,15 +10,23 @@ import { Failure } from "@longshore/contract/problem.ts";
 import { answerCommand, duplicateOf, isRemembered } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Names, NewRun } from "@longshore/domain/run/begin.ts";
-import { applyInputs, type Change, isChanged, unchanged, WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";
+import {
+  applyInputs,
+  applyToAnchors,
+  type Change,
+  isChanged,
+  unchanged,
+  WORK_KINDS,
+  type WorkKind,
+} from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { otherKey } from "../key-mark.ts";
-import type { Admitted, Intake, Ledger, Notice, Recorded } from "../port.ts";
+import type { Admitted, AnchorEntry, Intake, Ledger, Notice, Recorded } from "../port.ts";
 import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";
 import { workHints } from "../work-hints.ts";
 import { definitionCalls, groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";
-import { claimDue, dueWork, placeDue, strayCalls, takeDue } from "./model-todo.ts";
+import { claimDue, dueWork, placeDue, strayCalls, takeAnchorsDue, takeDue } from "./model-todo.ts";
 
 /** "refused": the call did not arrive, so nothing happened. "lost": the call was done, and its answer did not come. */
 export interface Fault {
@@ -85,10 +93,12 @@ function connected(
     epoch,
     admit: (batch) => call("admit", () => batch.map((intake) => admitOne(tables, intake, at()))),
     record: (batch) => call("record", () => recordAll(tables, batch, at())),
+    recordAnchors: (batch) => call("recordAnchors", () => recordAnchors(tables, batch, at())),
     suspect: (digest) => call("suspect", () => suspected(tables, digest, clock.now())),
     place: (asked) => call("place", () => placeDue(tables, asked, at())),
     claim: (asked) => call("claim", () => claimDue(tables, asked, clock.now())),
     take: (asked) => call("take", () => takeDue(tables, asked, clock.now())),
+    takeAnchors: (asked) => call("takeAnchors", () => takeAnchorsDue(tables, asked, clock.now())),
     due: (groups) => call("due", () => dueWork(tables, groups, clock.now())),
     ...strayCalls(tables, clock, call),
     ...outboxCalls(tables, clock, call),
@@ -169,6 +179,14 @@ function recordAll(tables: its.Tables, batch: Parameters<Ledger["record"]>[0], a
     if (isChanged(applied.change)) its.write(tables, applied.change, at);
   }
   return recorded;
+}
+
+function recordAnchors(tables: its.Tables, batch: readonly AnchorEntry[], at: Advancing): void {
+  for (const [id, ofRun] of Map.groupBy(batch, ({ run }) => run)) {
+    const run = tables.runs.get(id);
+    const change = run && applyToAnchors(run.record, ofRun, at);
+    if (change !== undefined && isChanged(change)) its.write(tables, change, at);
+  }
 }
 
 function suspected({ suspects }: its.Tables, digest: string, nowMs: number): number {

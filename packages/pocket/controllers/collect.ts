@@ -53,11 +53,12 @@ export function startCollector({ store, clock, agenda, delays }: Parts, emptying
     else if (holds(object, FOREGROUND)) foreground(resource, object);
   }
 
-  /** The owner is gone, so dependents without another owner go too. */
+  /** The owner is gone, so dependents without another owner go too, and theirs: a Job that is collected leaves no pods behind. */
   function abandon(uid: string): void {
     for (const { resource, object } of store.dependents(uid)) {
       const owned = (object.metadata.ownerReferences ?? []).some((it) => store.exists(it.uid) !== undefined);
-      if (!owned) deleteObject(store, resource, object, {}, clock.now());
+      const isUnderWay = holds(object, ORPHAN) || holds(object, FOREGROUND);
+      if (!owned) deleteObject(store, resource, object, isUnderWay ? {} : { propagation: "Background" }, clock.now());
     }
   }
 

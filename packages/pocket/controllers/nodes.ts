@@ -8,7 +8,8 @@ import type { ContainerReport, Kubelet, Look, PodReport, PodRun } from "../api.t
 import { pick } from "./delays.ts";
 import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
-import type { Condition, Fields, PodObject, PodPhase, PodStatus } from "../objects.ts";
+import { claimMissing, claimsOf } from "./volumes.ts";
+import type { ApiObject, Condition, Fields, PodObject, PodPhase, PodStatus } from "../objects.ts";
 import { finishedPhase, isDeleting, timestamp } from "../objects.ts";
 import type { Change } from "../server/store.ts";
 
@@ -36,6 +37,8 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
       const why = `didn't match Pod's node affinity/selector`;
       return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: 1 node(s) ${why}.` });
     }
+    const missing = claimMissing(store, pod);
+    if (missing !== undefined) return learn(uid, { kind: "unschedulable", message: `0/1 nodes are available: ${missing}.` });
     run(pod);
   }
 
@@ -106,7 +109,18 @@ export function startNodes({ store, clock, agenda, delays }: Parts, kubelet: Kub
 
   const write = (pod: PodObject): PodObject => store.replace("pods", pod);
 
+  /** A claim that came lets the pods start that waited for it. */
+  function startUsers({ metadata: { namespace = "", name } }: ApiObject): void {
+    for (const pod of store.list("pods", namespace) as readonly PodObject[]) {
+      const { uid } = pod.metadata;
+      if (pod.spec.nodeName === undefined && claimsOf(pod).includes(name))
+        agenda.soon(`start:${uid}`, pick(delays.scheduleMs, clock), () => start(uid));
+    }
+  }
+
   function hear(change: Change): void {
+    if (change.resource === "persistentvolumeclaims" && change.type === "ADDED") startUsers(change.object);
+    if (change.resource === "persistentvolumeclaims" && change.type === "DELETED") kubelet.discard?.(change.object.metadata.uid);
     if (change.resource !== "pods") return;
     const pod = change.object as PodObject;
     const { uid } = pod.metadata;

@@ -95,6 +95,11 @@ const counts = (resource: Resource, object: ApiObject): boolean => resource !== 
 function usage(resource: Resource, what: string, objects: readonly ApiObject[]): number {
   const live = objects.filter((it) => counts(resource, it));
   if (what === `count/${qualified(resource)}` || what === resource) return live.length;
+  if (resource === "persistentvolumeclaims" && what === "requests.storage")
+    return live.reduce(
+      (sum, { spec }) => sum + quantity(fieldsIn(fieldsIn(fieldsIn(spec)["resources"])["requests"])["storage"] ?? "0"),
+      0,
+    );
   const need = needOf(resource, what);
   return need === undefined
     ? 0
@@ -128,8 +133,18 @@ function missing(resource: Resource, what: string, object: ApiObject): readonly 
   return without.length === 0 ? [] : [`${what} for: ${without.map((it) => it.name).join(",")}`];
 }
 
+/** As a real server writes storage: in the largest unit that leaves a whole number. */
+function shownBytes(n: number): string {
+  const [unit, size] = Object.entries(UNITS).findLast(([name, it]) => name.endsWith("i") && n > 0 && n % it === 0) ?? ["", 1];
+  return `${n / size}${unit}`;
+}
+
 const shown = (what: string, n: number): string =>
-  what.endsWith("cpu") && !Number.isInteger(n) ? `${Math.round(n * 1000)}m` : String(n);
+  what === "requests.storage"
+    ? shownBytes(n)
+    : what.endsWith("cpu") && !Number.isInteger(n)
+      ? `${Math.round(n * 1000)}m`
+      : String(n);
 
 const UNITS: Readonly<Record<string, number>> = {
   m: 1e-3,

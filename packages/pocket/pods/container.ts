@@ -4,7 +4,7 @@
  * It isolates nothing: the process is an ordinary process of this machine, with this machine's files and network. Three things of
  * a real container are replaced. Its termination log is a private file, whose path is in `LONGSHORE_TERMINATION_LOG` and
  * replaces `/dev/termination-log` in the command. Its working directory lies in its own folder: "/data" becomes
- * "<folder>/data". The paths of its scratch volumes become those of folders of the pod.
+ * "<folder>/data". The paths of its volumes become those of folders.
  *
  * The bug this prevents: an end that nobody tells. The pocket may be killed while the process runs, so how it ended is read from
  * the folder (shim.ts), by the pocket that started it and by any later one.
@@ -66,7 +66,7 @@ export function runContainer(parts: ContainerStart): ContainerProcess {
   const { clock, container, folder, mounts } = parts;
   const values = Object.fromEntries(Object.entries(parts.values).map(([name, it]) => [name, withFolders(it, mounts)]));
   const terminationLog = terminationLogIn(folder);
-  const root = join(folder, "root");
+  const root = join(folder, "root"); // stands for "/" of the container
   const cwd = join(root, resolve("/", container.workingDir ?? "."));
   makeMounts(mounts, root);
   mkdirSync(cwd, { recursive: true });

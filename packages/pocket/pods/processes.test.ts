@@ -321,3 +321,26 @@ t.test("stopping a throwaway kubelet ends every process and removes every folder
   t.ok(await isGone(pid));
   t.notOk(existsSync(join(dataDir, "own", "pods", folderOf(pod))));
 });
+
+t.test(
+  "pods that mount one claim share its files, also by a variable and as a working directory, until the claim is gone",
+  async (t) => {
+    const claim: Looking = (_, name) => (name === "shared" ? { metadata: { uid: "uid-of-the-claim" } } : undefined);
+    const mounting = (container: Partial<Container>): PodObject => {
+      const pod = podOf({ ...container, volumeMounts: [{ name: "data", mountPath: "/data" }] });
+      return { ...pod, spec: { ...pod.spec, volumes: [{ name: "data", persistentVolumeClaim: { claimName: "shared" } }] } };
+    };
+    const writes = start(mounting(sh("echo one > /data/in; echo a/database")), claim);
+    t.match(await writes.until("terminated"), { exitCode: 0 });
+    const env = [{ name: "FROM", value: "/data/in" }];
+    const reads = start(mounting(sh('cat "$FROM"; ls', { env, workingDir: "/data" })), claim);
+    await reads.until("terminated");
+    t.equal(reads.run.log("main"), "one\nin\n");
+    const folder = join(dataDir, "volumes", "uid-of-the-claim");
+    t.ok(existsSync(folder));
+    for (const { run } of [writes, reads]) run.forget();
+    processes.discard?.("uid-of-the-claim");
+    for (let tries = 0; existsSync(folder) && tries < 500; tries++) await systemClock.sleep(10);
+    t.notOk(existsSync(folder));
+  },
+);

@@ -15,7 +15,7 @@ import { environmentOf } from "./command.ts";
 import { adoptContainer, type ContainerProcess, type End, logIn, runContainer } from "./container.ts";
 import { judgeImage } from "./images.ts";
 import { type LogFile, openLogFile } from "./logfile.ts";
-import { mountsOf } from "./mounts.ts";
+import { mountsOf, removeVolume } from "./mounts.ts";
 import { killGroup } from "./shim.ts";
 import { type Container, finishedPhase, isDeleting, type PodObject } from "../objects.ts";
 
@@ -49,11 +49,14 @@ export function startProcesses(options: ProcessOptions): Kubelet & AsyncDisposab
   let removals: Promise<unknown> = Promise.resolve();
   let isEnding = false;
   return {
+    discard: (claimUid) => {
+      removals = Promise.all([removals, removeVolume(dataDir, claimUid)]);
+    },
     retain: (kept) => {
       removals = endOthers(pods, new Set(kept.map(folderOf)));
     },
     start: (pod, report, look) => {
-      const parts = { clock, pod, folder: join(pods, folderOf(pod)), report, look, logBytesMost, throwaway };
+      const parts = { clock, pod, dataDir, folder: join(pods, folderOf(pod)), report, look, logBytesMost, throwaway };
       const life: Life = finishedPhase(pod) ? archive(parts) : live(parts);
       lives.add(life);
       void life.over.then(() => lives.delete(life));
@@ -113,6 +116,7 @@ interface Life extends PodRun {
 interface LifeParts {
   readonly clock: Clock;
   readonly pod: PodObject;
+  readonly dataDir: string;
   readonly folder: string;
   readonly report: (it: PodReport) => void;
   readonly look: Look;
@@ -300,7 +304,7 @@ type Made =
   | { readonly kind: "made"; readonly process: ContainerProcess }
   | { readonly kind: "waits"; readonly first: ContainerState; readonly then?: ContainerState };
 
-function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifeParts, container: Container): Made {
+function attempt({ clock, pod, dataDir, folder, look, logBytesMost, throwaway }: LifeParts, container: Container): Made {
   const waits = (reason: string, message: string): ContainerState => ({ kind: "waiting", reason, message });
   const image = judgeImage(container.image);
   if (image.kind === "invalid") return { kind: "waits", first: waits("InvalidImageName", image.message) };
@@ -317,7 +321,7 @@ function attempt({ clock, pod, folder, look, logBytesMost, throwaway }: LifePart
   const values = { HOSTNAME: pod.metadata.name, ...environment.values };
   try {
     mkdirSync(own, { recursive: true });
-    const mounts = mountsOf(pod, container, folder);
+    const mounts = mountsOf(pod, container, { dataDir, podFolder: folder, look });
     return {
       kind: "made",
       process: runContainer({ clock, container, folder: own, values, mounts, logBytesMost, leashed: throwaway }),

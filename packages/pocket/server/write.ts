@@ -8,7 +8,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { admit } from "./admission.ts";
 import { type DeleteOptions, deleteObject, type Propagation } from "./delete.ts";
 import type { ApiObject, Fields, JobObject, Metadata, Resource } from "../objects.ts";
-import { apiVersionOf, fieldsIn, isDeleting, isFields, KINDS, timestamp } from "../objects.ts";
+import { apiVersionOf, CLAIM_PROTECTION, fieldsIn, isDeleting, isFields, KINDS, timestamp, withFinalizers } from "../objects.ts";
 import { jsonMerge, strategicMerge } from "./patch.ts";
 import { type Asked, selection, wholeNumber } from "./query.ts";
 import type { Cause } from "./status.ts";
@@ -130,6 +130,9 @@ function complete(resource: Resource, given: Fields, metadata: Metadata): ApiObj
     return { ...object, metadata: { ...metadata, labels }, spec: { finalizers: ["kubernetes"] }, status: { phase: "Active" } };
   }
   if (resource === "resourcequotas") return { ...object, status: {} };
+  // As the admission of a real server does, which then binds the claim to a volume.
+  if (resource === "persistentvolumeclaims")
+    return { ...withFinalizers(object, [...(metadata.finalizers ?? []), CLAIM_PROTECTION]), status: { phase: "Bound" } };
   return resource === "pods" ? { ...object, status: { phase: "Pending" } } : object;
 }
 

@@ -9,7 +9,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { ApiRequest, User, Kubelet, Transport } from "../api.ts";
 import { createCluster, entryOf, type RequestEntry } from "../cluster.ts";
 import type { Emptying } from "../controllers/collect.ts";
-import type { ApiObject, JobObject, PodObject } from "../objects.ts";
+import type { ApiObject, JobObject, PodObject, Resource } from "../objects.ts";
 import type { Change } from "../server/store.ts";
 import { createNamespace } from "../server/write.ts";
 import { LEAST_DELAYS, type ModelDelays } from "./delays.ts";
@@ -41,6 +41,7 @@ export interface Model extends AsyncDisposable {
   jobs(namespace?: string): readonly JobObject[];
   pods(namespace?: string): readonly PodObject[];
   namespace(name: string): ApiObject | undefined;
+  objects(resource: Resource, namespace?: string): readonly ApiObject[];
   /** The last requests, oldest first; bounded. */
   requests(): readonly RequestEntry[];
   /** How many POSTs of a Job of this name were answered 201. */
@@ -71,6 +72,7 @@ export function createModel(options: ModelOptions): Model {
     meddle: (deed) => meddle(cluster, network, deed),
     jobs: (namespace) => store.list("jobs", namespace) as readonly JobObject[],
     pods: (namespace) => store.list("pods", namespace) as readonly PodObject[],
+    objects: (resource, namespace) => store.list(resource, namespace),
     namespace: (name) => store.get("namespaces", "", name),
     requests: () => requests.all(),
     countCreated: (name) => requests.countCreated(name),

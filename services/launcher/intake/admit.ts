@@ -135,6 +135,8 @@ function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admissi
       const { generation, from, with: corrections, actor } = command.data;
       return { kind: "restart", generation, from, with: corrections, actor };
     }
+    case "run.free":
+      return { kind: "free" };
     case "run.abandon": {
       const { reason, actor } = command.data;
       return { kind: "abandon", reason, actor };

@@ -7,9 +7,12 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problem.ts";
+import { nodesShared } from "@longshore/contract/volumes.ts";
+import { stepsOf } from "@longshore/contract/request.ts";
 import { afterCreate, type AttemptInput, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/input.ts";
 import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
+import type { StandingAnchor } from "@longshore/domain/pod/volumes.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import { type StepToRun, stepToRun } from "@longshore/domain/run/step-to-run.ts";
@@ -21,23 +24,20 @@ import { heard, viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { look } from "./look.ts";
 
-type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
+export type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
-export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<AttemptInput> {
+export async function createOrAdopt(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  signal: AbortSignal,
+  anchor?: StandingAnchor,
+): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
   const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
   if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
-  const input = manifestInput(parts, cluster, work, made);
-  const view = viewOf(parts, cluster.name);
-  if (input === undefined) {
-    return {
-      kind: "deferred",
-      claimNo,
-      retryAtMs: work.nowMs + parts.timing.placeAgainMs,
-      again: true,
-      diagnosis: (mayCreate(view) ? ofAnotherFile(cluster, work) : undefined) ?? whyNot(view, cluster.name),
-    };
-  }
+  const input = manifestInput(parts, cluster, work, made, anchor);
+  if (input === undefined) return putOff(parts, cluster, work);
   const created = await cluster.writes.createJob(manifest(input), signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
     parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
@@ -52,7 +52,25 @@ export async function createOrAdopt(parts: Creating, cluster: Cluster, work: Wor
   return after.input;
 }
 
-function answerOf(created: Created): CreateAnswer {
+/** Nothing was sent: another launcher, or a later turn, may create the Job. */
+export function putOff(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  why?: Diagnosis,
+): Extract<AttemptInput, { kind: "deferred" }> {
+  const view = viewOf(parts, cluster.name);
+  const { claimNo } = work.attempt;
+  return {
+    kind: "deferred",
+    claimNo,
+    retryAtMs: work.nowMs + parts.timing.placeAgainMs,
+    again: true,
+    diagnosis: why ?? (mayCreate(view) ? ofAnotherFile(cluster, work) : undefined) ?? whyNot(view, cluster.name),
+  };
+}
+
+export function answerOf(created: Created): CreateAnswer {
   switch (created.kind) {
     case "created":
       return { ...created, uid: Uid.parse(created.uid) };
@@ -65,7 +83,7 @@ function answerOf(created: Created): CreateAnswer {
   }
 }
 
-async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Promise<void> {
+export async function noteNews(parts: Creating, cluster: Cluster, news: GroupNews): Promise<void> {
   switch (news.kind) {
     case "writeTaken":
       return void heard(parts, cluster, { kind: "writeTaken" });
@@ -132,7 +150,7 @@ export async function occupy(
 ): Promise<AttemptInput | undefined> {
   const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
   // A restart may have brought values with which the step cannot run, while a create with the earlier ones may still land.
-  const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {} };
+  const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {}, volumes: [] };
   const input = manifestInput(parts, cluster, work, made.kind === "rendered" ? made : nothing);
   if (input === undefined) return undefined;
   const created = await cluster.writes.createJob(occupant(input), signal);
@@ -143,7 +161,7 @@ export async function occupy(
  * Returns a diagnosis if the attempt was placed under another groups file. Launchers restart one after the other, and the file
  * may name another namespace now: a Job created in the old one would be looked for in the new one, and called gone.
  */
-function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "attempt">): Diagnosis | undefined {
+export function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "attempt">): Diagnosis | undefined {
   const { namespace: placed = namespace } = attempt.notes;
   if (placed === namespace) return undefined;
   const sentence = `It was placed in the namespace "${placed}" of group "${name}"; in this launcher's groups file that is "${namespace}".`;
@@ -153,8 +171,9 @@ function ofAnotherFile({ name, namespace }: Cluster, { attempt }: Pick<Work, "at
 function manifestInput(
   { installation, ledger, keys, views }: Creating,
   cluster: Cluster,
-  { run, attempt }: Work,
-  { step, labels, annotations }: Omit<Extract<StepToRun, { kind: "rendered" }>, "kind">,
+  { run, request, attempt }: Work,
+  { step, labels, annotations, volumes }: Omit<Extract<StepToRun, { kind: "rendered" }>, "kind">,
+  anchor?: StandingAnchor,
 ): ManifestInput | undefined {
   const view = viewOf({ views }, cluster.name);
   if (!mayCreate(view)) return undefined;
@@ -173,5 +192,8 @@ function manifestInput(
     proof: keys.prove(identity, { group: cluster.name, namespaceUid: view.namespaceUid }),
     hold: attempt.notes.hold !== false,
     limits: limitsFor(run.plan, attempt.step),
+    volumes,
+    node: nodesShared(volumes, stepsOf(request)).get(step.name),
+    anchor,
   };
 }

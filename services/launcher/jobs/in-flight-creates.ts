@@ -12,7 +12,7 @@ import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { lingering } from "@longshore/runtime/loop.ts";
-import { createOrAdopt } from "./create.ts";
+import { createUnderAnchor } from "./anchor.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
 /**
@@ -177,12 +177,13 @@ async function siblings(
 
 async function answered(parts: Parts, cluster: Cluster, work: Work, signal: AbortSignal): Promise<readonly Entry[]> {
   const { run, attempt, nowMs } = work;
-  const entryOf = (input: AttemptInput): Entry => ({ run: run.id, step: attempt.step, n: attempt.n, input });
+  const of = { run: run.id, step: attempt.step, n: attempt.n };
+  const entryOf = (input: AttemptInput): Entry => ({ ...of, input });
   if (nowMs >= attempt.notes.waitUntilMs) return gaveUp(attempt, nowMs).map(entryOf);
   await parts.fail("beforePost");
-  const input = await createOrAdopt(parts, cluster, work, signal);
+  const answer = await createUnderAnchor(parts, cluster, work, signal);
   await parts.fail("afterPost");
-  return [entryOf(input)];
+  return [{ ...of, ...answer }];
 }
 
 /**

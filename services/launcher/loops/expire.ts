@@ -80,10 +80,13 @@ export async function expireOne(
  * pod: without pods, nothing could prove that nothing ran.
  */
 function mayGoElsewhere(parts: Parts, { run, attempt, nowMs }: Work, groups: readonly GroupState[]): boolean {
-  if (attempt.notes.stall?.code !== "Unschedulable") return false;
+  // The files of a run with volumes are here.
+  if (attempt.notes.stall?.code !== "Unschedulable" || attempt.notes.anchor !== undefined) return false;
   const others = groups.filter(({ name }) => name !== attempt.group);
   const wanted = run.plan.groups?.filter((name) => name !== attempt.group);
-  return judgeAttempt(attempt, { ...run.plan, groups: wanted }, others, placerOf(parts), nowMs).kind === "placed";
+  return (
+    judgeAttempt(attempt, { run: { plan: { ...run.plan, groups: wanted } } }, others, placerOf(parts), nowMs).kind === "placed"
+  );
 }
 
 const standsThere = (

@@ -4,11 +4,14 @@
  *
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
+import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
-import { ANNOTATIONS, HOLD, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
-import type { StrayWork } from "@longshore/ledger/port.ts";
+import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
+import { isAnchorOf } from "../jobs/anchor.ts";
 import { deletePod, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
@@ -21,8 +24,10 @@ export function sweep(parts: Parts, cluster: Cluster) {
       drain(signal, async () => {
         const leaseMs = lookAgainMs(viewOf(parts, cluster.name), parts.timing.workLeaseMs);
         const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, leaseMs: leaseMs });
+        const anchors = await parts.ledger.takeAnchors({ group: cluster.name, most: MOST, leaseMs });
         await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
-        return strays.length === MOST;
+        await sideBySide(anchors, (anchor) => sweepAnchor(parts, cluster, anchor, signal));
+        return strays.length === MOST || anchors.length === MOST;
       }),
     );
 }
@@ -65,6 +70,62 @@ export async function stillRuns(
     running.filter(({ deletionAt }) => deletionAt === undefined).map((pod) => deletePod(parts, cluster, pod, {}, signal)),
   );
   return running.length > 0;
+}
+
+/**
+ * Deletes an anchor, and with it everything that it owns. A deleted anchor is gone only when a look shows that its volumes are, too:
+ * a finished pod keeps its volumes until it is deleted itself.
+ */
+export async function sweepAnchor(parts: Parts, cluster: Cluster, work: AnchorWork, signal: AbortSignal): Promise<void> {
+  const { run, anchor, isClear, nowMs: begunAtMs } = work;
+  const { number, state } = anchor;
+  const record = (input: AnchorInput): Promise<void> => parts.ledger.recordAnchors([{ run, number, input }]);
+  if (state !== "sweeping") return await record({ kind: "due" });
+  if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return;
+  if (anchor.namespace !== cluster.namespace) {
+    const { namespace } = anchor;
+    parts.log.warn("volumes of a run are in another namespace than the groups file names", {
+      group: cluster.name,
+      run,
+      namespace,
+    });
+    return;
+  }
+  const name = parts.keys.anchorName(run, number);
+  const got = await cluster.reads.getAnchor(name, signal);
+  if (got.kind === "found" && (got.object.uid === anchor.uid || isAnchorOf(parts, cluster, { run, number }, got.object))) {
+    const deleted = await cluster.writes.deleteAnchor(name, got.object.uid, signal);
+    withRefusalTold(parts, cluster, `deleting the volumes of ${run}`, deleted);
+  } else if (got.kind === "found" || got.kind === "missing") {
+    const left = await claimsLeft(parts, cluster, work, signal);
+    if (left === "none") await record({ kind: "gone", begunAtMs });
+    else if (left === "stuck") await record({ kind: "stuck" });
+  }
+}
+
+/** Kubernetes collects what an anchor owned within seconds. What stays longer is held by a pod, or by somebody's finalizer. */
+const COLLECTED_MS = 60_000;
+
+async function claimsLeft(
+  parts: Parts,
+  cluster: Cluster,
+  { run, anchor, nowMs }: AnchorWork,
+  signal: AbortSignal,
+): Promise<"none" | "some" | "stuck"> {
+  const selector = `${LABELS.run}=${parts.keys.runLabel(run)},${LABELS.anchor}=${anchor.number}`;
+  const claims = await cluster.reads.claimsWith(selector, signal);
+  if (claims.kind !== "listed") return "some";
+  if (claims.items.length === 0) return "none";
+  const sinceMs = claims.items.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
+  if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return "some";
+  const pods = await cluster.reads.podsWith(selector, signal);
+  parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
+    group: cluster.name,
+    run,
+    claims: claims.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
+    pods: pods.kind === "listed" ? pods.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []) : "not listed",
+  });
+  return "stuck";
 }
 
 /** Removes tombstones past their day, and other rows that the ledger no longer needs. */

@@ -1,4 +1,4 @@
-import { HOLD } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import { isParked } from "@longshore/domain/run/record.ts";
 import { RunId, Uid } from "@longshore/contract/ids.ts";
 import type { Counts } from "@longshore/ledger/port.ts";
@@ -133,6 +133,23 @@ t.test("Jobs without our proof, and of runs that nobody knows, are shown and nev
   t.ok(it.pocket.jobs(NAMESPACE).every(({ metadata }) => metadata.deletionTimestamp === undefined));
   t.equal(it.model.tables.strays.size, 0);
 });
+
+t.test(
+  "an anchor that no run of the ledger has is shown and never touched, and one of another installation is not ours",
+  async (t) => {
+    const it = await stage(t);
+    const labels = { [LABELS.installation]: it.parts.installation, [LABELS.managedBy]: MANAGED_BY, [LABELS.anchor]: "1" };
+    const annotations = { [ANNOTATIONS.group]: GROUP };
+    const path = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
+    const others = { ...labels, [LABELS.installation]: "other" };
+    for (const [name, of] of [["unknown", labels], ["of-others", others]] as const)
+    await it.pocket.transport().send({ method: "POST", path, body: { metadata: { name, labels: of, annotations } } }, never); // biome-ignore format: one line
+    t.same(await tally(it), { ...none, jobs: 0, unknown: 1 });
+    t.equal(it.pocket.objects("configmaps", NAMESPACE).length, 2);
+    it.pocket.cause({ on: "list", resource: "configmaps", trouble: { kind: "status", status: 403 } });
+    t.same(await tally(it), { ...none, jobs: 0 }, "a Role from before there were volumes stops nothing");
+  },
+);
 
 t.test("from half a listing nothing follows", async (t) => {
   const it = await live(t);

@@ -5,10 +5,13 @@
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
  */
+import { makesVolumes } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
+import { isTransient } from "@longshore/contract/problem.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
-import { selectorOf } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, LABELS, selectorOf } from "@longshore/domain/run/marks.ts";
 import { isParked } from "@longshore/domain/run/record.ts";
+import { at, text } from "@longshore/domain/watch/raw.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "../jobs/look.ts";
@@ -23,7 +26,7 @@ export interface Tallied {
   readonly strays: number;
   readonly gone: number;
   readonly holdsRepaired: number;
-  /** Jobs with our marks whose proof is not ours, or whose run the ledger does not know: they are counted, never touched. */
+  /** Jobs and anchors with our marks whose proof is not ours, or whose run the ledger does not know: they are counted, never touched. */
   readonly unknown: number;
 }
 
@@ -54,6 +57,7 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   const jobs = await listOurs(parts, cluster, signal);
   const after = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), standingOf(it)] as const));
   const count = { jobs: jobs.length, adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
+  count.unknown += await unknownAnchors(parts, cluster, signal);
   for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
   for (const [key, attempt] of after) {
@@ -75,6 +79,30 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   }
   return count;
 }
+
+/** Counts anchors that no run of the ledger has. Their deletion is a person's decision: what they own may be somebody's data. */
+async function unknownAnchors(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<number> {
+  if (!makesVolumes(cluster.settings)) return 0;
+  const known = async () =>
+    (await parts.ledger.anchors(cluster.name)).map(({ run, number }) => parts.keys.anchorName(run, number));
+  const before = await known();
+  let names: string[] = [];
+  const selector = `${selectorOf(parts.installation)},${LABELS.anchor}`;
+  try {
+    for await (const page of cluster.reads.listAnchors({ selector, as: "metadata", signal })) {
+      if (page.kind === "restarted") names = [];
+      else
+        names.push(...page.items.flatMap((it) => (groupIn(it) === cluster.name ? (text(at(it, "metadata", "name")) ?? []) : [])));
+    }
+  } catch (error) {
+    // A Role that was printed before volumes existed: there is no anchor then, and the rest of the tally must go on.
+    if (isTransient(error) && error.code === "Forbidden") return 0;
+    throw error;
+  }
+  return new Set(names).difference(new Set([...before, ...(await known())])).size;
+}
+
+const groupIn = (anchor: unknown): string | undefined => text(at(anchor, "metadata", "annotations", ANNOTATIONS.group));
 
 const keyOf = (run: string, { step, n }: { readonly step: string; readonly n: number }): string => `${run} ${step} ${n}`;
 

@@ -3,6 +3,7 @@
  *
  * The failure this prevents: a group that passes every check and still takes no Job.
  */
+import { makesVolumes } from "@longshore/contract/group-settings.ts";
 import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";
 import { explainIn, sampleJob } from "@longshore/launcher/groups/sample-job.ts";
@@ -34,7 +35,7 @@ async function eachGroup(
       credential: role === "launcher" ? "launch" : "watch",
       clock: systemClock,
     });
-    const rows = opened.clusters.map(async ({ name, namespace, transport, connection, tokenFile, pollMs }) => {
+    const rows = opened.clusters.map(async ({ name, namespace, settings, transport, connection, tokenFile, pollMs }) => {
       const job = sampleJob(installation, name, namespace);
       const asked = {
         connection,
@@ -44,6 +45,7 @@ async function eachGroup(
         role,
         tokenFile,
         polls: pollMs !== undefined,
+        volumes: makesVolumes(settings),
         manifest: job,
         explain: explainIn(name, namespace),
       };

@@ -3,10 +3,11 @@
  *
  * The failure this prevents: an administrator who is asked for "rights for Longshore" and gives cluster-admin.
  */
+import { type GroupSettings, makesVolumes } from "@longshore/contract/group-settings.ts";
 import { Failure } from "@longshore/contract/problem.ts";
-import { GroupsFile } from "@longshore/kubernetes/groups.ts";
+import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
-import { type KubernetesObject, objectsFor, type RoleName } from "@longshore/kubernetes/permissions/rbac.ts";
+import { type KubernetesObject, objectsFor, type RoleName, type Use } from "@longshore/kubernetes/permissions/rbac.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { stringify } from "yaml";
 import { command, CONFIG, fileAt, json, meant, type Surroundings, Usage } from "../command.ts";
@@ -51,7 +52,7 @@ export const rbac = command({
     config: { ...CONFIG, about: "a launcher's config file, which names a groups file" },
   },
   more: `
-The launcher may create, read, change and delete Jobs there; the watcher may only read. Without --confine, Kubernetes cannot limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own. GROUP/NAMESPACE stands for one of a group's namespaces.
+The launcher may create, read, change and delete Jobs there, and make and delete the volumes of runs if the group's policy has storage classes for them; the watcher may only read. Without --confine, Kubernetes cannot limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own. GROUP/NAMESPACE stands for one of a group's namespaces.
 
 Then give each service account a token, in the file that the groups file names:
   kubectl -n NAMESPACE create token longshore-launcher --duration 24h > launch.token
@@ -65,8 +66,8 @@ Replace the files before the tokens expire: they are read again without a restar
     if (namespace !== undefined && !NAMESPACE.test(namespace)) throw new Usage(`"${namespace}" cannot be a namespace's name`);
     const roles = ROLES.filter((it) => role === undefined || role === it);
     const asked: Asked = { name, namespace, roles, confine, groups, config };
-    const { namespaces, polls } = await namespacesOf(asked, surroundings);
-    const objects = namespaces.flatMap((it) => objectsIn(it, polls, asked));
+    const { namespaces, use } = await namespacesOf(asked, surroundings);
+    const objects = namespaces.flatMap((it) => objectsIn(it, use, asked));
     surroundings.out(
       asJson
         ? json({ apiVersion: "v1", kind: "List", items: objects })
@@ -76,20 +77,20 @@ Replace the files before the tokens expire: they are read again without a restar
   },
 });
 
-function objectsIn(namespace: string, polls: boolean, { roles, confine }: Asked): readonly KubernetesObject[] {
-  return [...roles.flatMap((role) => objectsFor(role, namespace, { polls })), ...(confine ? confinement(namespace) : [])];
+function objectsIn(namespace: string, use: Use, { roles, confine }: Asked): readonly KubernetesObject[] {
+  return [...roles.flatMap((role) => objectsFor(role, namespace, use)), ...(confine ? confinement(namespace, use) : [])];
 }
 
 interface Found {
   readonly namespaces: readonly string[];
-  /** True if the group is polled: its watcher then needs no permission to watch. */
-  readonly polls: boolean;
+  /** A polled group's watcher needs no permission to watch; without volumes, the launcher needs none for these. */
+  readonly use: Use;
 }
 
 /** A name that no group has is refused: Roles for a namespace that nobody meant would be applied unread. */
 async function namespacesOf(asked: Asked, surroundings: Surroundings): Promise<Found> {
   const { name = "", namespace } = asked;
-  if (namespace !== undefined) return { namespaces: [namespace], polls: false };
+  if (namespace !== undefined) return { namespaces: [namespace], use: { volumes: true } };
   const forNamespace = NAMESPACE.test(name) ? ` If it is a namespace: longshore rbac --namespace ${name}` : "";
   const file = await groupsFileOf(asked, surroundings);
   if (file === undefined)
@@ -104,14 +105,19 @@ async function namespacesOf(asked: Asked, surroundings: Surroundings): Promise<F
 /** "prod-a" stands for all its namespaces; "prod-a/batch" names one of several. */
 function ofGroup(
   name: string,
-  groups: Readonly<Record<string, { readonly namespaces: readonly string[]; readonly poll?: number | undefined }>>,
+  groups: Readonly<Record<string, Pick<GroupOfFile, "namespaces" | "poll" | keyof GroupSettings>>>,
 ): Found | undefined {
   const whole = Object.hasOwn(groups, name) ? groups[name] : undefined;
-  if (whole !== undefined) return { namespaces: whole.namespaces, polls: whole.poll !== undefined };
+  if (whole !== undefined) return { namespaces: whole.namespaces, use: useOf(whole) };
   const [group = "", one = ""] = name.split("/");
   const part = Object.hasOwn(groups, group) ? groups[group] : undefined;
-  return part?.namespaces.includes(one) ? { namespaces: [one], polls: part.poll !== undefined } : undefined;
+  return part?.namespaces.includes(one) ? { namespaces: [one], use: useOf(part) } : undefined;
 }
+
+const useOf = (group: Pick<GroupOfFile, "poll" | keyof GroupSettings>): Use => ({
+  polls: group.poll !== undefined,
+  volumes: makesVolumes(group),
+});
 
 async function groupsFileOf({ groups, config }: Asked, surroundings: Surroundings): Promise<string | undefined> {
   if (groups !== undefined) return fileAt(groups, surroundings);

@@ -3,6 +3,8 @@ import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
 import { isTerminal, type RunEventType } from "@longshore/contract/event.ts";
 import { ONLY_TENANT, type RunId } from "@longshore/contract/ids.ts";
 import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
+import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
+import { storageText } from "@longshore/domain/group/choose-group.ts";
 import { stepValues } from "@longshore/domain/run/step-to-run.ts";
 import { runLabel } from "@longshore/domain/run/identity.ts";
 import { LABELS } from "@longshore/domain/run/marks.ts";
@@ -17,7 +19,7 @@ import { actorAt, hintAt, isSilent, moreAt, type Place, restOf } from "../place.
 import { paragraph, pasted, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { clipped } from "../screen/text.ts";
-import { span } from "../screen/times.ts";
+import { span, timeText } from "../screen/times.ts";
 import { type Status, statusOf } from "../status.ts";
 import { diagnosisLines, evidenceBeside, headOf, type Log, logLines, nextLines, storyTable } from "../terminal.ts";
 
@@ -53,6 +55,7 @@ export function pageOf(
     ),
     ...about("from", senderOf(run)),
     ...about("group", groupText(record, groups)),
+    ...volumesText(record).flatMap((text) => about("volumes", text)),
     ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
     ...story.flatMap((event, index) =>
@@ -128,6 +131,16 @@ function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]):
   if (group !== undefined) return `${group.name}, ${group.slotsUsed} of ${group.settings.limits.jobs} slots in use`;
   const considered = attempts.at(-1)?.notes.considered ?? [];
   return run.group ?? (considered.map(({ group, why }) => `${group}: ${why}`).join("  ") || "-");
+}
+
+/** The run's volumes, as long as they are there. */
+function volumesText(record: RunRecord): readonly string[] {
+  const anchor = newestAnchor(record);
+  if (anchor === undefined || anchor.state === "gone") return [];
+  const { group, state, bytes, dueMs } = anchor;
+  const until =
+    state === "kept" && dueMs !== undefined ? `, kept until ${timeText(dueMs)}` : state === "sweeping" ? ", being deleted" : "";
+  return [`${storageText(bytes)} in ${group}${until}`];
 }
 
 /** Selects every Job and pod of a run. */

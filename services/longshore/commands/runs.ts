@@ -18,6 +18,7 @@ import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { correctionOf } from "./runs-corrections.ts";
 import { printLogs } from "./runs-logs.ts";
+import { freeVolumes } from "./runs-free.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./runs-page.ts";
 import { brokerOf, ledgerOf, sendTo } from "./publish.ts";
 import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../status.ts";
@@ -72,8 +73,8 @@ function verb(
 
 /** The verbs that only read. */
 const READING = ["show", "follow", "logs"];
-/** Nothing takes it back, so it wants the whole id. */
-const FINAL = "abandon";
+/** Nothing takes these back, so they want the whole id. */
+const FINAL = ["abandon", "free"];
 const NAMED_MOST = 5;
 
 /**
@@ -87,7 +88,7 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
   const run = RunId.safeParse(begins + (ends ?? ""));
   if (!run.success) throw new Usage(`runs ${verb} needs a run's id: ${run.error.issues[0]?.message ?? "this is none"}`);
   const isPerson = screenIn(surroundings).columns !== undefined;
-  if (verb === FINAL || (ends === undefined && !isPerson && !READING.includes(verb))) return run.data;
+  if (FINAL.includes(verb) || (ends === undefined && !isPerson && !READING.includes(verb))) return run.data;
   await using ledger = await ledgerOf(config, surroundings);
   if (ends === undefined && (await ledger.find(run.data)) !== undefined) return run.data;
   const alike = (await ledger.list({ like: { begins, ends: ends ?? "" }, most: NAMED_MOST + 1 })).map((it) => it.id);
@@ -104,7 +105,7 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
 
 export const runs = family({
   name: "runs",
-  summary: "list, show, follow, cancel, restart and give up runs",
+  summary: "list, show, follow, cancel, restart, free and give up runs",
   more: `
 RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/export"). The beginning of an id will do if no other run begins so; outside a terminal, only for \`show\` and \`follow\`.
 
@@ -165,6 +166,11 @@ It waits until the run has ended again, and prints the story meanwhile. Ctrl-C e
 --with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. parameters.NAME takes any JSON, or a text. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
+    }),
+    free: verb("free", free, {
+      summary: "give up the volumes that a run kept when it ended",
+      more: `
+The volumes go with what is in them, and so do the run's Jobs and pods in the cluster; its story and its log stay. After that only a restart \`--from start\` is possible. \`runs show\` says what a run keeps, and until when it does so by itself.`,
     }),
     abandon: verb("abandon", abandon, {
       summary: "give up a run that nobody can end any more",
@@ -342,6 +348,13 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
   const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
   const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
+}
+
+async function free(run: RunId, { config }: Values, surroundings: Surroundings): Promise<number> {
+  await using ledger = await ledgerOf(config, surroundings);
+  const found = await ledger.find(run);
+  if (found === undefined) throw runUnknown(run, config);
+  return await freeVolumes(found.record, config, surroundings);
 }
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {

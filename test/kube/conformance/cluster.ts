@@ -4,6 +4,8 @@
  * The failure this prevents: a failed case that leaves a Job with its hold, which keeps the Job's namespace Terminating for
  * ever.
  */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
 import type { PrivateCluster } from "../../harness/kubernetes/kubernetes.ts";
 
@@ -16,9 +18,24 @@ export async function openIn(cluster: PrivateCluster): Promise<OpenCluster> {
     transport: cluster.admin,
     namespace,
     confined,
+    volumeFor: (claim) => volumeFor(cluster, namespace, claim),
     expire: () => cluster.forget(),
     [Symbol.asyncDispose]: () => clear(cluster, namespace),
   };
+}
+
+/** These clusters make no volumes by themselves: this one lies on the node's disk. */
+export async function volumeFor({ admin }: Pick<PrivateCluster, "admin">, namespace: string, claim: string): Promise<void> {
+  const name = `${namespace}-${claim}`;
+  const spec = {
+    capacity: { storage: "1Gi" },
+    accessModes: ["ReadWriteOnce", "ReadWriteMany"],
+    persistentVolumeReclaimPolicy: "Retain",
+    claimRef: { namespace, name: claim },
+    hostPath: { path: join(tmpdir(), `longshore-${name}`), type: "DirectoryOrCreate" },
+  };
+  const body = { apiVersion: "v1", kind: "PersistentVolume", metadata: { name }, spec };
+  await admin.send({ method: "POST", path: "/api/v1/persistentvolumes", body }, forever);
 }
 
 async function clear({ admin }: PrivateCluster, namespace: string): Promise<void> {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { rbac } from "@longshore/cli/commands/rbac.ts";
 import { openReads } from "@longshore/kubernetes/request/read.ts";
-import { RULES } from "@longshore/kubernetes/permissions/rbac.ts";
+import { rulesOf } from "@longshore/kubernetes/permissions/rbac.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
@@ -72,7 +72,9 @@ for (const role of ["launcher", "watcher"] as const) {
     const resources = await discover(cluster.admin);
     t.ok(resources.length > 60, `${resources.length} resources were found, with their subresources`);
     const listed = (verb: string, { group, resource }: Resource): boolean =>
-      RULES[role].some((it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb));
+      rulesOf(role, { volumes: true }).some(
+        (it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb),
+      );
     const wrong: string[] = [];
     for (const where of [namespace, elsewhere, undefined]) {
       for (const it of resources) {

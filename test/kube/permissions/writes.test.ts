@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { Agent, type RequestOptions, request } from "node:https";
 import type { IncomingMessage } from "node:http";
 import { resolve } from "node:path";
-import { RULES } from "@longshore/kubernetes/permissions/rbac.ts";
+import { RULES, rulesOf } from "@longshore/kubernetes/permissions/rbac.ts";
 import t from "tap";
 import { discover, type Resource } from "../../harness/kubernetes/discovery.ts";
 import { only } from "../../harness/kubernetes/admin.ts";
@@ -116,7 +116,9 @@ function writes({ root, resource, namespaced }: Resource, namespace: string): re
 }
 
 const isListed = (role: "watcher" | "launcher", verb: string, { group, resource }: Resource): boolean =>
-  RULES[role].some((it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb));
+  rulesOf(role, { volumes: true }).some(
+    (it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb),
+  );
 
 /** Reviews of the asking user's own rights: POSTs that every user may send. */
 const isReview = ({ resource }: Resource): boolean =>

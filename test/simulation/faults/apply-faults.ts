@@ -68,6 +68,14 @@ function act(world: World, deed: Deed, signal: AbortSignal): void {
     }
     case "meddle":
       return meddle(world, clusterOf(world, deed.cluster), deed.meddling);
+    case "limit claims": {
+      const { model } = clusterOf(world, deed.cluster);
+      askQuotas(model, {
+        method: "POST",
+        body: { metadata: { name: "claims" }, spec: { hard: { persistentvolumeclaims: String(deed.most) } } },
+      });
+      return later(deed.forMs, () => askQuotas(model, { method: "DELETE" }));
+    }
     case "pause": {
       const name = GroupName.parse(deed.group);
       void world.person.setGroup(name, { paused: true });
@@ -163,6 +171,16 @@ function meddle(world: World, { name: cluster, model }: SimulatedCluster, meddli
   }
 }
 
+/** Without a name, the request is about all quotas of the namespace. */
+function askQuotas(
+  model: SimulatedCluster["model"],
+  request: { readonly method: "POST" | "DELETE"; readonly body?: object },
+): void {
+  const path = "/api/v1/namespaces/batch/resourcequotas";
+  const sent = model.transport({ user: "somebody" }).send({ ...request, path }, new AbortController().signal);
+  sent.catch(() => undefined);
+}
+
 /** Sends somebody else's create. Its answer does not matter to us. */
 function post(model: SimulatedCluster["model"], namespace: string, body: object): void {
   const path = `/apis/batch/v1/namespaces/${namespace}/jobs`;
@@ -182,6 +200,7 @@ export async function heal(world: World): Promise<void> {
   for (const { model, pods, ways } of clusters.values()) {
     ways.clear();
     model.heal();
+    askQuotas(model, { method: "DELETE" });
     pods.heal();
     model.meddle({ kind: "create namespace", name: "batch" });
   }

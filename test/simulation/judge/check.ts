@@ -26,6 +26,11 @@ const RULES: Readonly<Record<string, Rule<World>>> = {
   "Records are sound": ({ ledger }) =>
     [...ledger.tables.runs.values()].flatMap(({ record }) => problemsOf(record).map((it) => `${record.run.id}: ${it}`)),
   "Nothing unaccounted": unaccounted,
+  "Volumes: each has an owner, and nothing is left of a run that keeps nothing": leftOver,
+  "Volumes: an anchor goes after everything that it owns is over": sweptEarly,
+  "Volumes: a pod mounts only what its own anchor owns": mixedUp,
+  "Volumes: two generations never use one at once": usedTwice,
+  "Volumes: the steps of one life of a run share them": dividedUp,
 };
 
 export const check = (world: World): readonly Broken[] => judge(world, viewOf(world), RULES);
@@ -90,6 +95,67 @@ function unaccounted(world: World): readonly string[] {
     ({ origin, goneMs }) => origin === "theirs" && goneMs === undefined,
   ).length;
   return left > shown ? [`the tally counts ${left} unaccounted, and ${shown} are somebody else's`] : [];
+}
+
+function leftOver({ history, ledger }: World): readonly string[] {
+  const all = [...history.owned.values()];
+  const anchors = [...ledger.tables.runs.values()].flatMap(({ record }) => record.anchors ?? []);
+  const kept = new Set<string | undefined>(anchors.filter(({ state }) => state === "kept").map(({ uid }) => uid));
+  return [
+    ...all.filter((it) => it.resource === "persistentvolumeclaims" && it.owner === undefined).map(({ name }) => `the claim ${name} was created without an owner`), // biome-ignore format: one line
+    ...all.filter(({ goneMs, uid, owner }) => goneMs === undefined && !kept.has(owner ?? uid)).map(({ resource, name }) => `${resource} ${name} is left`), // biome-ignore format: one line
+  ];
+}
+
+/** A Job whose create landed after its claim's fence is nobody's fault. */
+function sweptEarly(world: World): readonly string[] {
+  const { history } = world;
+  const posts = [...history.posts.values()];
+  return [...history.jobs.values()].flatMap(
+    ({ owner, name, createdMs, unheldMs = Number.POSITIVE_INFINITY, origin, strippedMs }) => {
+      const anchor = owner === undefined ? undefined : history.owned.get(owner);
+      if (anchor?.deletedMs === undefined || origin !== "ours" || strippedMs !== undefined) return [];
+      const isLate = posts.some((it) => it.name === name && it.status === 201 && (it.landedMs ?? 0) >= fenceOf(world, it));
+      const isEarly = createdMs > anchor.deletedMs || unheldMs > anchor.deletedMs;
+      return isEarly && !isLate ? [`${anchor.name} was deleted at ${at(anchor.deletedMs)}, before its Job ${name} was done`] : [];
+    },
+  );
+}
+
+function mixedUp({ history }: World): readonly string[] {
+  const claims = [...history.owned.values()].filter(({ resource }) => resource === "persistentvolumeclaims");
+  return [...history.jobs.values()].flatMap((job) =>
+    job.claims.flatMap((name) => {
+      const there = claims.filter((it) => it.name === name && it.cluster === job.cluster && it.createdMs <= job.createdMs);
+      return there.some(({ owner }) => owner === job.owner)
+        ? []
+        : [`the Job ${job.name} mounts ${name}, which its anchor does not own`];
+    }),
+  );
+}
+
+function usedTwice({ history }: World): readonly string[] {
+  const pods = [...history.pods.values()].filter(({ claims }) => claims.length > 0);
+  return pods.flatMap((one) =>
+    pods
+      .filter((other) => other.generation > one.generation && other.cluster === one.cluster)
+      .filter(
+        (other) =>
+          other.claims.some((it) => one.claims.includes(it)) && other.startedMs < (one.endedMs ?? Number.POSITIVE_INFINITY),
+      )
+      .map((other) => `a pod of ${other.jobName} used ${other.claims.join(", ")} while one of ${one.jobName} still ran`),
+  );
+}
+
+function dividedUp({ history, ledger }: World): readonly string[] {
+  return [...ledger.tables.runs.values()].flatMap(({ record: { run, attempts } }) => {
+    const names = new Set(attempts.map(({ name }) => name));
+    const ran = [...history.pods.values()].filter(({ jobName, claims }) => names.has(jobName) && claims.length > 0);
+    const ofLives = [...Map.groupBy(ran, ({ generation }) => generation)];
+    return ofLives
+      .filter(([, pods]) => new Set(pods.map(({ job }) => history.jobs.get(job)?.owner)).size > 1)
+      .map(([generation]) => `the steps of generation ${generation} of ${run.id} ran on different volumes`);
+  });
 }
 
 function turns({ history, scenario: { groups, turnsMost = Number.POSITIVE_INFINITY } }: World): readonly string[] {

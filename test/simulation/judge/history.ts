@@ -11,6 +11,9 @@ export interface JobLife extends Pick<Job, "uid" | "name" | "occupant" | "create
   readonly cluster: string;
   /** "theirs": somebody else made it, without our proof. "copied": somebody else copied one of ours. */
   readonly origin: "ours" | "theirs" | "copied";
+  /** The anchor that owns it, and the names of the claims that its pods mount. */
+  readonly owner: string | undefined;
+  readonly claims: readonly string[];
   /** The content that upstream asked for. */
   readonly content: string | undefined;
   /** The first argument, as the kubelet gives it to the program. */
@@ -34,6 +37,8 @@ export interface PodLife {
   readonly job: string;
   readonly jobName: string;
   readonly uid: string;
+  readonly claims: readonly string[];
+  readonly generation: number;
   readonly startedMs: number;
   endedMs?: number;
   exitCode?: number;
@@ -43,11 +48,25 @@ export interface Post {
   readonly cluster: string;
   /** True for the create of an occupant, which can run nothing whenever it lands. */
   readonly occupant: boolean;
+  readonly resource: string;
   readonly name: string;
   readonly by: string;
   readonly sentMs: number;
   landedMs?: number;
   status?: number;
+}
+
+/** A run's anchor, or a claim of one of its volumes. */
+export interface Owned {
+  readonly cluster: string;
+  readonly resource: "configmaps" | "persistentvolumeclaims";
+  readonly name: string;
+  readonly uid: string;
+  /** The anchor that owns it. */
+  readonly owner: string | undefined;
+  readonly createdMs: number;
+  deletedMs?: number;
+  goneMs?: number;
 }
 
 export interface Claim {
@@ -68,6 +87,7 @@ export interface Turn {
 export interface History {
   readonly jobs: Map<string, JobLife>;
   readonly pods: Map<string, PodLife>;
+  readonly owned: Map<string, Owned>;
   readonly posts: Map<string, Post>;
   readonly claims: Claim[];
   /** Jobs that a launcher of ours created in a cluster that is not its group's. */
@@ -82,6 +102,7 @@ export interface History {
 export const emptyHistory = (): History => ({
   jobs: new Map(),
   pods: new Map(),
+  owned: new Map(),
   posts: new Map(),
   claims: [],
   astray: [],

@@ -31,14 +31,22 @@ export function viewOf(world: World): View {
     told: runs.flatMap(({ story }) => story.map((it) => ({ ...it, data: it.data as Readonly<Record<string, unknown>> }))),
     heard: upstream.heard.flatMap(heardOf),
     attempts: attempts.map(({ run, kept }) => attemptOf(world, run.id, limitsFor(run.plan, kept.step).deadlineMs, kept)),
-    made: [...history.posts.values()].filter(({ status }) => status === 201).map(({ name }) => name),
+    made: [...history.posts.values()]
+      .filter(({ status, resource }) => status === 201 && resource === "jobs")
+      .map(({ name }) => name),
     jobs: [...history.jobs.values()].map((life) => jobOf(life, owners.get(life.uid))),
     pods: [...history.pods.values()].map(({ uid, job, startedMs, endedMs, exitCode }) => ({ name: uid, job, createdMs: startedMs, startedMs, overMs: endedMs, exitCode })), // biome-ignore format: one value
     slackMs: { nextAttempt: 0, start: 5_000, deadline: 2_000 },
   };
 }
 
-const TYPES = { run: "run.requested", cancel: "run.cancel", restart: "run.restart", abandon: "run.abandon" } as const;
+const TYPES = {
+  run: "run.requested",
+  cancel: "run.cancel",
+  restart: "run.restart",
+  free: "run.free",
+  abandon: "run.abandon",
+} as const;
 
 function commandOf({ ledger: { tables }, broker }: World, { kind, id, source, run, body }: Asked): Command {
   const sent = { tenant: TenantName.parse("default"), source, command: id };

@@ -1,26 +1,10 @@
 /**
  * Bugs that somebody could well have written, as changes to the production code. The simulation must catch each of them.
  *
- * The bug this prevents: a simulation whose models are so kind that it passes anything. The `seeds` catch the bug, and pass
- * without it.
+ * The bug this prevents: a simulation whose models are so kind that it passes anything.
  */
-export interface Edit {
-  readonly file: string;
-  /** This text stands in the file exactly once. */
-  readonly find: string;
-  readonly replace: string;
-}
-
-export interface PlantedBug {
-  /** The mistaken belief behind the bug. */
-  readonly name: string;
-  readonly edits: readonly Edit[];
-  /** The name of at least one broken invariant begins with one of these. */
-  readonly breaks: readonly string[];
-  readonly seeds: readonly number[];
-}
-
-const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
+import { edit, type PlantedBug } from "./bug.ts";
+import { VOLUMES } from "./volume-bugs.ts";
 
 const LIFECYCLE: readonly PlantedBug[] = [
   {
@@ -413,4 +397,4 @@ const VALUES: readonly PlantedBug[] = [
   },
 ];
 
-export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VALUES];
+export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VOLUMES, ...VALUES];

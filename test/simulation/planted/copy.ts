@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative, resolve } from "node:path";
-import type { Edit } from "./bugs.ts";
+import type { Edit } from "./bug.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 

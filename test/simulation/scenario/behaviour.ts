@@ -7,6 +7,7 @@
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { type Chance, chanceOf } from "./chance.ts";
 import { GIVEN_UP, RETRIED } from "./plots-retries.ts";
+import { GIVEN_UP_VOLUMES } from "./plots-volumes.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -19,8 +20,13 @@ export const scriptFor =
     const chance = chanceOf(`pod ${seed} ${run} ${step} ${attempt}`);
     if (run === RETRIED) return triedAgain(attempt);
     if (run === GIVEN_UP) return attempt === 1 ? endsSlowly : { startsAfterMs: 100, runsMs: 2 * MINUTE, exitCode: 0 };
+    if (run === GIVEN_UP_VOLUMES) return givenUp(step, attempt);
     return chance.pick(BEHAVIOURS)(chance);
   };
+
+/** One of the two pods takes its time to end when it is deleted. */
+const givenUp = (step: string, attempt: number): PodScript =>
+  attempt > 1 ? { startsAfterMs: 100, runsMs: 30 * SECOND } : step === "left" ? endsSlowly : { startsAfterMs: 100 };
 
 /** The first attempt fails soon, the second one later, and the third one runs long. */
 const triedAgain = (attempt: number): PodScript => ({

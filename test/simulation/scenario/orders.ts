@@ -11,7 +11,7 @@ import type { Planned } from "./scenario.ts";
 
 /** One message of upstream. It is published until the broker confirms it, always with the same id. */
 export interface Asked {
-  readonly kind: "run" | "cancel" | "restart" | "abandon" | "invalid" | "unreadable";
+  readonly kind: "run" | "cancel" | "restart" | "free" | "abandon" | "invalid" | "unreadable";
   readonly id: string;
   readonly source: string;
   readonly run: string;
@@ -80,7 +80,7 @@ export const crowd = (chance: Chance, groups: readonly string[]): readonly Plann
 
 const bytes = (id: string): Omit<Asked, "kind" | "body"> => ({ id, source: SOURCE, run: "", key: "run.requested" });
 
-function asked<T extends "run.requested" | "run.cancel" | "run.restart" | "run.abandon">(
+function asked<T extends "run.requested" | "run.cancel" | "run.restart" | "run.free" | "run.abandon">(
   kind: Asked["kind"],
   id: string,
   run: string,
@@ -109,9 +109,12 @@ const SAID = { parameters: { said: "$$(CONTENT) $(CONTENT) $" }, args: ["${{ par
 
 /** The Job's content is its run's id: so a Job that does another run's work is found. */
 export const requestOf = (id: string, request: CommandInput<"run.requested">): Asked =>
-  asked("run", id, request.run, "run.requested", { env: { CONTENT: request.run }, ...request });
+  asked("run", id, request.run, "run.requested", "steps" in request ? request : { env: { CONTENT: request.run }, ...request });
 
-export const restartOf = (id: string, run: string): Asked => asked("restart", id, run, "run.restart", { run, from: "start" });
+export const restartOf = (id: string, run: string, from: "start" | "failed" = "start"): Asked =>
+  asked("restart", id, run, "run.restart", { run, from });
+
+export const freeOf = (id: string, run: string): Asked => asked("free", id, run, "run.free", { run });
 
 export const abandonOf = (id: string, run: string): Asked => asked("abandon", id, run, "run.abandon", { run });
 

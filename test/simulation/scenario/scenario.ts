@@ -13,6 +13,7 @@ import { scriptFor } from "./behaviour.ts";
 import { type Asked, crowd, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
+import { volumePlot } from "./plots-volumes.ts";
 import { retryPlot } from "./plots-retries.ts";
 import { MINUTE, type Setting } from "./setting.ts";
 import { FAMILIES } from "../faults/fault-families.ts";
@@ -55,6 +56,8 @@ export type Deed =
   | { readonly kind: "meddle"; readonly cluster: string; readonly meddling: Meddling }
   /** Sends launchers' requests for this cluster nowhere, or to another cluster. */
   | { readonly kind: "way"; readonly cluster: string; readonly launcher: number | "all"; readonly to: "nowhere" | "another"; readonly forMs: number }
+  /** A quota on claims of volumes in the cluster's namespace. */
+  | { readonly kind: "limit claims"; readonly cluster: string; readonly most: number; readonly forMs: number }
   | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
 
 export type Planned = Deed & { readonly atMs: number };
@@ -107,6 +110,7 @@ export function scenarioOf(seed: number): Scenario {
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
   const ofRetries = retryPlot(seed, setting);
+  const ofVolumes = ofRetries === undefined ? volumePlot(seed, setting) : undefined;
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
@@ -114,17 +118,21 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: ofRetries?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
+    pollMs: ofRetries?.pollMs ?? ofVolumes?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
-    deeds: (ofRetries?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]).toSorted(
-      (a, b) => a.atMs - b.atMs,
-    ),
+    deeds: (
+      ofRetries?.deeds ??
+      ofVolumes?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]
+    ).toSorted((a, b) => a.atMs - b.atMs),
     chaosMs:
       ofRetries?.endMs ??
+      ofVolumes?.endMs ??
       ofGroups?.endMs ??
       Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
-    ...(ofRetries ? { noticesWithinMs: ofRetries.noticesWithinMs } : ofGroups && { turnsMost: ofGroups.turnsMost }),
+    ...(ofRetries
+      ? { noticesWithinMs: ofRetries.noticesWithinMs }
+      : ofGroups && ofVolumes === undefined && { turnsMost: ofGroups.turnsMost }),
     script: scriptFor(seed),
   };
 }

@@ -15,7 +15,7 @@ import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
 import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import type { ModelDelays } from "@longshore/pocket/testing/delays.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { History, JobLife } from "../judge/history.ts";
+import type { History, JobLife, Owned } from "../judge/history.ts";
 import type { Trace } from "./trace.ts";
 import { mortal, type Mortal } from "./mortal.ts";
 
@@ -84,6 +84,7 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
           history.posts.set(post, {
             cluster: name,
             occupant: isOccupantIn(request.body),
+            resource: request.path.split("?")[0]?.split("/").at(-1) ?? "",
             name: jobNameIn(request.body),
             by: process.name,
             sentMs: options.clock.now(),
@@ -152,7 +153,26 @@ const isOccupantIn = (body: unknown): boolean => (body as Posted).metadata?.labe
 
 // ── The history of Jobs ─────────────────────────────────────────────────────────────────────────────────────────────
 
-function note({ name: cluster, clock, history, trace }: ClusterOptions, { resource, type, object }: Change): void {
+/** Notes the anchors of runs and the claims of their volumes. Nobody else makes any. */
+function noteOwned({ name: cluster, clock, history, trace }: ClusterOptions, { resource, type, object }: Change): void {
+  if (resource !== "configmaps" && resource !== "persistentvolumeclaims") return;
+  const { uid, name, ownerReferences = [], deletionTimestamp } = object.metadata;
+  const known = history.owned.get(uid);
+  const life: Owned = known ?? { cluster, resource, name, uid, owner: ownerReferences[0]?.uid, createdMs: clock.now() };
+  history.owned.set(uid, life);
+  const isNew = known === undefined;
+  if (deletionTimestamp !== undefined || type === "DELETED") life.deletedMs ??= clock.now();
+  if (type === "DELETED") life.goneMs = clock.now();
+  if (isNew || type === "DELETED")
+    trace.say(`${cluster} ${resource} ${name} ${uid.slice(0, 4)} ${type === "DELETED" ? "gone" : "created"}`);
+}
+
+const claimsIn = (volumes: PodObject["spec"]["volumes"] = []): readonly string[] =>
+  volumes.flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? []);
+
+function note(options: ClusterOptions, { resource, type, object }: Change): void {
+  const { name: cluster, clock, history, trace } = options;
+  noteOwned(options, { resource, type, object } as Change);
   if (resource !== "jobs") return;
   const job = object as JobObject;
   const { uid, name, namespace = "" } = job.metadata;
@@ -200,6 +220,8 @@ function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
     name,
     uid,
     origin,
+    owner: job.metadata.ownerReferences?.[0]?.uid,
+    claims: claimsIn(job.spec.template.spec.volumes),
     occupant: labels?.[LABELS.occupant] === "true",
     unheld: isAwaited(job),
     createdMs: nowMs,
@@ -221,7 +243,15 @@ function watched({ name: cluster, clock, history, trace }: ClusterOptions, pods:
         if (ran === undefined || owner === undefined) return;
         const known = history.pods.get(uid);
         if (known === undefined) say("runs");
-        const life = known ?? { cluster, job: owner.uid, jobName: owner.name, uid, startedMs: clock.now() };
+        const life = known ?? {
+          cluster,
+          job: owner.uid,
+          jobName: owner.name,
+          uid,
+          startedMs: clock.now(),
+          claims: claimsIn(pod.spec.volumes),
+          generation: Number(pod.metadata.annotations?.[ANNOTATIONS.generation] ?? 0),
+        };
         history.pods.set(uid, life);
         if (ran.kind !== "terminated" || life.endedMs !== undefined) return;
         life.endedMs = clock.now();

@@ -45,7 +45,10 @@ export const isMoved = ({ ledger }: World, group: GroupName | undefined): boolea
 
 function inTheLedger(world: World): readonly string[] {
   const { tables } = world.ledger;
-  const runs = [...tables.runs.values()].flatMap(({ record: { run, attempts }, unsent }) => [
+  const runs = [...tables.runs.values()].flatMap(({ record: { run, attempts, anchors = [] }, unsent }) => [
+    ...anchors
+      .filter(({ state, group }) => state !== "gone" && state !== "kept" && !isMoved(world, group))
+      .map(({ number, state }) => `anchor ${number} of ${run.id} is ${state}`),
     ...(run.state === "active" || run.state === "cancelling" ? [`run ${run.id} is ${run.state}`] : []),
     ...attempts
       .filter(({ state, group }) => state !== "done" && !(state === "ended" && isMoved(world, group)))

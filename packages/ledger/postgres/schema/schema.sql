@@ -140,18 +140,32 @@ notice
 
 object
   01 key bigint not null identity
-  02 run_id text not null
+  02 run_id text collate C not null
   03 kind text not null
   04 group_id integer not null
-  05 name text not null
-  06 uid text not null
+  05 name text
+  06 uid text
   07 hold_until timestamp with time zone not null
   08 due timestamp with time zone not null
-  CHECK ((kind = ANY (ARRAY['stray'::text, 'release'::text])))
+  09 number integer
+  10 state text
+  11 namespace text
+  12 bytes double precision
+  CHECK (
+CASE
+    WHEN (kind = 'anchor'::text) THEN ((number IS NOT NULL) AND (state IS NOT NULL) AND (namespace IS NOT NULL) AND (bytes IS NOT NULL))
+    ELSE ((name IS NOT NULL) AND (uid IS NOT NULL))
+END)
+  CHECK (((due = 'infinity'::timestamp with time zone) = ((state IS NOT NULL) AND (state = 'gone'::text))))
+  CHECK ((kind = ANY (ARRAY['stray'::text, 'release'::text, 'anchor'::text])))
+  CHECK ((state = ANY (ARRAY['making'::text, 'standing'::text, 'kept'::text, 'sweeping'::text, 'gone'::text])))
   PRIMARY KEY (key)
   UNIQUE (group_id, uid, kind)
+  UNIQUE (run_id, number)
   CREATE INDEX object_due ON longshore.object USING btree (group_id, due)
+  CREATE INDEX object_storage ON longshore.object USING btree (group_id) WHERE ((kind = 'anchor'::text) AND (state <> 'gone'::text))
   CREATE UNIQUE INDEX object_group_id_uid_kind_key ON longshore.object USING btree (group_id, uid, kind)
+  CREATE UNIQUE INDEX object_run_id_number_key ON longshore.object USING btree (run_id, number)
 
 outbox
   01 part smallint not null

@@ -142,19 +142,29 @@ create table command (
   primary key (tenant, source, id)
 );
 
--- Strays: Jobs to delete that belong to no attempt, and holds to take off.
+-- Strays: Jobs to delete that belong to no attempt, and holds to take off. Anchors: what owns a run's volumes, one for each number.
+-- An anchor that is gone stays, due never, so that its number is not used again.
 create table object (
   key bigint generated always as identity primary key,
-  run_id text not null,
-  kind text not null check (kind in ('stray', 'release')),
+  run_id text collate "C" not null,
+  kind text not null check (kind in ('stray', 'release', 'anchor')),
   group_id integer not null,
-  name text not null,
-  uid text not null,
+  name text,
+  uid text,
   hold_until timestamptz not null,
   due timestamptz not null,
-  unique (group_id, uid, kind)
+  number integer,
+  state text check (state in ('making', 'standing', 'kept', 'sweeping', 'gone')),
+  namespace text,
+  bytes float8,
+  unique (group_id, uid, kind),
+  unique (run_id, number),
+  check (case when kind = 'anchor' then number is not null and state is not null and namespace is not null and bytes is not null
+    else name is not null and uid is not null end),
+  check ((due = 'infinity') = (state is not null and state = 'gone'))
 );
 create index object_due on object (group_id, due);
+create index object_storage on object (group_id) where kind = 'anchor' and state <> 'gone';
 
 create table lease (
   what text collate "C" primary key,

@@ -1,0 +1,363 @@
+/** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
+import type { CommandData } from "@longshore/contract/command.ts";
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import type { Fault } from "@longshore/pocket/testing/faults.ts";
+import type { Work } from "@longshore/ledger/port.ts";
+import t, { type Test } from "tap";
+import { sweepAnchor } from "../loops/sweep.ts";
+import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "../testing/stage.ts";
+import { createUnderAnchor } from "./anchor.ts";
+
+const REQUEST = {
+  run: RUN,
+  image: "busybox",
+  volumes: [
+    { name: "data", size: "1Gi" },
+    { name: "more", size: "2Gi", class: "fast" },
+  ],
+  mounts: [{ volume: "data", path: "/data" }],
+} as const;
+
+const DIAGNOSIS = diagnose("Abandoned", "An operator gave it up.");
+
+interface Claimed extends Stage {
+  readonly work: Work;
+}
+
+async function claimed(t: Test, staging: Staging = {}, more: object = {}): Promise<Claimed> {
+  const it = await stage(t, { pods: { startsAfterMs: 10, runsMs: 10 }, ...staging });
+  await it.publish("run.requested", { ...REQUEST, ...more } as unknown as CommandData<"run.requested">);
+  await it.place();
+  return { ...it, work: await it.claim() };
+}
+
+const objects = ({ pocket }: Stage) => ({
+  anchors: pocket.objects("configmaps", NAMESPACE),
+  claims: pocket.objects("persistentvolumeclaims", NAMESPACE),
+  jobs: pocket.jobs(NAMESPACE),
+});
+const counts = (it: Stage) => Object.fromEntries(Object.entries(objects(it)).map(([kind, all]) => [kind, all.length]));
+const anchorOf = ({ model }: Stage) => model.tables.runs.get(RUN)?.record.anchors?.at(-1);
+
+/** Creates under the claim, and records the answer as the launcher does. */
+async function create(it: Claimed, work = it.work) {
+  const answer = await createUnderAnchor(it.parts, it.cluster, work, never);
+  await it.parts.recording({ run: RUN, step: work.attempt.step, n: work.attempt.n, ...answer });
+  return answer;
+}
+
+t.test("the first claim makes the anchor, every volume and the Job, each owned by the anchor", async (t) => {
+  const it = await claimed(t);
+  t.match(await create(it), { input: { kind: "created" }, anchor: { kind: "stands" } });
+  const { anchors, claims, jobs } = objects(it);
+  t.equal(anchors.length, 1);
+  t.equal(claims.length, 2);
+  const owner = { kind: "ConfigMap", name: anchors[0]?.metadata.name, uid: anchors[0]?.metadata.uid };
+  for (const { metadata } of [...claims, ...jobs]) {
+    t.match(metadata.ownerReferences, [owner], metadata.name);
+    t.equal(metadata.ownerReferences?.[0]?.blockOwnerDeletion, undefined);
+  }
+  const claimName = claims.find(({ metadata }) => metadata.name.startsWith("data-"))?.metadata.name;
+  t.match(jobs[0]?.spec.template.spec.volumes, [{ name: "volume-0", persistentVolumeClaim: { claimName } }]);
+  t.match(anchorOf(it), { number: 1, state: "standing", group: GROUP, uid: owner.uid, bytes: 3 * 2 ** 30 });
+});
+
+const BY_PARAMETERS = {
+  parameters: { gib: 4, class: "slow", team: "shop" },
+  labels: { team: "${{ parameters.team }}" },
+  volumes: [
+    { name: "data", size: { gib: "${{ parameters.gib }}", plusGib: 1 }, class: "${{ parameters.class }}" },
+    { name: "more", size: "2Gi", labels: { of: "${{ parameters.team }}" } },
+  ],
+};
+const sizes = (it: Stage) =>
+  objects(it).claims.map(({ metadata, spec }) => {
+    const { resources, storageClassName } = spec as {
+      readonly resources: { readonly requests: { readonly storage: string } };
+      readonly storageClassName?: string;
+    };
+    return [metadata.name.split("-")[0], resources.requests.storage, storageClassName];
+  });
+
+t.test("sizes, classes and labels come from parameters, and are booked so", async (t) => {
+  const it = await claimed(t, {}, BY_PARAMETERS);
+  t.match(await create(it), { input: { kind: "created" } });
+  t.same(sizes(it), [["data", "5Gi", "slow"], ["more", "2Gi", undefined]]); // biome-ignore format: one line
+  const { anchors, claims } = objects(it);
+  for (const { metadata } of [...anchors, ...claims]) t.match(metadata.labels, { team: "shop" });
+  t.match(claims.find(({ metadata }) => metadata.name.startsWith("more-"))?.metadata.labels, { of: "shop" });
+  t.match(anchorOf(it), { bytes: 7 * 2 ** 30 });
+});
+
+t.test("nothing is made for a step that cannot run with its values", async (t) => {
+  const it = await claimed(t);
+  const settings = { ...it.cluster.settings, policy: { ...it.cluster.settings.policy, images: ["other"] } };
+  const answer = await createUnderAnchor(it.parts, { ...it.cluster, settings }, it.work, never);
+  t.match(answer, { input: { kind: "refused", diagnosis: { code: "PolicyRefused" } } });
+  t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
+});
+
+interface Case {
+  readonly name: string;
+  readonly faults: readonly Fault[];
+  readonly input: object;
+  readonly there: object;
+  readonly anchor: string;
+}
+
+const lost = (resource: string): Fault => ({ on: "create", resource, times: 1, trouble: { kind: "lost after writing" } });
+const answers = (resource: string, status: 403 | 429 | 500): Fault => ({
+  on: "create",
+  resource,
+  trouble: { kind: "status", status },
+});
+
+const cases: readonly Case[] = [
+  {
+    name: "a lost answer to the anchor's create leaves the claim unanswered, and sends nothing more",
+    faults: [lost("configmaps")],
+    input: { kind: "unanswered", claimNo: 1 },
+    there: { anchors: 1, claims: 0, jobs: 0 },
+    anchor: "making",
+  },
+  {
+    name: "a lost answer to a volume's create leaves nothing open: what lands late has an owner",
+    faults: [lost("persistentvolumeclaims")],
+    input: { kind: "deferred", claimNo: 1, again: true },
+    there: { anchors: 1, claims: 2, jobs: 0 },
+    anchor: "making",
+  },
+  {
+    name: "a lost answer to the Job's create leaves the claim unanswered under a standing anchor",
+    faults: [lost("batch")],
+    input: { kind: "unanswered", claimNo: 1 },
+    there: { anchors: 1, claims: 2, jobs: 1 },
+    anchor: "standing",
+  },
+  {
+    name: "a cluster that is in trouble at the anchor gets nothing more",
+    faults: [answers("configmaps", 500)],
+    input: { kind: "unanswered", claimNo: 1 },
+    there: { anchors: 0, claims: 0, jobs: 0 },
+    anchor: "making",
+  },
+];
+
+for (const { name, faults, input, there, anchor } of cases)
+  t.test(name, async (t) => {
+    const it = await claimed(t, { faults });
+    t.match((await create(it)).input, input);
+    t.same(counts(it), there);
+    t.equal(anchorOf(it)?.state, anchor);
+  });
+
+t.test("the next claim adopts what the one before it made", async (t) => {
+  const it = await claimed(t, { faults: [lost("configmaps")] });
+  await create(it);
+  await it.clock.sleep(it.parts.timing.claimMs);
+  t.match(await create(it, await it.claim()), { input: { kind: "created", claimNo: 2 }, anchor: { kind: "stands" } });
+  t.same(counts(it), { anchors: 1, claims: 2, jobs: 1 });
+});
+
+t.test("an anchor's name that somebody else has taken refuses the run", async (t) => {
+  const it = await claimed(t);
+  const name = it.parts.keys.anchorName(RUN, 1);
+  await it.pocket.transport().send({ method: "POST", path: `/api/v1/namespaces/${NAMESPACE}/configmaps`, body: { metadata: { name } } }, never); // biome-ignore format: one line
+  t.match((await create(it)).input, { kind: "nameTaken", diagnosis: { code: "NameConflict" } });
+  t.same(counts(it), { anchors: 1, claims: 0, jobs: 0 });
+});
+
+t.test("a missing permission refuses this run, with what to grant, and the group stays well", async (t) => {
+  const it = await claimed(t);
+  const message = `persistentvolumeclaims is forbidden: User "system:serviceaccount:jobs:longshore-launcher" cannot create resource "persistentvolumeclaims" in API group "" in the namespace "jobs"`;
+  const body = { kind: "Status", apiVersion: "v1", reason: "Forbidden", message, code: 403 };
+  const writes = { ...it.cluster.writes, createClaim: async () => ({ kind: "answered" as const, status: 403, body }) };
+  const answer = await createUnderAnchor(it.parts, { ...it.cluster, writes }, it.work, never);
+  t.match(answer, {
+    input: { kind: "refused", diagnosis: { code: "Forbidden", hint: /longshore rbac/ } },
+    anchor: { kind: "made" },
+  });
+  t.same(it.said, []);
+  t.equal(it.parts.views.get(GROUP)?.state, "healthy");
+});
+
+// ── Room ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const quota = (it: Stage, hard: object) =>
+  it.pocket.transport().send({ method: "POST", path: `/api/v1/namespaces/${NAMESPACE}/resourcequotas`, body: { metadata: { name: "some" }, spec: { hard } } }, never); // biome-ignore format: one line
+
+t.test(
+  "a quota that has no room for all volumes gives the anchor up, and the run is not bound to the group any more",
+  async (t) => {
+    const it = await claimed(t);
+    await quota(it, { "requests.storage": "2Gi" });
+    await it.clock.sleep(1_000);
+    const answer = await create(it);
+    t.match(answer, { input: { kind: "deferred" }, anchor: { kind: "noRoom" } });
+    t.equal(it.attempt().state, "waiting");
+    t.match(anchorOf(it), { number: 1, state: "sweeping" });
+    await sweepAll(it);
+    t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
+    await it.clock.sleep(60_000);
+    await it.place();
+    t.match(anchorOf(it), { number: 2, state: "making" }, "under the next number");
+  },
+);
+
+const PARALLEL = {
+  image: undefined,
+  mounts: undefined,
+  steps: ["left", "right"].map((name) => ({ name, image: "busybox", mounts: [{ volume: "data", path: "/data" }] })),
+};
+
+t.test("an anchor is not given up while another attempt of the run is claimed", async (t) => {
+  const it = await stage(t);
+  const { image: _i, mounts: _m, ...rest } = { ...REQUEST, ...PARALLEL };
+  await it.publish("run.requested", rest as unknown as CommandData<"run.requested">);
+  await it.place();
+  const [left, right] = await it.parts.ledger.claim({ group: GROUP, most: 2, by: "one", forMs: 20_000 });
+  if (left === undefined || right === undefined) throw new TypeError("both steps are to be claimed");
+  await quota(it, { "requests.storage": "2Gi" });
+  await it.clock.sleep(1_000);
+  await create({ ...it, work: left });
+  t.match(anchorOf(it), { number: 1, state: "making" }, "the other step's create may be under way");
+  await create({ ...it, work: right });
+  t.match(anchorOf(it), { number: 1, state: "sweeping" }, "nobody is in the way any more");
+});
+
+// ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Sweeps until nothing is due. */
+async function sweepAll(it: Stage): Promise<void> {
+  for (let round = 0; round < 5; round++) {
+    const due = await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 });
+    for (const work of due) await sweepAnchor(it.parts, it.cluster, work, never);
+    await it.clock.sleep(2_000);
+  }
+}
+
+/** Ends the attempt as its Job did, and takes the hold off. */
+async function end(it: Claimed, how: "complete" | "failed"): Promise<void> {
+  const uid = it.attempt().uid;
+  if (uid === undefined) throw new TypeError("the attempt has no Job");
+  await it.clock.sleep(5_000);
+  await it.record({ kind: how, group: GROUP, rv: "9", uid, evidence: { started: "yes" } });
+}
+
+async function release(it: Claimed): Promise<void> {
+  await it.cluster.writes.releaseJob(it.attempt().name, it.attempt().uid ?? "", "longshore.dev/unrecorded", {}, never);
+  await it.record({ kind: "released", found: "released", begunAtMs: await it.parts.ledger.now() });
+}
+
+t.test("a run that succeeded gives up its volumes, but not before its last attempt is done", async (t) => {
+  const it = await claimed(t);
+  await create(it);
+  await end(it, "complete");
+  t.equal(anchorOf(it)?.state, "sweeping");
+  await sweepAll(it);
+  t.same(counts(it), { anchors: 1, claims: 2, jobs: 1 }, "the Job's hold is still on");
+  await release(it);
+  await sweepAll(it);
+  t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
+  t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("a run that failed keeps its volumes for a day, and a restart finds the same ones", async (t) => {
+  const it = await claimed(t);
+  await create(it);
+  const { claims } = objects(it);
+  await end(it, "failed");
+  await release(it);
+  t.equal(anchorOf(it)?.state, "kept");
+  await sweepAll(it);
+  t.same(counts(it), { anchors: 1, claims: 2, jobs: 1 });
+  await it.publish("run.restart", { run: RUN, from: "failed" });
+  t.match(anchorOf(it), { number: 1, state: "standing" });
+  await it.place();
+  await create(it, await it.claim());
+  t.same(objects(it).claims.map(({ metadata }) => metadata.uid), claims.map(({ metadata }) => metadata.uid)); // biome-ignore format: one line
+  t.equal(it.pocket.jobs(NAMESPACE).length, 2);
+});
+
+t.test(
+  "what a failed run keeps goes when its time is over, or when somebody frees it, and then no restart finds it",
+  async (t) => {
+    for (const how of ["time", "free"] as const) {
+      const it = await claimed(t);
+      await create(it);
+      await end(it, "failed");
+      await release(it);
+      if (how === "free") await it.publish("run.free", { run: RUN });
+      else await it.clock.sleep(24 * 3_600_000);
+      await sweepAll(it);
+      t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 }, how);
+      await it.publish("run.restart", { run: RUN, from: "failed" });
+      t.match([...it.model.tables.notices.values()].at(-1)?.notice.data, { problems: [{ code: "VolumesGone" }] });
+      await it.publish("run.restart", { run: RUN, from: "start" });
+      await it.place();
+      t.match(anchorOf(it), { number: 2, state: "making" }, "from the start it gets new ones, under a new name");
+    }
+  },
+);
+
+t.test("a restart finds its volumes only with the size that they have, and from the start makes others", async (t) => {
+  const it = await claimed(t, {}, BY_PARAMETERS);
+  await create(it);
+  await end(it, "failed");
+  await release(it);
+  const larger = { with: { parameters: { gib: 9 } } };
+  await it.publish("run.restart", { run: RUN, from: "failed", ...larger });
+  const problems = [{ path: "/data/with/parameters", code: "RequestInvalid", message: /"data" has 5Gi .* would have 10Gi/ }];
+  t.match([...it.model.tables.notices.values()].at(-1)?.notice.data, { problems });
+  t.match(anchorOf(it), { number: 1, state: "kept", bytes: 7 * 2 ** 30 });
+
+  await it.publish("run.restart", { run: RUN, from: "start", ...larger });
+  await sweepAll(it);
+  await it.place();
+  t.match(anchorOf(it), { number: 2, state: "making", bytes: 12 * 2 ** 30 });
+  await create(it, await it.claim());
+  t.same(sizes(it), [["data", "10Gi", "slow"], ["more", "2Gi", undefined]]); // biome-ignore format: one line
+});
+
+t.test("a run that is not over is not freed", async (t) => {
+  const it = await claimed(t);
+  await it.publish("run.free", { run: RUN });
+  t.match([...it.model.tables.notices.values()].at(-1)?.notice.data, { problems: [{ code: "NotEnded" }] });
+});
+
+t.test("a run that never got all its volumes can be restarted where it failed", async (t) => {
+  const it = await claimed(t, { faults: [answers("persistentvolumeclaims", 403)] });
+  await create(it);
+  t.match(it.model.tables.runs.get(RUN)?.record.run, { state: "ended", outcome: "failed" });
+  it.pocket.heal();
+  await it.publish("run.restart", { run: RUN, from: "failed" });
+  await it.place();
+  t.match(anchorOf(it), { number: 2, state: "making" });
+  t.match(await create(it, await it.claim()), { input: { kind: "created" } });
+});
+
+t.test("while a create of the anchor may land, its absence shows nothing", async (t) => {
+  const it = await claimed(t, {
+    faults: [{ on: "create", resource: "configmaps", trouble: { kind: "delayed", byMs: 300_000 } }],
+  });
+  const creating = create(it);
+  await it.parts.recording({ run: RUN, step: it.work.attempt.step, n: 1, input: { kind: "abandon", diagnosis: it.work.attempt.notes.stall ?? DIAGNOSIS } }); // biome-ignore format: one line
+  await creating;
+  const begunAtMs = await it.parts.ledger.now();
+  await it.parts.ledger.recordAnchors([{ run: RUN, number: 1, input: { kind: "gone", begunAtMs } }]);
+  t.not(anchorOf(it)?.state, "gone");
+});
+
+t.test("a pod of an earlier generation that has not ended keeps the next one waiting", async (t) => {
+  const it = await claimed(t, { pods: { startsAfterMs: 10, onStop: { kind: "stuck" } } });
+  await create(it);
+  await it.clock.sleep(5_000);
+  await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+  t.match(anchorOf(it)?.state, "kept");
+  await it.parts.ledger.recordAnchors([]);
+  await it.publish("run.restart", { run: RUN, from: "failed" });
+  const work = { ...it.work, anchor: anchorOf(it), attempt: { ...it.work.attempt, generation: 2, claimNo: 9 } } as Work;
+  t.match(await createUnderAnchor(it.parts, it.cluster, work, never), {
+    input: { kind: "deferred", diagnosis: { code: "VolumeInUse" } },
+  });
+});

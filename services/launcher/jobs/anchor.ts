@@ -1,0 +1,218 @@
+/**
+ * Makes what owns a run's volumes, then the volumes, then the Job: inside the claim of the first attempt that needs them.
+ *
+ *   anchor (409: ours by its proof) ──▶ all claims of volumes, together or none ──▶ Job
+ *
+ * The bugs this prevents: a volume without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
+ * each hold one volume and wait for their second; and a pod that writes to a volume which a pod of the run's earlier life still has.
+ */
+import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { Uid } from "@longshore/contract/ids.ts";
+import type { Volume } from "@longshore/contract/volumes.ts";
+import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
+import { afterCreate, type AttemptInput, type InputOf } from "@longshore/domain/attempt/input.ts";
+import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
+import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
+import { mayCreate } from "@longshore/domain/group/view.ts";
+import { type AnchorOf, anchorManifest, claimManifests, type StandingAnchor } from "@longshore/domain/pod/volumes.ts";
+import { ANNOTATIONS, LABELS } from "@longshore/domain/run/marks.ts";
+import type { Anchor } from "@longshore/domain/run/record.ts";
+import { stepToRun } from "@longshore/domain/run/step-to-run.ts";
+import { at, text } from "@longshore/domain/watch/raw.ts";
+import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
+import type { ApiObject } from "@longshore/kubernetes/objects.ts";
+import type { Created } from "@longshore/kubernetes/request/write.ts";
+import type { Entry, Work } from "@longshore/ledger/port.ts";
+import { viewOf } from "../groups/views.ts";
+import type { Cluster, Parts } from "../parts.ts";
+import { answerOf, createOrAdopt, type Creating, noteNews, ofAnotherFile, putOff } from "./create.ts";
+
+type Answer = Pick<Entry, "input" | "anchor">;
+
+/** The anchor is there, or the attempt's answer is known without a Job. */
+type Made = { readonly kind: "made"; readonly anchor: StandingAnchor } | { readonly kind: "answered"; readonly answer: Answer };
+
+const answered = (input: AttemptInput, anchor?: AnchorInput): Made => ({
+  kind: "answered",
+  answer: { input, ...(anchor && { anchor }) },
+});
+
+export async function createUnderAnchor(parts: Creating, cluster: Cluster, work: Work, signal: AbortSignal): Promise<Answer> {
+  if (work.run.plan.storage?.anchor === undefined) return { input: await createOrAdopt(parts, cluster, work, signal) };
+  const { anchor } = work;
+  const isPlaced = anchor?.state === "making" || anchor?.state === "standing";
+  const isHere = mayCreate(viewOf(parts, cluster.name)) && ofAnotherFile(cluster, work) === undefined;
+  if (!isPlaced || !isHere) return { input: putOff(parts, cluster, work) };
+  const step = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  // No volume is made for a step that cannot run.
+  if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
+
+  const isInTime = turnOf(parts, work);
+  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), volumes: step.volumes, isInTime };
+  const made = await ensure(parts, cluster, work, making, signal);
+  if (made.kind === "answered") return made.answer;
+  const uid = Uid.parse(made.anchor.uid);
+  const input = isInTime() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : putOff(parts, cluster, work, SLOW);
+  const isNews = anchor.state === "making" || anchor.uid === undefined;
+  return { input, ...(isNews && { anchor: { kind: "stands", uid } }) };
+}
+
+const SLOW = diagnose("EndpointUnreachable", "The cluster was too slow to make the run's volumes within one claim.");
+
+/**
+ * False in the second half of the claim, which is for the answers: what is sent later could outlive the claim, and another launcher
+ * may make the claim again then.
+ */
+function turnOf({ clock }: Creating, { attempt, nowMs }: Work): () => boolean {
+  const lastMs = clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) / 2;
+  return () => clock.now() <= lastMs;
+}
+
+interface Making {
+  readonly anchor: Anchor;
+  readonly of: AnchorOf;
+  readonly volumes: readonly Volume[];
+  readonly isInTime: () => boolean;
+}
+
+async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
+  const { anchor, of, volumes, isInTime } = making;
+  const inUse = await usedByEarlier(parts, cluster, work, anchor, signal);
+  if (inUse !== undefined) return answered(inUse);
+  const made = await makeAnchor(parts, cluster, work, making, signal);
+  if (made.kind === "answered" || anchor.state === "standing") return made;
+  const news: AnchorInput = { kind: "made", uid: Uid.parse(made.anchor.uid) };
+  if (!isInTime()) return answered(putOff(parts, cluster, work, SLOW), news);
+  const claims = claimManifests(of, made.anchor, volumes);
+  const created = await Promise.all(claims.map((claim) => cluster.writes.createClaim(claim, signal)));
+  const failure = await firstFailure(parts, cluster, work, created);
+  if (failure === undefined) return made;
+  const isFull = failure.kind === "deferred" && failure.diagnosis.code === "QuotaExceeded" && failure.reason === undefined;
+  return answered(failure, isFull ? { kind: "noRoom" } : news);
+}
+
+const anchorOf = (
+  { installation, keys }: Creating,
+  cluster: Cluster,
+  { run }: Work,
+  { number }: Anchor,
+  { labels, annotations }: Pick<AnchorOf["run"], "labels" | "annotations">,
+): AnchorOf => ({
+  installation,
+  group: { name: cluster.name, namespace: cluster.namespace },
+  run: { id: run.id, labels, annotations },
+  hashOfRun: keys.runLabel(run.id),
+  number,
+  name: keys.anchorName(run.id, number),
+});
+
+async function makeAnchor(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  { anchor, of }: Pick<Making, "anchor" | "of">,
+  signal: AbortSignal,
+): Promise<Made> {
+  const { keys } = parts;
+  const stands = (uid: string): Made => ({
+    kind: "made",
+    anchor: { number: of.number, name: of.name, uid, claimName: (volume) => keys.claimName(uid, volume) },
+  });
+  if (anchor.uid !== undefined) return stands(anchor.uid);
+  const identity = { run: work.run.id, number: anchor.number };
+  const { namespaceUid = "" } = viewOf(parts, cluster.name);
+  const manifest = anchorManifest(of, keys.proveAnchor(identity, { group: cluster.name, namespaceUid }));
+  const created = await cluster.writes.createAnchor(manifest, signal);
+  if (created.kind === "created") return stands(created.uid);
+  const input = await afterFailure(parts, cluster, work, created, "ConfigMap that owns its volumes");
+  if (input !== "taken") return answered(input);
+  const found = await cluster.reads.getAnchor(of.name, signal);
+  if (found.kind !== "found") return answered(putOff(parts, cluster, work));
+  if (isAnchorOf(parts, cluster, identity, found.object))
+    return found.object.deleting ? answered(putOff(parts, cluster, work)) : stands(found.object.uid);
+  const { claimNo } = work.attempt;
+  const diagnosis = diagnose("NameConflict", `A ConfigMap that is not this run's holds the name ${of.name}.`);
+  return answered({ kind: "nameTaken", claimNo, diagnosis });
+}
+
+/** True if the object carries a proof over this anchor in this namespace of this cluster. */
+export function isAnchorOf(
+  parts: Pick<Parts, "keys" | "views">,
+  { name: group }: Cluster,
+  identity: { readonly run: Work["run"]["id"]; readonly number: number },
+  { raw }: ApiObject,
+): boolean {
+  const { namespaceUid } = viewOf(parts, group);
+  const proof = text(at(raw, "metadata", "annotations", ANNOTATIONS.proof));
+  return namespaceUid !== undefined && parts.keys.isAnchorProof(proof, identity, { group, namespaceUid });
+}
+
+/**
+ * Returns the attempt's input for a create that made nothing. A missing permission refuses this run alone: runs without volumes
+ * need none of it.
+ */
+async function afterFailure(
+  parts: Creating,
+  cluster: Cluster,
+  { attempt, nowMs }: Work,
+  created: Created,
+  what: string,
+): Promise<AttemptInput | "taken"> {
+  const { name: group, namespace } = cluster;
+  const { claimNo } = attempt;
+  const after = afterCreate(answerOf(created), {
+    claimNo, group, namespace, nowMs, placeAgainMs: parts.timing.placeAgainMs, what,
+  }); // biome-ignore format: one call
+  if (after.kind === "look") return "taken";
+  const { input, news } = after;
+  if (input.kind === "deferred" && input.diagnosis.code === "Forbidden")
+    return { kind: "refused", claimNo, diagnosis: input.diagnosis };
+  // A quota on volumes stops no run that has none.
+  if (news !== undefined && news.kind !== "noRoom") await noteNews(parts, cluster, news);
+  return input;
+}
+
+/**
+ * Returns the answer if not all claims are there. A name that is taken is our own earlier create: it holds the anchor's UID. A
+ * claim that lands late is owned by the anchor, so its missing answer leaves nothing open.
+ */
+async function firstFailure(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  created: readonly Created[],
+): Promise<InputOf<"refused" | "deferred"> | undefined> {
+  const failures: InputOf<"refused" | "deferred">[] = [];
+  for (const it of created) {
+    if (it.kind === "created") continue;
+    const input = await afterFailure(parts, cluster, work, it, "volume");
+    if (input === "taken") continue;
+    failures.push(input.kind === "refused" || input.kind === "deferred" ? input : putOff(parts, cluster, work, SLOW));
+  }
+  return failures.find(({ kind }) => kind === "refused") ?? failures[0];
+}
+
+/** A pod of an earlier generation may still write: after a lost attempt nobody saw it end. */
+async function usedByEarlier(
+  parts: Creating,
+  cluster: Cluster,
+  work: Work,
+  { number }: Anchor,
+  signal: AbortSignal,
+): Promise<InputOf<"deferred"> | undefined> {
+  const { generation, claimNo } = work.attempt;
+  if (generation === 1) return undefined;
+  const selector = `${LABELS.run}=${parts.keys.runLabel(work.run.id)},${LABELS.anchor}=${number}`;
+  const listed = await cluster.reads.podsWith(selector, signal);
+  if (listed.kind !== "listed")
+    return putOff(parts, cluster, work, listed.kind === "answered" ? diagnoseReply(listed, { group: cluster.name }) : diagnoseTransport(listed.failure)); // biome-ignore format: one line
+  const user = listed.items.find((it) => {
+    const pod = seePod(it);
+    const of = Number(text(at(it, "metadata", "annotations", ANNOTATIONS.generation)) ?? generation);
+    return pod !== undefined && isUnfinished(pod) && of < generation;
+  });
+  if (user === undefined) return undefined;
+  const name = text(at(user, "metadata", "name")) ?? "";
+  const diagnosis = diagnose("VolumeInUse", `The pod ${name} of an earlier generation still uses the run's volumes.`);
+  return { kind: "deferred", claimNo, diagnosis, retryAtMs: work.nowMs + parts.timing.placeAgainMs };
+}
