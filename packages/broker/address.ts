@@ -3,7 +3,7 @@
  *
  * The bugs this prevents: a password in an error message or a log, and "ECONNREFUSED" as the whole explanation.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 
 export interface Address {
   readonly host: string;

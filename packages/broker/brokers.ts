@@ -5,7 +5,7 @@
  * The bugs this prevents: a TLS scheme that is taken for plain text, code elsewhere that tells brokers apart by the beginning
  * of a URL and misses a broker that is added later, and a program that looks healthy but never reached its broker.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { type Address, readAddress } from "./address.ts";

@@ -1,5 +1,5 @@
 /** All that Longshore asks of a broker. An adapter opens a `Broker` and passes conformance.ts. */
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { Problem } from "@longshore/contract/problems/problem.ts";
 
 /** Logical names; each adapter maps them to its own queues, subjects or tables. */
 export type Queue = "commands" | "facts";

@@ -1,4 +1,4 @@
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";

@@ -6,7 +6,7 @@
  * ever after the end, messages that no lane took and that are forgotten at the end, and a receiver that gives up when its queue
  * cannot be consumed for a while.
  */
-import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { Failure, type Problem } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";

@@ -6,7 +6,7 @@
  * that waits for ever after the broker was closed, and a frozen server that makes publishers wait until the process is killed
  * for its memory, or that delays the end of our program.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";

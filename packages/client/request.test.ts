@@ -1,5 +1,5 @@
 /** The client judges a request by the launcher's own rules, before it is sent. */
-import { readCommand } from "@longshore/contract/envelope.ts";
+import { readCommand } from "@longshore/contract/messages/envelope.ts";
 import t from "tap";
 import { message } from "./request.ts";
 

@@ -4,9 +4,9 @@
  * The failure this prevents: a request that is refused long after it was sent. Here it is judged before that, by the launcher's
  * rules.
  */
-import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
-import { CONTENT_TYPE, readCommand, writeCommand } from "@longshore/contract/envelope.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
+import type { CommandInput, CommandType } from "@longshore/contract/messages/command.ts";
+import { CONTENT_TYPE, readCommand, writeCommand } from "@longshore/contract/messages/envelope.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 
 export interface Sender {
   /** Your name for others: a URI or path, such as "/shop/orders". */

@@ -1,5 +1,5 @@
 /** Repeats and reordered events go in; each event comes out once and in order, within bounds. */
-import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
+import type { ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
 import fc from "fast-check";
 import t from "tap";
 import { type Story, story } from "./story.ts";

@@ -4,7 +4,7 @@
  * The failures this prevents: an application that books an order twice because `run.succeeded` came twice, or calls a run
  * running because `run.started` came after its end; and one run whose events are missing, for which all other runs wait.
  */
-import type { ReceivedEvent, TypedEvent } from "@longshore/contract/envelope.ts";
+import type { ReceivedEvent, TypedEvent } from "@longshore/contract/messages/envelope.ts";
 
 export type Heard =
   /**

@@ -5,8 +5,8 @@
  * which different readers take different values; a number that was silently rounded; and a character that the ledger cannot
  * store, found only after the message was accepted. No content is quoted, since it may be secret.
  */
-import type { CommandProblem } from "./problem-codes.ts";
-import { bounded, pointer, problem, PROBLEMS_MAX } from "./schema-problems.ts";
+import type { CommandProblem } from "./problems/problem-codes.ts";
+import { bounded, pointer, problem, PROBLEMS_MAX } from "./problems/schema-problems.ts";
 
 export interface Bounds {
   readonly bytesMax: number;

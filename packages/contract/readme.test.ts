@@ -7,11 +7,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { parse } from "yaml";
-import { judgeDefinition } from "./definition.ts";
-import { judgeParameters, NO_PARAMETERS } from "./parameters.ts";
-import { diagnose, withoutBlanks } from "./diagnosis.ts";
-import { readCommand, readEvent, writeEvent } from "./envelope.ts";
-import { EVENTS } from "./event.ts";
+import { judgeDefinition } from "./request/definition.ts";
+import { judgeParameters, NO_PARAMETERS } from "./request/parameters.ts";
+import { diagnose, withoutBlanks } from "./messages/diagnosis.ts";
+import { readCommand, readEvent, writeEvent } from "./messages/envelope.ts";
+import { EVENTS } from "./messages/event.ts";
 import { GroupName, Installation, TenantName } from "./ids.ts";
 import { tables } from "./tables.ts";
 

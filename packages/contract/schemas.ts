@@ -5,12 +5,12 @@
  * if the files differ from the code's output, so no change of the messages goes unseen.
  */
 import { z } from "zod";
-import { COMMANDS, type CommandType } from "./command.ts";
-import { DEFINITION_FORMS } from "./definition.ts";
-import { CONTROL, type ControlType } from "./control.ts";
-import { CONTENT_TYPE, DATA_BYTES_MAX, Envelope, EventEnvelope, PREFIX } from "./envelope.ts";
-import { EVENTS, type EventType } from "./event.ts";
-import { FACTS, type FactType } from "./fact.ts";
+import { COMMANDS, type CommandType } from "./messages/command.ts";
+import { DEFINITION_FORMS } from "./request/definition.ts";
+import { CONTROL, type ControlType } from "./messages/control.ts";
+import { CONTENT_TYPE, DATA_BYTES_MAX, Envelope, EventEnvelope, PREFIX } from "./messages/envelope.ts";
+import { EVENTS, type EventType } from "./messages/event.ts";
+import { FACTS, type FactType } from "./messages/fact.ts";
 import { MESSAGE } from "./json.ts";
 
 export type Json = Readonly<Record<string, unknown>>;

@@ -3,10 +3,10 @@
  *
  * The failure this prevents: a table that drifts from the code, and names a default that does not apply.
  */
-import { DIAGNOSES } from "./diagnosis.ts";
-import { PROBLEM_CODES } from "./problem-codes.ts";
+import { DIAGNOSES } from "./messages/diagnosis.ts";
+import { PROBLEM_CODES } from "./problems/problem-codes.ts";
 import { type Json, published, WHEN_EVENTS } from "./schemas.ts";
-import { endOfWait, mendedThing, WAITING } from "./waiting.ts";
+import { endOfWait, mendedThing, WAITING } from "./messages/waiting.ts";
 
 const files = published();
 

@@ -1,7 +1,7 @@
 /** Durations and quantities as numbers. */
 import fc from "fast-check";
 import t from "tap";
-import { DIAGNOSES, diagnose } from "./diagnosis.ts";
+import { DIAGNOSES, diagnose } from "./messages/diagnosis.ts";
 import { Duration, durationMs, durationText, Quantity, quantity } from "./units.ts";
 
 // biome-ignore format: a table

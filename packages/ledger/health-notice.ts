@@ -4,8 +4,8 @@
  * The bugs this prevents: a group that upstream takes for healthy, since the launcher that found the problem died before it
  * published; and one change that five launchers report five times.
  */
-import { diagnose, withoutBlanks } from "@longshore/contract/diagnosis.ts";
-import type { EventData } from "@longshore/contract/event.ts";
+import { diagnose, withoutBlanks } from "@longshore/contract/messages/diagnosis.ts";
+import type { EventData } from "@longshore/contract/messages/event.ts";
 import { type GroupName, type Installation, ONLY_TENANT } from "@longshore/contract/ids.ts";
 import type { GroupChange, Notice } from "./port.ts";
 

@@ -4,7 +4,7 @@
  * The failure this prevents: a launcher with another key starts on a ledger in use. It would not recognise the Jobs and the
  * requests of the launchers before it, nor they its own.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 
 export const otherKey = (): Failure =>
   new Failure(

@@ -4,8 +4,8 @@
  *
  * The failure this prevents: a pipeline that looks well because one step goes on, while another waits for a person.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { RunEventType } from "@longshore/contract/event.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { RunEventType } from "@longshore/contract/messages/event.ts";
 import type { Run } from "@longshore/domain/run/record.ts";
 import type { NewestEvent } from "./port.ts";
 

@@ -6,8 +6,8 @@ import type { Installation } from "@longshore/contract/ids.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Deliveries } from "./deliveries.ts";
 import { openDatabase } from "./postgres/connection.ts";
-import { deliveryQueries } from "./postgres/deliveries.ts";
-import { serverOf } from "./postgres/feed.ts";
+import { deliveryQueries } from "./postgres/events/deliveries.ts";
+import { serverOf } from "./postgres/events/feed.ts";
 import { epochOf, prepareSchema } from "./postgres/schema/version.ts";
 
 export interface DeliveriesOptions {

@@ -5,24 +5,24 @@
  * key, or on a ledger that a newer Longshore has changed.
  */
 import type { Installation, RunId, StepName } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import { type Log, silentLog } from "@longshore/runtime/log.ts";
-import { acceptGroup } from "./postgres/accept-group.ts";
-import { admit } from "./postgres/admit.ts";
+import { acceptGroup } from "./postgres/work/accept-group.ts";
+import { admit } from "./postgres/work/admit.ts";
 import { definitionQueries } from "./postgres/definitions.ts";
 import { openChanges } from "./postgres/changes.ts";
 import { type Database, openDatabase, type Statement } from "./postgres/connection.ts";
 import { groupQueries } from "./postgres/groups.ts";
-import { outboxQueries } from "./postgres/outbox.ts";
-import { place } from "./postgres/place-attempts.ts";
+import { outboxQueries } from "./postgres/events/outbox.ts";
+import { place } from "./postgres/work/place-attempts.ts";
 import { otherKey } from "./key-mark.ts";
 import type { WorkKind, Ledger } from "./port.ts";
-import { pruneQueries } from "./postgres/prune.ts";
-import { record, recordAnchors } from "./postgres/record.ts";
+import { pruneQueries } from "./postgres/work/prune.ts";
+import { record, recordAnchors } from "./postgres/work/record.ts";
 import { runQueries } from "./postgres/runs.ts";
 import { epochOf, prepareSchema, PROTOCOL } from "./postgres/schema/version.ts";
-import { takeQueries } from "./postgres/take-work.ts";
+import { takeQueries } from "./postgres/work/take-work.ts";
 
 export interface LedgerOptions {
   /** postgres://user:password@host:5432/database */

@@ -5,13 +5,13 @@
  * the failure passes by itself (for example a lost connection, even during COMMIT), so that the caller asks or writes again;
  * "halt" for others. Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
-import type { Definition } from "@longshore/contract/definition.ts";
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
-import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
+import type { Definition } from "@longshore/contract/request/definition.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
+import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
 import type { GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
-import type { RunRequest } from "@longshore/contract/request.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
+import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { Placer, StorageUsed } from "@longshore/domain/group/group.ts";
 import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { RecordedHealth } from "@longshore/domain/group/view.ts";

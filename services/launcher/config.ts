@@ -1,8 +1,8 @@
 /** The launcher's settings. config/launcher.yaml shows every field; with an unknown field the launcher does not start. */
 import { brokerSettings } from "@longshore/broker/settings.ts";
-import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { RetryCause } from "@longshore/contract/request.ts";
+import { RetryCause } from "@longshore/contract/request/request.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import type { Limits } from "@longshore/domain/run/record.ts";

@@ -1,6 +1,6 @@
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { writeFact } from "@longshore/contract/envelope.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { writeFact } from "@longshore/contract/messages/envelope.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import t from "tap";
 import { launcherHealth } from "./gauges.ts";
 import { observe } from "./intake/observe.ts";

@@ -1,4 +1,4 @@
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import {
   claimed,
   created,

@@ -4,8 +4,8 @@
  * The failures this prevents: a page that says what is wrong with a run that waits, and never what to do; and a restart that is
  * offered although it would fail the same way.
  */
-import { type Code, type Diagnosis, DIAGNOSES } from "@longshore/contract/diagnosis.ts";
-import type { Considered } from "@longshore/contract/event.ts";
+import { type Code, type Diagnosis, DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
+import type { Considered } from "@longshore/contract/messages/event.ts";
 import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";

@@ -5,9 +5,9 @@
  */
 import type { Outgoing } from "@longshore/broker/port.ts";
 import { message } from "@longshore/client/request.ts";
-import type { CommandInput, CommandType } from "@longshore/contract/command.ts";
-import { Failure } from "@longshore/contract/problem.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
+import type { CommandInput, CommandType } from "@longshore/contract/messages/command.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import { CLI, Usage } from "./command.ts";
 

@@ -5,7 +5,7 @@
  * The failures this prevents: an option that help does not name; and a library's error text for a misspelt option.
  */
 import { parseArgs } from "node:util";
-import { nearest } from "@longshore/contract/schema-problems.ts";
+import { nearest } from "@longshore/contract/problems/schema-problems.ts";
 import { fileNamed } from "@longshore/runtime/config/file-named.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
 import { helpOf } from "./help.ts";

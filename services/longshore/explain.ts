@@ -5,7 +5,7 @@
  * The bug this prevents: "this is a bug" and a stack trace, although only a password was wrong. Loops wrap the error that ended
  * them, so the cause is looked for inside the wrapper.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { causesOf } from "@longshore/runtime/causes.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { Usage } from "./command.ts";

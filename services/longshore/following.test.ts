@@ -1,8 +1,8 @@
 /** The text for a person who follows a run: the events so far, each new event, and the advice at the end. */
 import type { Delivery } from "@longshore/broker/port.ts";
 import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/receiving.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
-import { writeNotice } from "@longshore/contract/envelope.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { writeNotice } from "@longshore/contract/messages/envelope.ts";
 import { GroupName, TenantName } from "@longshore/contract/ids.ts";
 import {
   cancelled, claimed, complete, created, entry, failed, finish, first, groupsOf, INSTALLATION, jobName, placer, restarted, runId, started, wanted

@@ -6,11 +6,11 @@
  * ledger, and the broker's events only say when to look.
  */
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { readEvent, type ReceivedEvent } from "@longshore/contract/envelope.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import { readEvent, type ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { Problem } from "@longshore/contract/problems/problem.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";

@@ -4,13 +4,13 @@ import { asksForHelp, type Command, meant, screenIn, type Surroundings, Usage } 
 import { completionOf } from "./commands/completion.ts";
 import { definitions } from "./commands/definitions.ts";
 import { demo } from "./commands/demo.ts";
-import { doctor } from "./commands/doctor.ts";
+import { doctor } from "./commands/doctor/doctor.ts";
 import { explain } from "./explain.ts";
-import { group } from "./commands/group.ts";
+import { group } from "./commands/group/group.ts";
 import { ledger } from "./commands/ledger.ts";
 import { publish } from "./commands/publish.ts";
 import { rbac } from "./commands/rbac.ts";
-import { runs } from "./commands/runs.ts";
+import { runs } from "./commands/runs/runs.ts";
 import { sinks } from "./commands/sinks.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { stopOnSignals } from "@longshore/runtime/program.ts";

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Code, DIAGNOSES, filledHint } from "@longshore/contract/diagnosis.ts";
+import { type Code, DIAGNOSES, filledHint } from "@longshore/contract/messages/diagnosis.ts";
 import { Installation, RunId } from "@longshore/contract/ids.ts";
 import { startWhy } from "@longshore/domain/diagnosis/runtime-words.ts";
 import { saysWhatToDo } from "@longshore/domain/diagnosis/testing/action.ts";

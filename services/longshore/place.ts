@@ -6,7 +6,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { type Code, filledHint } from "@longshore/contract/diagnosis.ts";
+import { type Code, filledHint } from "@longshore/contract/messages/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";

@@ -3,7 +3,7 @@
  *
  * The failure this prevents: a run that waits for a group that nobody has looks like a healthy one.
  */
-import { OUTCOMES, type RunEventType } from "@longshore/contract/event.ts";
+import { OUTCOMES, type RunEventType } from "@longshore/contract/messages/event.ts";
 import { RUN_STATES } from "@longshore/domain/run/record.ts";
 import type { RunFilter, RunRow } from "@longshore/ledger/port.ts";
 import { type Toned, toned } from "./screen/screen.ts";

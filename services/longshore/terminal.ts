@@ -1,7 +1,7 @@
 /** How runs and their events are written for people. Texts of programs and requests lose their control characters. */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
-import { type RunRequest, stepsOf } from "@longshore/contract/request.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
+import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";
 import type { Again } from "./advice.ts";
 import { hintAt, type Place, restOf } from "./place.ts";
 import { paragraph, pasted, row, whole } from "./screen/rows.ts";

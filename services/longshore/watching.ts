@@ -5,7 +5,7 @@
  * meanwhile, and a sentence about Postgres is all that is told.
  */
 import type { RunId } from "@longshore/contract/ids.ts";
-import { isTransient, Failure } from "@longshore/contract/problem.ts";
+import { isTransient, Failure } from "@longshore/contract/problems/problem.ts";
 import { configWords, type Surroundings } from "./command.ts";
 import { dataDirIn, readRunning } from "./which-longshore.ts";
 

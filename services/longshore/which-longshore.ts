@@ -7,7 +7,7 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
 import { claimantOf, claimFolder } from "@longshore/runtime/claim-folder.ts";

@@ -1,7 +1,7 @@
 /** The recorder's settings. config/recorder.yaml shows every field; with an unknown field the recorder does not start. */
-import { EVENTS } from "@longshore/contract/event.ts";
+import { EVENTS } from "@longshore/contract/messages/event.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { nearest } from "@longshore/contract/schema-problems.ts";
+import { nearest } from "@longshore/contract/problems/schema-problems.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { oneSecret, readableFile, secretFile, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";

@@ -4,8 +4,8 @@
  * The bugs this prevents: an event that overtakes the one before it; a request that is forgotten because its answer was lost (it
  * is sent again, with the same webhook-id); and one run whose request is refused, which holds up nothing.
  */
-import { Failure } from "@longshore/contract/problem.ts";
-import { eventId } from "@longshore/contract/envelope.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
+import { eventId } from "@longshore/contract/messages/envelope.ts";
 import type { Delivery, Place, Refusal, Settled } from "@longshore/ledger/deliveries.ts";
 import type { OutboxEvent } from "@longshore/ledger/port.ts";
 import type { Parts, Sink } from "./parts.ts";

@@ -7,7 +7,7 @@
  * depends on it. What each sink was told is written down behind each answer, so it may die at any line: then a request is sent
  * again, with the same webhook-id.
  */
-import { Failure, isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { openDeliveries } from "@longshore/ledger/open-deliveries.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";

@@ -4,9 +4,9 @@
  * The bugs this prevents: a value of an event that changes to which host, or to which path, a request goes; and a request with
  * an empty or missing value in it, which may mean something else (`DELETE /jobs/`).
  */
-import { eventId, writeEvent } from "@longshore/contract/envelope.ts";
+import { eventId, writeEvent } from "@longshore/contract/messages/envelope.ts";
 import type { Installation } from "@longshore/contract/ids.ts";
-import { hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt } from "@longshore/contract/template.ts";
+import { hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt } from "@longshore/contract/expressions/template.ts";
 import type { Refusal } from "@longshore/ledger/deliveries.ts";
 import type { OutboxEvent } from "@longshore/ledger/port.ts";
 

@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { Agent as TlsAgent, request as tlsRequest } from "node:https";
 import { isIP } from "node:net";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { reason } from "@longshore/runtime/config/config.ts";
 import { Agent as PlainAgent, request as plainRequest } from "@longshore/runtime/node-http.ts";
 import { judgedNames, type Judge, refusalOf } from "./addresses.ts";

@@ -1,5 +1,5 @@
 /** One sink's loop in virtual time: over the models of the ledger, to a sink that a function plays. */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { SinkState } from "@longshore/ledger/deliveries.ts";
 import {
   claimed,

@@ -4,7 +4,7 @@
  * The bug this prevents: two recorders that tell one run's events at once. The sink is ours until a time that the ledger knows,
  * and no request begins that could last longer.
  */
-import { isTransient } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { Delivery } from "@longshore/ledger/deliveries.ts";
 import { every, lingering, type Loop, wakeUp } from "@longshore/runtime/loop.ts";
 import { deliver } from "./deliver.ts";

@@ -1,9 +1,9 @@
 /** The groups that a watcher learns: when it asks; which groups it starts, renews and stops; and its readiness meanwhile. */
 import { randomBytes } from "node:crypto";
-import { boundTo } from "@longshore/contract/control.ts";
-import { readControl, readFact, writeControl } from "@longshore/contract/envelope.ts";
+import { boundTo } from "@longshore/contract/messages/control.ts";
+import { readControl, readFact, writeControl } from "@longshore/contract/messages/envelope.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { openClusters } from "@longshore/kubernetes/clusters.ts";
 import { type VirtualClock, virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import { type Access, openAnnounced } from "@longshore/kubernetes/access/watch-access.ts";

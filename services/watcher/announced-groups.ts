@@ -8,10 +8,10 @@
  * The bugs this prevents: a watcher that needs every cluster's files, a watcher that waits for ever because it started before
  * the launcher, and a watch that begins anew because a token was rotated.
  */
-import { announcements, controlKey } from "@longshore/contract/control.ts";
-import { writeControl } from "@longshore/contract/envelope.ts";
+import { announcements, controlKey } from "@longshore/contract/messages/control.ts";
+import { writeControl } from "@longshore/contract/messages/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import { tokenTimesOf, warnUnverified } from "@longshore/kubernetes/access/connection.ts";
 import type { GroupToken } from "@longshore/kubernetes/access/token-gauge.ts";
 import { type Access, type AnnouncedCluster, openAnnounced } from "@longshore/kubernetes/access/watch-access.ts";

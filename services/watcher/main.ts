@@ -10,7 +10,7 @@
  */
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
-import { Failure, isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
 import { tellTokens } from "@longshore/kubernetes/access/token-gauge.ts";
 import { type Groups, readGroups, tokensOf } from "@longshore/kubernetes/groups.ts";

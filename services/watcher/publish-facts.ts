@@ -1,7 +1,7 @@
 /** Publishes facts. Resolves when the broker has the fact, however long that takes, or when the signal aborts. */
-import { writeFact } from "@longshore/contract/envelope.ts";
-import type { FactData, FactType } from "@longshore/contract/fact.ts";
-import { Failure, isTransient } from "@longshore/contract/problem.ts";
+import { writeFact } from "@longshore/contract/messages/envelope.ts";
+import type { FactData, FactType } from "@longshore/contract/messages/fact.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import type { Parts } from "./parts.ts";
 
 type PublishFact = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;

@@ -1,6 +1,6 @@
 /** Logs that are read before they are needed, and the log that is published with an end. */
-import { EVENTS } from "@longshore/contract/event.ts";
-import type { LogTail } from "@longshore/contract/fact.ts";
+import { EVENTS } from "@longshore/contract/messages/event.ts";
+import type { LogTail } from "@longshore/contract/messages/fact.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted } from "@longshore/domain/watch/facts.ts";
 import t from "tap";

@@ -5,7 +5,7 @@
  * The failures this prevents: an end that waits for its log, and an end that is published without a log because its pod was
  * removed first. So a log is read when its pod ends: a second or more before the Job says so.
  */
-import { type LogTail, TAIL_BYTES_MAX } from "@longshore/contract/fact.ts";
+import { type LogTail, TAIL_BYTES_MAX } from "@longshore/contract/messages/fact.ts";
 import type { Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted, Want } from "@longshore/domain/watch/facts.ts";
 import { type EventSeen, type JobSeen, type PodSeen, seeEvent, seeJob, seePod } from "@longshore/domain/watch/seen.ts";

@@ -1,7 +1,7 @@
 /** How a watcher judges announcements: which ones start, change and end a group, and which are refused, with which sentence. */
 import { randomBytes } from "node:crypto";
-import { boundTo } from "@longshore/contract/control.ts";
-import { writeControl } from "@longshore/contract/envelope.ts";
+import { boundTo } from "@longshore/contract/messages/control.ts";
+import { writeControl } from "@longshore/contract/messages/envelope.ts";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { openSeal, type Seal } from "@longshore/runtime/seal.ts";
 import t from "tap";

@@ -5,8 +5,8 @@
  * a removed group or earlier content; a group that comes and goes because two launchers read the same file a second apart; and
  * all groups gone because no launcher was heard for a while. Silence changes nothing.
  */
-import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/control.ts";
-import { readControl } from "@longshore/contract/envelope.ts";
+import { boundTo, type Control, type ControlData, WatchCredential } from "@longshore/contract/messages/control.ts";
+import { readControl } from "@longshore/contract/messages/envelope.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { type Access, accessProblem } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Seal } from "@longshore/runtime/seal.ts";

@@ -1,6 +1,6 @@
-import { readFact } from "@longshore/contract/envelope.ts";
+import { readFact } from "@longshore/contract/messages/envelope.ts";
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { DEFAULTS } from "@longshore/domain/run/plan.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { stringify } from "yaml";
-import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
+import type { ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
 import { openSystem, type System } from "../harness/system.ts";
 import { type TcpProxy, tcpProxy } from "../harness/faults/proxy.ts";
 

@@ -5,7 +5,7 @@
 // runs with integration
 // runs at most 12 min
 import t from "tap";
-import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
+import type { ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { long, named, openGroups, quick } from "./groups-stage.ts";
 

@@ -6,7 +6,7 @@
 import { type Channel, type ConsumeMessage, connect } from "amqplib";
 import t from "tap";
 import { NAMES } from "@longshore/broker/settings.ts";
-import { PREFIX, writeCommand } from "@longshore/contract/envelope.ts";
+import { PREFIX, writeCommand } from "@longshore/contract/messages/envelope.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";

@@ -7,7 +7,7 @@
 import { readFile } from "node:fs/promises";
 import { type Channel, connect } from "amqplib";
 import t from "tap";
-import { readEvent } from "@longshore/contract/envelope.ts";
+import { readEvent } from "@longshore/contract/messages/envelope.ts";
 import { NAMES } from "@longshore/broker/settings.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";

@@ -11,7 +11,7 @@ import path from "node:path";
 import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker } from "@longshore/broker/port.ts";
 import { type Child, startChild } from "@longshore/cli/embedded/child.ts";
-import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/envelope.ts";
+import { PREFIX, type ReceivedEvent, writeCommand } from "@longshore/contract/messages/envelope.ts";
 import { serveHttp } from "@longshore/pocket/server/http.ts";
 import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
 import { instantPods } from "@longshore/pocket/testing/scripted.ts";

@@ -5,7 +5,7 @@
  * The failure this prevents: a tested copy of an example beside a printed one that nobody tests.
  */
 import { readFileSync } from "node:fs";
-import { writeEvent } from "@longshore/contract/envelope.ts";
+import { writeEvent } from "@longshore/contract/messages/envelope.ts";
 import { Installation, ONLY_TENANT, RunId } from "@longshore/contract/ids.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";

@@ -6,7 +6,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Code } from "@longshore/contract/diagnosis.ts";
+import type { Code } from "@longshore/contract/messages/diagnosis.ts";
 import { type Recorded, type Recording, type Silence, toldOf } from "@longshore/domain/diagnosis/testing/recorded.ts";
 import type { Test } from "tap";
 import { normalised } from "./normalised.ts";

@@ -8,7 +8,7 @@
  */
 import { brokerAt } from "@longshore/broker/brokers.ts";
 import { streamName } from "@longshore/broker/nats/topology.ts";
-import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
+import { type ReceivedEvent, readEvent } from "@longshore/contract/messages/envelope.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
 import pg from "pg";

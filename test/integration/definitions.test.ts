@@ -10,7 +10,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { writeCommand } from "@longshore/contract/envelope.ts";
+import { writeCommand } from "@longshore/contract/messages/envelope.ts";
 import t from "tap";
 import { emptyFolder, longshore, longshoreUp } from "../harness/longshore.ts";
 import { openSystem } from "../harness/system.ts";

@@ -8,11 +8,11 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openBroker } from "@longshore/broker/brokers.ts";
-import { doctor } from "@longshore/cli/commands/doctor.ts";
-import { group } from "@longshore/cli/commands/group.ts";
+import { doctor } from "@longshore/cli/commands/doctor/doctor.ts";
+import { group } from "@longshore/cli/commands/group/group.ts";
 import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
-import { GroupSettings } from "@longshore/contract/group-settings.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";

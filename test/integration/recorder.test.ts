@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startChild } from "@longshore/cli/embedded/child.ts";
-import { readEvent } from "@longshore/contract/envelope.ts";
+import { readEvent } from "@longshore/contract/messages/envelope.ts";
 import { openDeliveries } from "@longshore/ledger/open-deliveries.ts";
 import { rolesSql, ROLES } from "@longshore/ledger/postgres/schema/roles.ts";
 import { claimed, complete, finish, INSTALLATION, wanted } from "@longshore/ledger/testing/conformance-parts.ts";

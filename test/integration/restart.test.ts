@@ -5,7 +5,7 @@
  * The failure this prevents: a correction that is accepted, recorded and told, and that never reached a container.
  */
 // runs at most 6 min
-import { writeCommand } from "@longshore/contract/envelope.ts";
+import { writeCommand } from "@longshore/contract/messages/envelope.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import t from "tap";
 import { openSystem } from "../harness/system.ts";

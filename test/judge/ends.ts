@@ -4,7 +4,7 @@
  * The failure this prevents: a launcher that ends healthy work as "did not start" or "ran too long", and is believed because
  * the Job is gone.
  */
-import { isTerminal } from "@longshore/contract/event.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { at, type Attempt, codeOf, jobsOf, nameOf, ownJobOf, podsOf, type Told, type View } from "./view.ts";
 
 export function noFalseEnd(view: View): readonly string[] {

@@ -4,7 +4,7 @@
  *
  * The failure this prevents: work that runs twice, or runs on after upstream was told that it had ended.
  */
-import { isTerminal } from "@longshore/contract/event.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { at, codeOf, type Attempt, type Job, jobsOf, nameOf, overMsOf, ownJobOf, podsOf, type View } from "./view.ts";
 
 export function oneJobRuns(view: View): readonly string[] {

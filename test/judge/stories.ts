@@ -4,8 +4,8 @@
  *
  * The failure this prevents: a story that is right in the ledger and wrong where it is heard.
  */
-import type { ReceivedEvent } from "@longshore/contract/envelope.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
+import type { ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { problemsOfStory } from "@longshore/domain/attempt/testing/invariants.ts";
 import type { Heard, Run, Told, View } from "./view.ts";
 

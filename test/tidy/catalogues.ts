@@ -17,12 +17,12 @@ const TELLERS = /^(packages\/(domain|ledger|kubernetes)|services\/(launcher|watc
 const REFUSERS = /^(packages\/(contract\/(?!diagnosis)|domain|ledger)|services\/launcher\/)/;
 
 const CATALOGUES: readonly Catalogue[] = [
-  { file: "packages/contract/diagnosis.ts", begins: "const ROWS = {", tellers: TELLERS },
-  { file: "packages/contract/event.ts", begins: "export const EVENTS = {", tellers: TELLERS },
-  { file: "packages/contract/fact.ts", begins: "export const FACTS = {", tellers: TELLERS },
-  { file: "packages/contract/control.ts", begins: "export const CONTROL = {", tellers: TELLERS },
-  { file: "packages/contract/problem-codes.ts", begins: "const ROWS = {", tellers: REFUSERS },
-  { file: "packages/contract/waiting.ts", begins: "const ROWS = {", tellers: TELLERS },
+  { file: "packages/contract/messages/diagnosis.ts", begins: "const ROWS = {", tellers: TELLERS },
+  { file: "packages/contract/messages/event.ts", begins: "export const EVENTS = {", tellers: TELLERS },
+  { file: "packages/contract/messages/fact.ts", begins: "export const FACTS = {", tellers: TELLERS },
+  { file: "packages/contract/messages/control.ts", begins: "export const CONTROL = {", tellers: TELLERS },
+  { file: "packages/contract/problems/problem-codes.ts", begins: "const ROWS = {", tellers: REFUSERS },
+  { file: "packages/contract/messages/waiting.ts", begins: "const ROWS = {", tellers: TELLERS },
 ];
 
 const LISTED = /^ {2}"?([A-Za-z][\w.]*)"?(?=:)/gm;
@@ -64,7 +64,7 @@ function tells({ text, code }: Source, name: string): boolean {
 }
 
 const listing = (events: string, teller: string, more = ""): Readonly<Record<string, string>> => ({
-  "packages/contract/event.ts": `export const EVENTS = {\n${events}} as const;\n${more}`,
+  "packages/contract/messages/event.ts": `export const EVENTS = {\n${events}} as const;\n${more}`,
   "packages/domain/run/story.ts": teller,
 });
 const ENDED = '  "run.ended": z.object({\n    at: z.string(),\n  }),\n';
@@ -81,19 +81,25 @@ export const CATALOGUE_RULES: readonly Rule[] = [
       listing(ENDED, 'const told = ["run.ended", "run.back"];', 'export const RESERVED_EVENTS = ["run.back"] as const;'),
       listing(ENDED, 'const told = "run.ended";', 'export const RESERVED_EVENTS = ["run.ended"] as const;'),
       listing("", ""),
-      { "packages/contract/problem-codes.ts": 'const ROWS = {\n  Empty: "",\n};', "packages/contract/diagnosis.ts": "Empty: {}" },
-      { "packages/contract/diagnosis.ts": "const ROWS = {\n  Gone: {},\n};", "services/longshore/a.ts": 'diagnose("Gone");' },
+      {
+        "packages/contract/problems/problem-codes.ts": 'const ROWS = {\n  Empty: "",\n};',
+        "packages/contract/messages/diagnosis.ts": "Empty: {}",
+      },
+      {
+        "packages/contract/messages/diagnosis.ts": "const ROWS = {\n  Gone: {},\n};",
+        "services/longshore/a.ts": 'diagnose("Gone");',
+      },
     ],
     good: [
       listing(ENDED, 'return { type: "run.ended" };', 'export const RESERVED_EVENTS = ["run.back"] as const;'),
       listing(ENDED, "const sql = `insert into notice select 'run.ended', body`;"),
       listing(ENDED, 'return is ? "run.ended" : other;'),
       {
-        "packages/contract/problem-codes.ts": 'const ROWS = {\n  Empty: "",\n};',
+        "packages/contract/problems/problem-codes.ts": 'const ROWS = {\n  Empty: "",\n};',
         "packages/contract/json.ts": 'problem("Empty");',
       },
       {
-        "packages/contract/diagnosis.ts": "const ROWS = {\n  Gone: {},\n};",
+        "packages/contract/messages/diagnosis.ts": "const ROWS = {\n  Gone: {},\n};",
         "packages/domain/a.ts": "const table = { Gone: 1 };",
       },
     ],

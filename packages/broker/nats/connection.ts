@@ -8,7 +8,7 @@
  */
 import { once } from "node:events";
 import { connect as connectSocket, type Socket } from "node:net";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection, NodeConnectionOptions, PermissionViolationError } from "@nats-io/transport-node";
 import { createInbox, errors, NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node";

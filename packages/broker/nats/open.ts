@@ -5,7 +5,7 @@
  * The files of its parts name the bugs that they prevent: connection, topology, publish, receive.
  */
 import { randomUUID } from "node:crypto";
-import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { Failure, type Problem } from "@longshore/contract/problems/problem.ts";
 import { every } from "@longshore/runtime/loop.ts";
 import type { Msg } from "@nats-io/transport-node";
 import { hostPort } from "../address.ts";

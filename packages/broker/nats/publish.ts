@@ -5,7 +5,7 @@
  * that counts as heard although nobody subscribed. Messages carry no Nats-Msg-Id: a stream drops a message whose Nats-Msg-Id it
  * has seen before, and our facts repeat on purpose.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type ApiError, JetStreamApiError } from "@nats-io/jetstream";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import type { Outgoing, Published } from "../port.ts";

@@ -5,7 +5,7 @@
  * (so we tell the server regularly that we still do), a settlement that is lost unnoticed (so each is confirmed), and a request
  * that the server forgot or refused, which looks like an empty queue.
  */
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { Problem } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { linked, wakeUp } from "@longshore/runtime/loop.ts";

@@ -12,7 +12,7 @@
  * which nobody gets a message any more, an ack that hits another message because the stream was deleted and its numbers began
  * again (so a new stream gets a consumer with a new name), and a key that is a wildcard for NATS.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo, StreamState } from "@nats-io/jetstream";
 import { AckPolicy, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType } from "@nats-io/jetstream";

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { Socket } from "node:net";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { batch } from "@longshore/runtime/loop.ts";
 import { type ClientConfig, Pool } from "pg";
 import { type Address, codeOf, hostPort, messageOf, unreachable } from "../address.ts";

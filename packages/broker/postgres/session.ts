@@ -7,7 +7,7 @@
  * (the doubtful session is ended and a new one begins). A session that ended can settle nothing any more.
  */
 import type { Socket } from "node:net";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { Client, type ClientBase, type ClientConfig, type Pool } from "pg";

@@ -6,7 +6,7 @@
  * of our program; a memory alarm of the server that stops our acks too (so acks have a connection of their own); and a
  * message that counts as stored although it reached no queue (the server returns it, but confirms it too).
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { type ChannelModel, type ConfirmChannel, connect, type Options } from "amqplib";

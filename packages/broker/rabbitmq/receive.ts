@@ -5,7 +5,7 @@
  * is deleted; amqplib signals that by a null), and a settlement that is sent on a new channel for a message of the old channel,
  * which makes the server close the new one too.
  */
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { Problem } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Channel, ConsumeMessage } from "amqplib";

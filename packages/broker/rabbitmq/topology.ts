@@ -10,7 +10,7 @@
  * The bugs this prevents: a server's delivery limit that drops a message after twenty tries, a dead letter that is lost
  * on its way, and commands that vanish because somebody removed a binding.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Channel } from "amqplib";
 import { messageOf } from "../address.ts";

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a message that was reported as stored and is gone, and a publisher or receiver that never comes back.
  */
-import { Failure, isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Test } from "tap";
 import { type Conforming, forever, freshNames, message, publishAll, take, takeId, text } from "./conformance-parts.ts";

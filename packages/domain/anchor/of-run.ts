@@ -4,7 +4,7 @@
  * The bugs this prevents: volumes that are given up under another attempt's claim, whose pod then mounts what is being deleted;
  * and a step that goes to another group than the files of the step before.
  */
-import type { Outcome } from "@longshore/contract/event.ts";
+import type { Outcome } from "@longshore/contract/messages/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Anchor, type Attempt, isOpen, type RunRecord } from "../run/record.ts";
 import type { Draft } from "../run/steps.ts";

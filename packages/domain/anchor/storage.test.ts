@@ -1,4 +1,4 @@
-import { forms } from "@longshore/contract/request.ts";
+import { forms } from "@longshore/contract/request/request.ts";
 import t from "tap";
 import { RunId } from "@longshore/contract/ids.ts";
 import { DEFAULTS, planOf } from "../run/plan.ts";

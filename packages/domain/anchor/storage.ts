@@ -4,12 +4,12 @@
  * The failure this prevents: a restart with another size, which would go on with the volumes as they are and find no room, or
  * be counted with room that nobody has.
  */
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
-import { renderedVolumes, type RenderedVolumesResult, type Values } from "@longshore/contract/rendering.ts";
-import type { RunRequest } from "@longshore/contract/request.ts";
-import { parametersIn } from "@longshore/contract/template.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
+import { renderedVolumes, type RenderedVolumesResult, type Values } from "@longshore/contract/expressions/rendering.ts";
+import type { RunRequest } from "@longshore/contract/request/request.ts";
+import { parametersIn } from "@longshore/contract/expressions/template.ts";
 import { durationMs, quantity } from "@longshore/contract/units.ts";
-import { isMade, isOfRun, type Volume } from "@longshore/contract/volumes.ts";
+import { isMade, isOfRun, type Volume } from "@longshore/contract/request/volumes.ts";
 import type { Plan, PlannedStorage, Run } from "../run/record.ts";
 
 const KEEP_MS = { succeeded: 0, failed: 24 * 3_600_000 } as const;

@@ -2,8 +2,8 @@
  * Any inputs to a run, in any order and any number of times: nothing throws, every invariant holds, and the facts of one Job's
  * life lead to the same end and the same story.
  */
-import { type Considered, EVENTS } from "@longshore/contract/event.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { type Considered, EVENTS } from "@longshore/contract/messages/event.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";

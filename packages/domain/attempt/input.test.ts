@@ -1,6 +1,6 @@
 /** How each answer to a create changes the attempt, and its news about the group. */
 import { Uid } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import t from "tap";
 import { afterCreate, type CreateAnswer } from "./input.ts";
 import { group, MINUTE, NOW, SECOND } from "./testing/examples.ts";

@@ -5,11 +5,11 @@
  * The bugs this prevents: silence taken for a "no", after which the Job runs and nobody follows it; and a thousand runs that
  * each meet the same refusal, because the first refusal did not count for the whole group.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { Considered } from "@longshore/contract/event.ts";
-import type { Evidence, Fact, LogTail } from "@longshore/contract/fact.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { Considered } from "@longshore/contract/messages/event.ts";
+import type { Evidence, Fact, LogTail } from "@longshore/contract/messages/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import { type Answer, classifyCreate } from "../diagnosis/replies.ts";
 import { diagnoseTransport } from "../diagnosis/transport.ts";
 import type { GroupInputOf } from "../group/view.ts";

@@ -1,5 +1,5 @@
 /** The attempt's table, cell by cell, and the cells that depend on more than the state. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import * as example from "./testing/examples.ts";
 import {

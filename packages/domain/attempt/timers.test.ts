@@ -1,5 +1,5 @@
 /** How long a Job may wait for each cause, and how a request may change that time. */
-import type { Code } from "@longshore/contract/diagnosis.ts";
+import type { Code } from "@longshore/contract/messages/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
 import { DEFAULTS, limitsOf } from "../run/plan.ts";

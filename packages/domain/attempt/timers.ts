@@ -5,7 +5,7 @@
  * The bugs this prevents: waiting all day for an image that does not exist; and failing a run that only waits its turn, for
  * quota or for a node, because it did not start at once.
  */
-import { DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { Attempt, Limits } from "../run/record.ts";
 
 export function liveDueMs({ started, notes }: Attempt, limits: Limits): number {

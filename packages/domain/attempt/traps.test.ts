@@ -2,7 +2,7 @@
  * Places where the obvious reading of the tables is wrong. Each test is named after the reading that it refutes. Each was found
  * by running an adversarial cluster against tables with that reading.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import t from "tap";
 import type { AttemptInput } from "./input.ts";

@@ -4,7 +4,7 @@
  * The failure this prevents: one rule that is told in two ways, once when it refuses a Job and once when it refuses a pod,
  * minutes later; and a broken webhook that is told as a refusal, so that somebody looks for a mistake in the request.
  */
-import { diagnose, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis, RESTRICTED } from "@longshore/contract/messages/diagnosis.ts";
 import { firstLineOf } from "./foreign-words.ts";
 
 const WEBHOOK =

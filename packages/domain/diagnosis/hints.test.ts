@@ -1,5 +1,5 @@
 /** The hint of every code says what to do, and the person for whom it is written can do it. */
-import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import { saysWhatToDo } from "./testing/action.ts";
 

@@ -1,5 +1,5 @@
 /** Conditions and Events in Kubernetes' own words, and the diagnosis that a person is told. */
-import type { Code } from "@longshore/contract/diagnosis.ts";
+import type { Code } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import { condition, event, job, pod, terminated } from "../watch/testing/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";

@@ -4,7 +4,7 @@
  * The bug this prevents: a Job whose pods may not be created waits for ever in silence, because neither quota nor admission
  * fails a Job. Only Events say why, so they are asked for when a Job stays without pods.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.ts";
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { diagnoseEnd, newestFirst, type Pods } from "./pods.ts";

@@ -1,5 +1,5 @@
 /** Pods as kubelets and registries describe them, and the diagnosis that a person is told. */
-import type { Code } from "@longshore/contract/diagnosis.ts";
+import type { Code } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import { condition, event, pod, type RawPod, running, terminated, waiting } from "../watch/testing/fixtures.ts";
 import { seeEvent } from "../watch/seen.ts";

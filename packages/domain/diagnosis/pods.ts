@@ -4,7 +4,7 @@
  * Each rule looks for one cause. The first rule that finds its cause wins, so the rules are ordered from cause to consequence:
  * a lost node explains an exit code, never the reverse.
  */
-import { diagnose, type Code, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Code, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { isOnlyLate, missingOf, pullWhy, startWhy } from "./runtime-words.ts";
 import { firstLineOf } from "./foreign-words.ts";
 import { unplacedWhy } from "./scheduler-words.ts";

@@ -4,7 +4,7 @@
  * The bug this prevents: a run that asks for more than the quota ever allows waits for a day until it fails, or a run that only
  * has to wait its turn fails at once.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { quantity } from "@longshore/contract/units.ts";
 import { joined, firstLineOf } from "./foreign-words.ts";
 

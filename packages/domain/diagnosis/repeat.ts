@@ -4,7 +4,7 @@
  * The bug this prevents: a Job that cannot create its pod says so every few seconds with a new pod name and a new count, and
  * upstream gets a thousand "stalled" events that all mean the same.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 
 const MOST = 500;
 

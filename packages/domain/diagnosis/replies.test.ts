@@ -1,5 +1,5 @@
 /** Answers to a create, from API servers and from the proxies before them. */
-import type { Code } from "@longshore/contract/diagnosis.ts";
+import type { Code } from "@longshore/contract/messages/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
 import { classifyCreate, classifyReply, type CreateReply, diagnoseReply } from "./replies.ts";

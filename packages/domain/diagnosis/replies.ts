@@ -5,7 +5,7 @@
  * answer that only looks like a refusal: a 5xx may come from a proxy while the create behind it succeeds, so a 5xx decides
  * nothing.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { at, field, integer, list, text } from "../watch/raw.ts";
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { reasonOf } from "./jobs.ts";

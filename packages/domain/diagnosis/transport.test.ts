@@ -1,5 +1,5 @@
 /** Errors as Node throws them, and the diagnosis that a person is told. */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import t from "tap";
 import { saysWhatToDo } from "./testing/action.ts";
 import { diagnoseTransport } from "./transport.ts";

@@ -5,7 +5,7 @@
  * a misspelt host in a minute, is left to find out which it is. The caller decides whether the request may have arrived: this
  * file only says why.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { field, text } from "../watch/raw.ts";
 
 const OTHER_NAME = "Use the name that the certificate is for: as the group's address, or beside it as its `serverName`.";

@@ -1,5 +1,5 @@
 /** Any inputs to a group's table, in any order and at any time: nothing throws, and every invariant holds. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import fc from "fast-check";
 import t from "tap";
 import { hear } from "./health.ts";

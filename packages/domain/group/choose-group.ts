@@ -5,10 +5,10 @@
  * waits for its first choice while its second is idle. Every group that was considered is named, with the reason why it was
  * passed over.
  */
-import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { EventData } from "@longshore/contract/event.ts";
+import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { EventData } from "@longshore/contract/messages/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
 import { quantity } from "@longshore/contract/units.ts";
 import { pinnedTo } from "../anchor/of-run.ts";

@@ -4,7 +4,7 @@
  * The bug this prevents: attempts that wait for Jobs of the old namespace while the new one is trusted; their Jobs would all
  * seem to have vanished.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { pinnedTo } from "../anchor/of-run.ts";
 import { advance, type Advancing } from "../run/advance.ts";

@@ -1,5 +1,5 @@
 /** Places where the obvious reading of the group's table is wrong. Each test is named after the reading that it refutes. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
 import { wordOf } from "./recorded-health.ts";

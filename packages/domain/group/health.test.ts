@@ -2,7 +2,7 @@
  * The group's table: the effect of each input in each state; the cells that depend on more than the state; and what each state
  * allows.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import { hear } from "./health.ts";
 import { wordOf } from "./recorded-health.ts";

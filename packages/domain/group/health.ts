@@ -7,7 +7,7 @@
  * writes. Here every input has a cell for every state, so a new input or state does not compile until all its cells are
  * decided. An input that comes too late has no effect and never throws.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { NO_NAMESPACE } from "../diagnosis/replies.ts";
 import type { GroupInput, GroupInputKind, GroupInputOf, GroupView, Noted, UnwellState, ViewIn, ViewState } from "./view.ts";

@@ -1,4 +1,4 @@
-import { stepsOf, forms } from "@longshore/contract/request.ts";
+import { stepsOf, forms } from "@longshore/contract/request/request.ts";
 import t from "tap";
 import { notAllowed, type Policy, type Uses, usesOf, usesWith } from "./policy.ts";
 

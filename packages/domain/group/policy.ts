@@ -4,8 +4,8 @@
  *
  * The failure this prevents: whoever may publish a run reads every Secret of the namespace, since a pod may mount any of them.
  */
-import type { GroupSettings } from "@longshore/contract/group-settings.ts";
-import type { StepRequest } from "@longshore/contract/request.ts";
+import type { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import type { StepRequest } from "@longshore/contract/request/request.ts";
 
 export type Policy = GroupSettings["policy"];
 

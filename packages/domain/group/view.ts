@@ -4,7 +4,7 @@
  * The bugs this prevents: a view made of flags, some combinations of which mean nothing; and loops that each read another flag,
  * so that one of them creates Jobs before the namespace is known to be ours. The moves between the states are in health.ts.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 
 /** These values are kept when the state changes. */

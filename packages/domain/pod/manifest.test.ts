@@ -1,8 +1,8 @@
 /** The Job that is created, word for word; and each mark that is written on it is read back. */
 import { readFileSync } from "node:fs";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
-import { rendered } from "@longshore/contract/rendering.ts";
-import { forms, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
+import { rendered } from "@longshore/contract/expressions/rendering.ts";
+import { forms, type StepRequest, stepsOf } from "@longshore/contract/request/request.ts";
 import t from "tap";
 import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
 import { DEFAULTS, planOf } from "../run/plan.ts";

@@ -10,10 +10,10 @@
  * them all.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import type { RenderedContainer } from "@longshore/contract/container.ts";
-import { declaredOf, type RenderedStep } from "@longshore/contract/request.ts";
+import type { RenderedContainer } from "@longshore/contract/request/container.ts";
+import { declaredOf, type RenderedStep } from "@longshore/contract/request/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
-import type { Volume } from "@longshore/contract/volumes.ts";
+import type { Volume } from "@longshore/contract/request/volumes.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 import {

@@ -5,8 +5,8 @@
  * one volume of a single node.
  */
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
-import type { RenderedStep } from "@longshore/contract/request.ts";
-import { accessOf, isMade, isOfRun, type MadeVolume, type Mount, type Volume } from "@longshore/contract/volumes.ts";
+import type { RenderedStep } from "@longshore/contract/request/request.ts";
+import { accessOf, isMade, isOfRun, type MadeVolume, type Mount, type Volume } from "@longshore/contract/request/volumes.ts";
 import { ANNOTATIONS, LABELS, MANAGED_BY } from "../run/marks.ts";
 
 type Words = Readonly<Record<string, string>>;

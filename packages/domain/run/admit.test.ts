@@ -3,7 +3,7 @@
  * one.
  */
 import t from "tap";
-import type { Corrections } from "@longshore/contract/command.ts";
+import type { Corrections } from "@longshore/contract/messages/command.ts";
 import { Duration, Quantity } from "@longshore/contract/units.ts";
 import { admit, type Admission } from "./admit.ts";
 import { limitsFor } from "./plan.ts";

@@ -4,11 +4,11 @@
  * The bugs this prevents: one tenant who learns of another's runs, or changes them; and a cancel that came before its run, and
  * is forgotten.
  */
-import { type CommandData, correctedFields, type Corrections } from "@longshore/contract/command.ts";
-import type { EventData } from "@longshore/contract/event.ts";
+import { type CommandData, correctedFields, type Corrections } from "@longshore/contract/messages/command.ts";
+import type { EventData } from "@longshore/contract/messages/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
-import type { CommandProblem, ProblemCode } from "@longshore/contract/problem-codes.ts";
-import { MAIN, type RunRequest } from "@longshore/contract/request.ts";
+import type { CommandProblem, ProblemCode } from "@longshore/contract/problems/problem-codes.ts";
+import { MAIN, type RunRequest } from "@longshore/contract/request/request.ts";
 import { hasStood, newestAnchor, pinnedTo } from "../anchor/of-run.ts";
 import { storageWith } from "../anchor/storage.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";

@@ -2,7 +2,7 @@
  * The tables of the step and the run: when an attempt, a step and a run end, and which events are told of it, in which order.
  */
 import { Uid } from "@longshore/contract/ids.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import {
   elsewhere,

@@ -5,13 +5,13 @@
  *
  * The bug this prevents: a run that ends twice, or never, because three places each thought that another would notice.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { StepName } from "@longshore/contract/ids.ts";
 import type { AnchorInput } from "../anchor/lifecycle.ts";
 import { attemptMoved, heardOfAnchor, underAnchor } from "../anchor/of-run.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
-import { bytesOf } from "@longshore/contract/template.ts";
+import { bytesOf } from "@longshore/contract/expressions/template.ts";
 import { outputsOfStep, type ReadOutputs } from "./outputs.ts";
 import { limitsFor } from "./plan.ts";
 import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";

@@ -1,5 +1,5 @@
 /** Makes each new attempt, and each new or restarted run. */
-import type { CommandData } from "@longshore/contract/command.ts";
+import type { CommandData } from "@longshore/contract/messages/command.ts";
 import type { RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { type Attempt, isSatisfied, type Plan, type Run, type RunRecord, type Step } from "./record.ts";
 

@@ -4,9 +4,9 @@
  * The bugs this prevents: two launchers that each let in the last run that the limit allows; and a run that came late and is let
  * in before one that waits. Rows of the line are written with their run; only a placer lets runs in, and no two place at once.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
 import type { Change } from "./change.ts";
 import type { Attempt, Concurrency, Run, RunRecord } from "./record.ts";

@@ -5,10 +5,10 @@
  * The bugs this prevents: a declared output that is missing without an error, so that a later step works on nothing; and values
  * that the ledger cannot store (NUL, half a surrogate pair) or that change on the way (integers beyond 2^53), noticed too late.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { bytesOf, utf8Length } from "@longshore/contract/template.ts";
-import { RUN_OUTPUT_BYTES_MAX } from "@longshore/contract/request.ts";
-import type { Evidence } from "@longshore/contract/fact.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import { bytesOf, utf8Length } from "@longshore/contract/expressions/template.ts";
+import { RUN_OUTPUT_BYTES_MAX } from "@longshore/contract/request/request.ts";
+import type { Evidence } from "@longshore/contract/messages/fact.ts";
 import { text } from "../watch/raw.ts";
 
 export type ReadOutputs =

@@ -1,6 +1,6 @@
 /** The fields that a restart may correct, and the effect of each correction. */
-import { Correction } from "@longshore/contract/command.ts";
-import { forms, type RenderedStep, type SimpleRequest } from "@longshore/contract/request.ts";
+import { Correction } from "@longshore/contract/messages/command.ts";
+import { forms, type RenderedStep, type SimpleRequest } from "@longshore/contract/request/request.ts";
 import { StepName } from "@longshore/contract/ids.ts";
 import t from "tap";
 import { z } from "zod";

@@ -2,11 +2,17 @@
  * The part of a request that the tables need, with the limits of its run, fixed when the request is accepted: later defaults do
  * not change runs that exist. All times are in milliseconds.
  */
-import type { Correction } from "@longshore/contract/command.ts";
-import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
-import { knownImages, renderedIf, renderedKey } from "@longshore/contract/rendering.ts";
-import { declaredOf, type RenderedStep, type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/request.ts";
-import { parametersIn } from "@longshore/contract/template.ts";
+import type { Correction } from "@longshore/contract/messages/command.ts";
+import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
+import { knownImages, renderedIf, renderedKey } from "@longshore/contract/expressions/rendering.ts";
+import {
+  declaredOf,
+  type RenderedStep,
+  type RunRequest,
+  type StepRequest,
+  stepsOf,
+} from "@longshore/contract/request/request.ts";
+import { parametersIn } from "@longshore/contract/expressions/template.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import { storageOf } from "../anchor/storage.ts";
 import { type Uses, usesOf } from "../group/policy.ts";

@@ -1,13 +1,13 @@
 /** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, no types of a database. */
-import type { Owner } from "@longshore/contract/definition.ts";
-import type { Code, Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { CommandData, Correction } from "@longshore/contract/command.ts";
-import type { EventData, Outcome, RunEventType } from "@longshore/contract/event.ts";
-import type { Evidence, LogTail, Started } from "@longshore/contract/fact.ts";
+import type { Owner } from "@longshore/contract/request/definition.ts";
+import type { Code, Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { CommandData, Correction } from "@longshore/contract/messages/command.ts";
+import type { EventData, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
+import type { Evidence, LogTail, Started } from "@longshore/contract/messages/fact.ts";
 import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { RetryCause, StepRequest } from "@longshore/contract/request.ts";
-import type { RequestedVolume } from "@longshore/contract/volumes.ts";
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { RetryCause, StepRequest } from "@longshore/contract/request/request.ts";
+import type { RequestedVolume } from "@longshore/contract/request/volumes.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { Uses } from "../group/policy.ts";
 
 /** "tombstone": a cancel that came before its run. */

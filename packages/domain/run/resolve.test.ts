@@ -1,6 +1,6 @@
-import type { Invocation } from "@longshore/contract/command.ts";
-import { type Definition, judgeDefinition } from "@longshore/contract/definition.ts";
-import { REQUESTED } from "@longshore/contract/command.ts";
+import type { Invocation } from "@longshore/contract/messages/command.ts";
+import { type Definition, judgeDefinition } from "@longshore/contract/request/definition.ts";
+import { REQUESTED } from "@longshore/contract/messages/command.ts";
 import t from "tap";
 import { resolve } from "./resolve.ts";
 

@@ -5,13 +5,13 @@
  * The failure this prevents: a request that widens what the definition's owner allowed, such as another group, or a label by
  * which others find the definition's Jobs.
  */
-import type { Invocation } from "@longshore/contract/command.ts";
-import { bodyOf, type Definition } from "@longshore/contract/definition.ts";
-import { judgeParameters, NO_PARAMETERS } from "@longshore/contract/parameters.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
-import { expressionProblems } from "@longshore/contract/rendering.ts";
-import type { RunRequest } from "@longshore/contract/request.ts";
-import { bounded, pointer } from "@longshore/contract/schema-problems.ts";
+import type { Invocation } from "@longshore/contract/messages/command.ts";
+import { bodyOf, type Definition } from "@longshore/contract/request/definition.ts";
+import { judgeParameters, NO_PARAMETERS } from "@longshore/contract/request/parameters.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
+import { expressionProblems } from "@longshore/contract/expressions/rendering.ts";
+import type { RunRequest } from "@longshore/contract/request/request.ts";
+import { bounded, pointer } from "@longshore/contract/problems/schema-problems.ts";
 
 export type Resolved =
   | { readonly kind: "resolved"; readonly request: RunRequest }

@@ -4,12 +4,12 @@
  * The bug this prevents: an image that a group forbids, brought in by a parameter or an output. What was known at placement was
  * judged there, and the whole result is judged here, before anything is sent.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { GroupSettings } from "@longshore/contract/group-settings.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
-import { rendered, renderedVolumes, type RenderedResult, type Values } from "@longshore/contract/rendering.ts";
-import { type RunRequest, stepsOf } from "@longshore/contract/request.ts";
-import type { Volume } from "@longshore/contract/volumes.ts";
+import { rendered, renderedVolumes, type RenderedResult, type Values } from "@longshore/contract/expressions/rendering.ts";
+import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";
+import type { Volume } from "@longshore/contract/request/volumes.ts";
 import { notAllowed, usesOf } from "../group/policy.ts";
 import { corrected } from "./plan.ts";
 import type { Run } from "./record.ts";

@@ -6,13 +6,13 @@
  * its work completed before the cancel reached it, or "succeeded" although a step was left undone; and work that may have run
  * and is run again without being asked for.
  */
-import { diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { Outcome } from "@longshore/contract/event.ts";
+import { diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { Outcome } from "@longshore/contract/messages/event.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
-import { renderedIf } from "@longshore/contract/rendering.ts";
-import type { RetryCause } from "@longshore/contract/request.ts";
-import { parametersIn } from "@longshore/contract/template.ts";
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import { renderedIf } from "@longshore/contract/expressions/rendering.ts";
+import type { RetryCause } from "@longshore/contract/request/request.ts";
+import { parametersIn } from "@longshore/contract/expressions/template.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import { runEnded } from "../anchor/of-run.ts";
 import type { InputOf } from "../attempt/input.ts";
 import type { Group } from "../group/group.ts";

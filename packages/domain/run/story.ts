@@ -1,8 +1,8 @@
 /** The words of a run's events, made from its record, in one place, so that `runs show` and the published events agree. */
-import { diagnose, type Diagnosis, withoutBlanks } from "@longshore/contract/diagnosis.ts";
-import type { EventData } from "@longshore/contract/event.ts";
+import { diagnose, type Diagnosis, withoutBlanks } from "@longshore/contract/messages/diagnosis.ts";
+import type { EventData } from "@longshore/contract/messages/event.ts";
 import type { DefinitionName } from "@longshore/contract/ids.ts";
-import { renderedOutputs, type Values } from "@longshore/contract/rendering.ts";
+import { renderedOutputs, type Values } from "@longshore/contract/expressions/rendering.ts";
 import type { News } from "../attempt/moves/move.ts";
 import type { ReadOutputs } from "./outputs.ts";
 import { type Attempt, finishedAt, type GivenUp, type Run, type StepOutcome, type Told } from "./record.ts";

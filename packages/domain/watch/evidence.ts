@@ -4,7 +4,7 @@
  * The bug this prevents: telling people that nothing ran, although work did run. `started` is "no" only if every pod shows that
  * it never started anything and can start nothing any more; if that is not known, `started` is "unknown".
  */
-import type { Evidence } from "@longshore/contract/fact.ts";
+import type { Evidence } from "@longshore/contract/messages/fact.ts";
 import { diagnoseFailedJob } from "../diagnosis/jobs.ts";
 import { diagnoseEnd, type Pods } from "../diagnosis/pods.ts";
 import { CONTAINER } from "../run/marks.ts";

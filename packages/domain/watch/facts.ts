@@ -9,8 +9,8 @@
  *
  * The caller keeps `said` only after the broker confirmed every fact, so that an unconfirmed fact is made again.
  */
-import type { About, Evidence, FactData, LogTail } from "@longshore/contract/fact.ts";
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { About, Evidence, FactData, LogTail } from "@longshore/contract/messages/fact.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { diagnoseEvents } from "../diagnosis/jobs.ts";
 import { diagnosePodsEnd, diagnoseStall, isPullUnexplained, type Pulls, rememberPulls } from "../diagnosis/pods.ts";
 import { causeKey } from "../diagnosis/repeat.ts";

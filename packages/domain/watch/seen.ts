@@ -6,8 +6,8 @@
  * it.
  */
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
-import type { About } from "@longshore/contract/fact.ts";
-import { ANNOTATION_OUTPUTS_MAX } from "@longshore/contract/request.ts";
+import type { About } from "@longshore/contract/messages/fact.ts";
+import { ANNOTATION_OUTPUTS_MAX } from "@longshore/contract/request/request.ts";
 import { ANNOTATION_BYTES_MAX } from "../run/outputs.ts";
 import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import { at, field, integer, list, text } from "./raw.ts";

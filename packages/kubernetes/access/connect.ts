@@ -5,7 +5,7 @@
  * Job because a file is missing.
  */
 import { X509Certificate } from "node:crypto";
-import type { Problem } from "@longshore/contract/problem.ts";
+import type { Problem } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import { addressProblem, type Connection, type Hear, type Kept, kept, connectionOf, readText, type Trust } from "./connection.ts";

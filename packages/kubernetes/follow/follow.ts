@@ -10,7 +10,7 @@
  * relist that holds 50,000 objects in memory, and objects that vanished in a gap: the caller compares the objects "seen"
  * between "listing" and "listed" with those that it knew.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { type Linked, linked } from "@longshore/runtime/loop.ts";
 import { asList } from "../objects.ts";

@@ -2,7 +2,7 @@
  * Decides for each end of a watch how to go on: from the last version, or by a new listing. Every answer that cannot be
  * understood leads to a listing: if it were skipped, events could be lost; if it stopped us, nothing would be watched any more.
  */
-import type { Failure } from "@longshore/contract/problem.ts";
+import type { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Change } from "./follow.ts";
 import { asObject, asStatus, member, retryAfterMs, text, wordsOf } from "../objects.ts";
 import { AnswerFailure, refused } from "../request/read.ts";

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a group that looks well until its first Job needs the one permission that nobody gave.
  */
-import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/messages/diagnosis.ts";
 import { quantity } from "@longshore/contract/units.ts";
 import type { Connection } from "../access/connection.ts";
 import { asList, asObject, isRaw, member, saysMissing, text, wordsOf } from "../objects.ts";

@@ -6,7 +6,7 @@
 import { lookup } from "node:dns/promises";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type DetailedPeerCertificate, type TLSSocket } from "node:tls";
-import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
 import { type Connection, hostOf, TO_VERIFY, type Trust, UNVERIFIED } from "../access/connection.ts";
 import { systemAuthorities } from "../request/exchange.ts";
 import { isUntrusted, networkCode, silence } from "../request/silence.ts";

@@ -9,7 +9,7 @@
 import type { LookupFunction } from "node:net";
 import { StringDecoder } from "node:string_decoder";
 import { getCACertificates, createSecureContext, type SecureContext } from "node:tls";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { buildConnector as undici, Dispatcher } from "undici";
 import type { Connection, Trust } from "../access/connection.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, Transport } from "../transport.ts";

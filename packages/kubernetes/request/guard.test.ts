@@ -1,4 +1,4 @@
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import t from "tap";
 import { openClusters } from "../clusters.ts";
 import { type GuardOptions, guard } from "./guard.ts";

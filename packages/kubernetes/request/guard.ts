@@ -9,7 +9,7 @@
  * once; a slow cluster gets as many requests as a fast one; a 429 is answered by trying again at once; and a cluster counts as
  * away because one node does not answer for its logs. Nothing here is shared between clusters.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { retryAfterMs } from "../objects.ts";
 import type { ApiAnswer, ApiStream, Transport } from "../transport.ts";

@@ -5,7 +5,7 @@
  * The bugs this prevents: a purpose that is guessed from a path, so that a new path is treated wrongly; time limits in five
  * files, an inner one longer than the outer; and a cluster that accepts a connection, says nothing, and blocks a loop for ever.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { linked } from "@longshore/runtime/loop.ts";
 import type { ApiAnswer, ApiRequest, ApiStream } from "../transport.ts";

@@ -5,7 +5,7 @@
  * gigabyte, or for a kubelet that does not answer. No read names a resourceVersion, so each is answered from the store and not
  * from a cache. "missing" means that the API server said so. A listing that had to begin anew says so.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type ApiObject, asList, asObject, asStatus, saysMissing, text, wordsOf } from "../objects.ts";
 import type { ApiAnswer } from "../transport.ts";
 import { ask, asFailure, type Channel, type Sending, sendInTime, type Silent, silent } from "./purpose.ts";

@@ -4,7 +4,7 @@
  * The bug this prevents: a create whose answer was lost is tried again as if it had never been sent. A request counts as sent if
  * it was handed to a connection, or if that is in doubt.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 
 const STRANGER = "its certificate was signed by an authority we do not know";
 const UNTRUSTED: Readonly<Record<string, string>> = {

@@ -4,7 +4,7 @@
  * The bugs this prevents: a write that hits another object of the same name (every write but a create carries the UID), and a
  * lost answer taken for a refusal: a write without an answer comes back as "unanswered", never as an exception.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type ApiObject, asObject, asStatus, retryAfterMs, saysMissing } from "../objects.ts";
 import type { ApiAnswer } from "../transport.ts";
 import { CLAIM_BUDGET } from "./claim-budget.ts";

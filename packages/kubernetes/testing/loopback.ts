@@ -2,7 +2,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo, Server as TcpServer, Socket } from "node:net";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Test } from "tap";
 import type { Connection, Trust } from "../access/connection.ts";
 import { type ExchangeOptions, openTransport } from "../request/exchange.ts";

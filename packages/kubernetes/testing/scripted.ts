@@ -1,5 +1,5 @@
 /** A `Transport` that plays a test's script: one answer or stream for each request, in order, and then silence. */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "../transport.ts";
 
 /** How a stream goes on after its lines: the server ends it, the connection breaks, or nothing comes any more. */

@@ -1,5 +1,5 @@
 /** The definitions that can be run by name. Launchers put what their files hold, and everybody reads all of them here. */
-import type { Definition } from "@longshore/contract/definition.ts";
+import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { DefinitionName } from "@longshore/contract/ids.ts";
 import type { StoredDefinition } from "../port.ts";
 import { type Database, type Statement, toJson } from "./connection.ts";

@@ -4,7 +4,7 @@
  * The bugs this prevents: a lost connection taken for a refusal (the work would be dropped); a request that can never be
  * stored, tried again for ever; and a password in an error message.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 
 export interface Place {
   readonly host: string;

@@ -1,4 +1,4 @@
-import { Failure, isTransient } from "@longshore/contract/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
 import t from "tap";

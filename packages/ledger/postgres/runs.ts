@@ -1,7 +1,7 @@
 /** Queries for people: one run, many runs, a run's story, and counts of everything. */
-import type { EventType, Outcome, RunEventType } from "@longshore/contract/event.ts";
+import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
 import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
-import type { RunRequest } from "@longshore/contract/request.ts";
+import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
 import type { Counts, NewestEvent, RunFilter, RunRow, StoryEvent } from "../port.ts";

@@ -5,11 +5,11 @@
  * write over another transaction's write. The caller has locked the runs; the guards in the statement check that again.
  */
 import type { RunId } from "@longshore/contract/ids.ts";
-import type { RunRequest } from "@longshore/contract/request.ts";
+import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { slotsFreed } from "@longshore/domain/group/group.ts";
 import { type Change, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
-import { putLines } from "./concurrency.ts";
+import { putLines } from "./work/concurrency.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
 import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 

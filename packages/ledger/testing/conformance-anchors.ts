@@ -1,5 +1,5 @@
 /** Anchors: booked with a placement, claimed with the attempt, swept when their run is over. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import type { Intake, Ledger } from "../port.ts";

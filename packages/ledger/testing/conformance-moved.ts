@@ -2,7 +2,7 @@
  * Conformance: a group whose namespace is another one now. The old UID is kept until a person accepts the move, or all attempts
  * that were placed in the old namespace are done.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import {

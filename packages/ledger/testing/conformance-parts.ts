@@ -2,10 +2,10 @@
  * Parts that the files of the conformance suite share: runs to admit, one turn of each loop, and what each kind of ledger
  * provides for a test.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
-import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/messages/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
 import type { Concurrency, Limits, PlannedStep } from "@longshore/domain/run/record.ts";

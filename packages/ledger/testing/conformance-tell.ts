@@ -1,5 +1,5 @@
 /** Conformance: events are found in order until they are confirmed, and people and the tally are told the truth. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { GroupName, type RunId } from "@longshore/contract/ids.ts";
 import { WORK_KINDS } from "@longshore/domain/run/change.ts";
 import type { Test } from "tap";

@@ -1,5 +1,5 @@
 /** The model's methods for the outbox, for groups and for people. */
-import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
 import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/group.ts";
@@ -12,7 +12,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
 import { newestOf, newestOfStory } from "../newest-event.ts";
 import type { Accepted, Counts, GroupChange, Ledger, RunFilter, Sent, Work } from "../port.ts";
-import { NOTICE_MS, SUSPECT_MS } from "../postgres/prune.ts";
+import { NOTICE_MS, SUSPECT_MS } from "../postgres/work/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { OUTBOX_LEASE, PARTITIONS } from "../postgres/write.ts";
 import * as its from "./model-tables.ts";

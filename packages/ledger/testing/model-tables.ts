@@ -2,9 +2,9 @@
  * The ledger's tables in memory, for the simulation: plain values, changed only between two awaits, so that every call is a
  * transaction. The same functions of the domain decide as on Postgres.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
-import type { RunRequest } from "@longshore/contract/request.ts";
+import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { SLOT_STATES, slotsFreed, type StorageUsed } from "@longshore/domain/group/group.ts";
 import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
 import { type InLine, placeInLine } from "@longshore/domain/run/concurrency.ts";

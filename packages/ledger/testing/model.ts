@@ -6,7 +6,7 @@
  * that a COMMIT's answer is lost (with or without the commit), a connection is away for a while, or an answer is late.
  */
 import type { Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { answerCommand, duplicateOf, isRemembered } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import type { Names, NewRun } from "@longshore/domain/run/begin.ts";
@@ -22,7 +22,7 @@ import {
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { otherKey } from "../key-mark.ts";
 import type { Admitted, AnchorEntry, Intake, Ledger, Notice, Recorded } from "../port.ts";
-import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/admit.ts";
+import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/work/admit.ts";
 import { workHints } from "../work-hints.ts";
 import { definitionCalls, groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
 import * as its from "./model-tables.ts";

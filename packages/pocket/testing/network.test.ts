@@ -1,5 +1,5 @@
 /** The faults of the model's network: their effects on requests, lists and watches. */
-import { isTransient } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import t from "tap";
 import type { ApiAnswer, ApiRequest, Transport } from "../api.ts";

@@ -4,7 +4,7 @@
  * The bug this prevents: believing that a request which was given up did not happen. A request that was sent arrives at its
  * time. If the sender gives up, only the answer is lost.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { ApiAnswer, ApiRequest, ApiStream, User, Transport } from "../api.ts";
 import { pick } from "../controllers/delays.ts";
 import type { Lines } from "../server/lines.ts";

@@ -7,8 +7,8 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Definition, judgeDefinition } from "@longshore/contract/definition.ts";
-import { DATA_BYTES_MAX } from "@longshore/contract/envelope.ts";
+import { type Definition, judgeDefinition } from "@longshore/contract/request/definition.ts";
+import { DATA_BYTES_MAX } from "@longshore/contract/messages/envelope.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import type { StoredDefinition } from "@longshore/ledger/port.ts";
 import { reason } from "@longshore/runtime/config/config.ts";

@@ -7,7 +7,7 @@
  * writes it; and a launcher without the files that refuses what another one takes. The ledger is what all of them ask.
  */
 import type { DefinitionName } from "@longshore/contract/ids.ts";
-import { nearest } from "@longshore/contract/schema-problems.ts";
+import { nearest } from "@longshore/contract/problems/schema-problems.ts";
 import type { Ledger, StoredDefinition } from "@longshore/ledger/port.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import type { Loop } from "@longshore/runtime/loop.ts";

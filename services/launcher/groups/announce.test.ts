@@ -4,10 +4,10 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Broker } from "@longshore/broker/port.ts";
-import { boundTo, type Control, type ControlData } from "@longshore/contract/control.ts";
-import { readControl, writeControl } from "@longshore/contract/envelope.ts";
+import { boundTo, type Control, type ControlData } from "@longshore/contract/messages/control.ts";
+import { readControl, writeControl } from "@longshore/contract/messages/envelope.ts";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import type { Access, Look } from "@longshore/kubernetes/access/watch-access.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";

@@ -9,10 +9,16 @@
  * long ago; and two launchers that overrule each other in turns. A version is made when this launcher reads content that it did
  * not know, never when it repeats an announcement.
  */
-import { boundTo, type ControlData, controlKey, type ControlType, type WatchCredential } from "@longshore/contract/control.ts";
-import { readControl, writeControl } from "@longshore/contract/envelope.ts";
+import {
+  boundTo,
+  type ControlData,
+  controlKey,
+  type ControlType,
+  type WatchCredential,
+} from "@longshore/contract/messages/control.ts";
+import { readControl, writeControl } from "@longshore/contract/messages/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { Access, Look, WatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
 import { openWatchAccess, problemsIn } from "@longshore/kubernetes/access/watch-access.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";

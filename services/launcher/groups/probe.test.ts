@@ -3,7 +3,7 @@
  * (429), does not.
  */
 import { GroupName } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import t, { type Test } from "tap";

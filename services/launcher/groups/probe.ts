@@ -4,7 +4,7 @@
  * The bug this prevents: Jobs created in, or declared gone from, another cluster that now answers at the same address. The
  * namespace's UID is fixed at the first answer; the table in domain/group/health.ts says what every later answer means.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { BELIEVED_PROBES, type WordLease, wordOf } from "@longshore/domain/group/recorded-health.ts";

@@ -4,7 +4,7 @@
  * The failure this prevents: an unwatched group that nobody reports. Its watcher cannot report it: the watcher is dead, never
  * reached its cluster, or is cut off from the broker.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { GroupState } from "@longshore/ledger/port.ts";
 
 /**

@@ -1,6 +1,6 @@
-import type { Definition } from "@longshore/contract/definition.ts";
+import type { Definition } from "@longshore/contract/request/definition.ts";
 import { DefinitionName, RunId } from "@longshore/contract/ids.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import t from "tap";
 import { admit } from "./admit.ts";
 import { commandOf, deliveryOf, RUN, type Stage, stage } from "../testing/stage.ts";

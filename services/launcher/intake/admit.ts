@@ -7,12 +7,12 @@
  */
 import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
-import type { Command, Invocation } from "@longshore/contract/command.ts";
-import { readCommand, type ReadCommand } from "@longshore/contract/envelope.ts";
+import type { Command, Invocation } from "@longshore/contract/messages/command.ts";
+import { readCommand, type ReadCommand } from "@longshore/contract/messages/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
-import { type RunRequest } from "@longshore/contract/request.ts";
+import { type RunRequest } from "@longshore/contract/request/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import { NO_PLAN, planOf } from "@longshore/domain/run/plan.ts";
 import type { Plan } from "@longshore/domain/run/record.ts";

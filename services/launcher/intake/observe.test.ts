@@ -1,4 +1,4 @@
-import { writeFact } from "@longshore/contract/envelope.ts";
+import { writeFact } from "@longshore/contract/messages/envelope.ts";
 import { GroupName, Uid } from "@longshore/contract/ids.ts";
 import t from "tap";
 import { look } from "../jobs/look.ts";
@@ -6,7 +6,7 @@ import { observe } from "./observe.ts";
 import { claimed, deliveryOf, GROUP, INSTALLATION, live, NAMESPACE, never, RUN, type Stage, stage } from "../testing/stage.ts";
 import { probeOne, writeRefused } from "../groups/probe.ts";
 import { heard, viewOf } from "../groups/views.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 
 function about(it: Stage) {
   const { step, n: attempt, name, uid } = it.attempt();

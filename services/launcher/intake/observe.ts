@@ -6,7 +6,7 @@
  * while the Job has our hold.
  */
 import type { Delivery } from "@longshore/broker/port.ts";
-import { readFact } from "@longshore/contract/envelope.ts";
+import { readFact } from "@longshore/contract/messages/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { inputOf, type JobFact } from "@longshore/domain/attempt/input.ts";
 import { ledgerInput } from "@longshore/domain/group/view.ts";

@@ -1,6 +1,6 @@
 import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/receiving.ts";
 import type { Delivery } from "@longshore/broker/port.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
 import t from "tap";

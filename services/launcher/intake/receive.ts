@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Delivery, Queue } from "@longshore/broker/port.ts";
-import { isTransient, type Problem } from "@longshore/contract/problem.ts";
+import { isTransient, type Problem } from "@longshore/contract/problems/problem.ts";
 import { lanes } from "@longshore/runtime/loop.ts";
 import type { Parts } from "../parts.ts";
 

@@ -1,6 +1,6 @@
 /** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
-import type { CommandData } from "@longshore/contract/command.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import type { CommandData } from "@longshore/contract/messages/command.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";

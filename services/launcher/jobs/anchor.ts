@@ -6,9 +6,9 @@
  * The bugs this prevents: a volume without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
  * each hold one volume and wait for their second; and a pod that writes to a volume which a pod of the run's earlier life still has.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
-import type { Volume } from "@longshore/contract/volumes.ts";
+import type { Volume } from "@longshore/contract/request/volumes.ts";
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { afterCreate, type AttemptInput, type InputOf } from "@longshore/domain/attempt/input.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";

@@ -1,6 +1,6 @@
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import t from "tap";
 import { createOrAdopt, occupy } from "./create.ts";
 import { probeOne } from "../groups/probe.ts";

@@ -4,11 +4,11 @@
  * The bug this prevents: two Jobs for one attempt. The name is deterministic, so a second create meets the first one's Job,
  * which is adopted only if its proof fits. A missing answer is never taken for a refusal.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
-import { nodesShared } from "@longshore/contract/volumes.ts";
-import { stepsOf } from "@longshore/contract/request.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
+import { nodesShared } from "@longshore/contract/request/volumes.ts";
+import { stepsOf } from "@longshore/contract/request/request.ts";
 import { afterCreate, type AttemptInput, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/input.ts";
 import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";

@@ -1,5 +1,5 @@
 import { RunId } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { AttemptState } from "@longshore/domain/run/record.ts";
 import type { Created, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";

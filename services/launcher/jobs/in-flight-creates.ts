@@ -5,8 +5,8 @@
  * The bugs this prevents: claims without bound, which would run out before their turn comes; one slow create that keeps the
  * answers of a hundred fast ones out of the ledger; and a transaction for each answer, which costs more than the create itself.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Attempt } from "@longshore/domain/run/record.ts";

@@ -5,7 +5,7 @@
  * The bug this prevents: a verdict from a stale view. "missing" is said only if the API server itself said so; a Job that could
  * not be read is "unseen", and nothing follows from that.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";

@@ -1,4 +1,4 @@
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";

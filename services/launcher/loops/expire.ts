@@ -4,7 +4,7 @@
  * The bug this prevents: healthy work ended because the watcher was down. No news is not bad news, so the loop looks first. The
  * look is applied like a fact. Only a timer that is still due after the look is acted on.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { timerOf } from "@longshore/domain/attempt/timers.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { diagnoseStall } from "@longshore/domain/diagnosis/pods.ts";

@@ -1,6 +1,6 @@
 import type { Outgoing, Published } from "@longshore/broker/port.ts";
-import { diagnose } from "@longshore/contract/diagnosis.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";

@@ -4,11 +4,11 @@
  * The bugs this prevents: an event 3 that the broker refused at first and that is published after event 4, so that a consumer
  * that drops events out of order loses it; and an event marked as sent that no queue received (confirmed, but returned).
  */
-import { isTerminal } from "@longshore/contract/event.ts";
-import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/envelope.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
+import { eventId, routingKey, writeEvent, writeNotice } from "@longshore/contract/messages/envelope.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
-import { WAITING, WaitWord } from "@longshore/contract/waiting.ts";
+import { WAITING, WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { Notice, OutboxEvent } from "@longshore/ledger/port.ts";
 import type { Parts } from "../parts.ts";
 import { drain, retryLoop } from "./retry-loop.ts";

@@ -1,4 +1,4 @@
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import t from "tap";
 import { sideBySide } from "./retry-loop.ts";
 

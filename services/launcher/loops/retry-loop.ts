@@ -4,7 +4,7 @@
  *
  * The bug this prevents: a loop that died of one lost connection while the process looks healthy.
  */
-import { isTransient } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import { type WakeUp, every } from "@longshore/runtime/loop.ts";
 import type { Parts } from "../parts.ts";
 

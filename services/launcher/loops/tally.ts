@@ -5,9 +5,9 @@
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
  */
-import { makesVolumes } from "@longshore/contract/group-settings.ts";
+import { makesVolumes } from "@longshore/contract/messages/group-settings.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { ANNOTATIONS, LABELS, selectorOf } from "@longshore/domain/run/marks.ts";
 import { isParked } from "@longshore/domain/run/record.ts";

@@ -5,10 +5,10 @@
  */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { bodyOf } from "@longshore/contract/definition.ts";
-import type { ParametersSchema } from "@longshore/contract/parameters.ts";
-import { Failure } from "@longshore/contract/problem.ts";
-import { stepsOf } from "@longshore/contract/request.ts";
+import { bodyOf } from "@longshore/contract/request/definition.ts";
+import type { ParametersSchema } from "@longshore/contract/request/parameters.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
+import { stepsOf } from "@longshore/contract/request/request.ts";
 import { type ReadDefinitions, readDefinitionFile, readDefinitions } from "@longshore/launcher/definitions/files.ts";
 import { definitionsAtStart } from "@longshore/launcher/definitions/known.ts";
 import type { StoredDefinition } from "@longshore/ledger/port.ts";

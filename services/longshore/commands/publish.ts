@@ -3,12 +3,12 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Outgoing } from "@longshore/broker/port.ts";
-import type { CommandInput } from "@longshore/contract/command.ts";
-import { readCommand } from "@longshore/contract/envelope.ts";
+import type { CommandInput } from "@longshore/contract/messages/command.ts";
+import { readCommand } from "@longshore/contract/messages/envelope.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
-import { Failure } from "@longshore/contract/problem.ts";
-import { nearest } from "@longshore/contract/schema-problems.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
+import { nearest } from "@longshore/contract/problems/schema-problems.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -25,8 +25,8 @@ import { statusText } from "../status.ts";
 import { isWithoutCommand, NO_COMMAND } from "../terminal.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
-import { jsonOrText } from "./runs-corrections.ts";
-import { statusOfRecord, STORY_MOST } from "./runs-page.ts";
+import { jsonOrText } from "./runs/corrections.ts";
+import { statusOfRecord, STORY_MOST } from "./runs/page.ts";
 
 /** The options that give the request's fields. */
 const OPTIONS: Readonly<Record<string, string>> = {

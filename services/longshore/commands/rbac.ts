@@ -3,8 +3,8 @@
  *
  * The failure this prevents: an administrator who is asked for "rights for Longshore" and gives cluster-admin.
  */
-import { type GroupSettings, makesVolumes } from "@longshore/contract/group-settings.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { type GroupSettings, makesVolumes } from "@longshore/contract/messages/group-settings.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
 import { type KubernetesObject, objectsFor, type RoleName, type Use } from "@longshore/kubernetes/permissions/rbac.ts";

@@ -1,6 +1,6 @@
 /** `longshore sinks`: what recorders tell, what waits for a person, and what to do about it. */
 import { RunId } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Deliveries, Parked, SinkState } from "@longshore/ledger/deliveries.ts";
 import { openDeliveries } from "@longshore/ledger/open-deliveries.ts";
 import { silentLog } from "@longshore/runtime/log.ts";

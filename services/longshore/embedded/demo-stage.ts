@@ -2,9 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openBroker } from "@longshore/broker/brokers.ts";
-import type { CommandInput } from "@longshore/contract/command.ts";
-import { readEvent } from "@longshore/contract/envelope.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
+import type { CommandInput } from "@longshore/contract/messages/command.ts";
+import { readEvent } from "@longshore/contract/messages/envelope.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";

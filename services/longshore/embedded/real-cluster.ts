@@ -5,7 +5,7 @@
  * the address, the login or the namespace was wrong. Permissions are not judged here: `longshore doctor` tells them, and so
  * does each run that needs more.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { connect } from "@longshore/kubernetes/access/connect.ts";
 import { openTransport } from "@longshore/kubernetes/request/exchange.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";

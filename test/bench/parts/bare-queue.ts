@@ -1,5 +1,5 @@
 /** The bare path of a message: one queue of the kind that Longshore uses, with nobody else on it. */
-import { CONTENT_TYPE } from "@longshore/contract/envelope.ts";
+import { CONTENT_TYPE } from "@longshore/contract/messages/envelope.ts";
 import { connect } from "amqplib";
 
 export interface BareQueue extends AsyncDisposable {

@@ -4,8 +4,8 @@
  */
 import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
-import { CONTENT_TYPE, PREFIX, readEvent, writeCommand } from "@longshore/contract/envelope.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
+import { CONTENT_TYPE, PREFIX, readEvent, writeCommand } from "@longshore/contract/messages/envelope.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { lanes } from "@longshore/runtime/loop.ts";

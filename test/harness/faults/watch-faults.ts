@@ -5,7 +5,7 @@
  * taken off, or another Job got the same name while the watcher was cut off. The numbers are those of the faults in
  * GUARANTEES.md.
  */
-import { readFact } from "@longshore/contract/envelope.ts";
+import { readFact } from "@longshore/contract/messages/envelope.ts";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
 import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";

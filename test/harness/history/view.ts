@@ -3,7 +3,7 @@
  *
  * The failure this prevents: one rule in two versions, the chaos tests' and the simulation's.
  */
-import { DIAGNOSES } from "@longshore/contract/diagnosis.ts";
+import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
 import type { Attempt, Closing, Command, Heard, Job, Lifted, View } from "../../judge/view.ts";
 import { sometimeIf } from "../../judge/view.ts";
 import type { AttemptRow, ClusterHistory, History, JobLife, Passed, PodLife } from "./journals.ts";

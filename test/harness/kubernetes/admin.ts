@@ -5,7 +5,7 @@
  */
 import { manifest } from "@longshore/domain/pod/manifest.ts";
 import { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
-import type { RenderedStep } from "@longshore/contract/request.ts";
+import type { RenderedStep } from "@longshore/contract/request/request.ts";
 import type { ApiAnswer, ApiRequest, Transport } from "@longshore/kubernetes/transport.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 

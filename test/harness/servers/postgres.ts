@@ -10,7 +10,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type EmbeddedPostgres, startPostgres } from "@longshore/ledger/embedded-postgres.ts";
 import pg from "pg";
 import { untilStopped } from "./processes.ts";

@@ -3,8 +3,8 @@
  *
  * The failure this prevents: rules of diagnosis that were written for remembered statuses.
  */
-import type { Code } from "@longshore/contract/diagnosis.ts";
-import type { RenderedStep } from "@longshore/contract/request.ts";
+import type { Code } from "@longshore/contract/messages/diagnosis.ts";
+import type { RenderedStep } from "@longshore/contract/request/request.ts";
 import { BUSYBOX } from "../../harness/kubernetes/images.ts";
 import type { Admin, Shown } from "../../harness/kubernetes/admin.ts";
 import type { Registry } from "../../harness/kubernetes/registry.ts";

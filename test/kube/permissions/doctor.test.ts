@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { doctor } from "@longshore/cli/commands/doctor.ts";
+import { doctor } from "@longshore/cli/commands/doctor/doctor.ts";
 import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { openBroker } from "@longshore/broker/brokers.ts";

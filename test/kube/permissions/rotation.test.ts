@@ -10,7 +10,7 @@ import * as fs from "node:fs/promises";
 import path from "node:path";
 import { rbac } from "@longshore/cli/commands/rbac.ts";
 import type { Child } from "@longshore/cli/embedded/child.ts";
-import { isTerminal } from "@longshore/contract/event.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import t, { type Test } from "tap";
 import { authority, serverCertificate, serverKey } from "../../../packages/kubernetes/testing/certificates.ts";
 import type { PrivateCluster } from "../../harness/kubernetes/test-cluster.ts";

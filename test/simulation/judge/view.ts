@@ -5,11 +5,11 @@
  */
 import { TenantName } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
-import type { CommandProblem } from "@longshore/contract/problem-codes.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt as Kept } from "@longshore/domain/run/record.ts";
 import type { Notice } from "@longshore/ledger/port.ts";
-import { commandId, refusalId } from "@longshore/ledger/postgres/admit.ts";
+import { commandId, refusalId } from "@longshore/ledger/postgres/work/admit.ts";
 import { heardOf } from "../../judge/stories.ts";
 import { type Attempt, type Closing, type Command, type Job, SOMETIME, type View } from "../../judge/view.ts";
 import type { Asked } from "../scenario/orders.ts";

@@ -391,7 +391,9 @@ const GROUPS: readonly PlantedBug[] = [
 const VALUES: readonly PlantedBug[] = [
   {
     name: "◆ the kubelet expands $( and nothing else of a value",
-    edits: [edit("packages/contract/template.ts", 'value.replaceAll("$", "$$$$")', 'value.replaceAll("$(", "$$$$(")')],
+    edits: [
+      edit("packages/contract/expressions/template.ts", 'value.replaceAll("$", "$$$$")', 'value.replaceAll("$(", "$$$$(")'),
+    ],
     breaks: ["A program gets"],
     seeds: [1, 2],
   },

@@ -4,7 +4,7 @@
  *
  * The bug this prevents: a simulation in which upstream always behaves well.
  */
-import type { CommandInput } from "@longshore/contract/command.ts";
+import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import { message } from "@longshore/client/request.ts";
 import type { Chance } from "./chance.ts";
 import type { Planned } from "./scenario.ts";

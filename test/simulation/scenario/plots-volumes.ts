@@ -6,7 +6,7 @@
  * The bug this prevents: volumes that nobody deletes, or that are deleted under a step that uses them. By chance alone, few
  * requests have volumes.
  */
-import type { CommandInput } from "@longshore/contract/command.ts";
+import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import { type Chance, chanceOf } from "./chance.ts";
 import { abandonOf, cancelOf, freeOf, requestOf, restartOf } from "./orders.ts";

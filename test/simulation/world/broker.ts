@@ -11,7 +11,7 @@ import { deliveryQueue, type DeliveryQueue, settledDeliveries } from "@longshore
 import { isOurs, NAMES, type Names } from "@longshore/broker/settings.ts";
 import type { Broker, Delivery, Outgoing, Published, ReceiveOptions } from "@longshore/broker/port.ts";
 import { keyForPattern, patternAsRegex } from "@longshore/broker/topic-pattern.ts";
-import { Failure, type Problem } from "@longshore/contract/problem.ts";
+import { Failure, type Problem } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 
 export interface BrokerTrouble {

@@ -4,7 +4,7 @@
  * The bug this prevents: judging a run by what the launcher believes about a Job. Here the cluster's own changes say whether a
  * Job was complete, and which pods ran.
  */
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";

@@ -5,8 +5,8 @@
  * arrived here, through a broker that repeats and reorders.
  */
 import { story } from "@longshore/client/story.ts";
-import { type ReceivedEvent, readEvent } from "@longshore/contract/envelope.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { type ReceivedEvent, readEvent } from "@longshore/contract/messages/envelope.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Connection } from "./broker.ts";

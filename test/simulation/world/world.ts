@@ -7,7 +7,7 @@
  * crashes loses its memory; requests that it had sent go on their way.
  */
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problem.ts";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
 import { ledgerModel, type LedgerModel } from "@longshore/ledger/testing/model.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";

@@ -4,8 +4,8 @@
  * The bugs this prevents: the answer to one claim taken for another's; an answer applied twice that hides a create which may
  * still land; and a refusal that ends an attempt while an older create of it may still land and run.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
-import { waitWordOf } from "@longshore/contract/waiting.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import { waitWordOf } from "@longshore/contract/messages/waiting.ts";
 import { type Attempt, isOpen } from "../../run/record.ts";
 import { backToWaiting } from "./decisions.ts";
 import { closing, type Context, end, endOfCause, type Move, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";

@@ -2,10 +2,10 @@
  * Our decisions about an attempt: placing, claiming, people's commands, and timers. Before a timer acts on a Job, the launcher
  * looks at the Job: a missing fact proves nothing.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { durationText } from "@longshore/contract/units.ts";
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import { type Attempt, FENCE_MS, isOpen } from "../../run/record.ts";
 import { waitsForRoom } from "../timers.ts";
 import { CAUSES, closing, end, move, type Move, notStarted, type Rule, stay } from "./move.ts";

@@ -4,7 +4,7 @@
  * The bug this prevents: an end concluded from silence. A passed fence shows that nothing more can land; it does not show that
  * nothing has landed, so only a look that began after the fence counts.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { type Attempt, isFenced, isOpen } from "../../run/record.ts";
 import { backToWaiting } from "./decisions.ts";
 import { after, CAUSES, doubted, end, endOfCause, finish, move, notStarted, restUntilMs, type Rule, stay } from "./move.ts";

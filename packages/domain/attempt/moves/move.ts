@@ -5,10 +5,10 @@
  * The bug this prevents: a name that becomes free while a create of it may still land. Until the fence has passed, an ended Job
  * keeps its hold. The release loop looks at once: if no Job has the name, it creates an occupant.
  */
-import { diagnose, type Diagnosis } from "@longshore/contract/diagnosis.ts";
-import type { EventData } from "@longshore/contract/event.ts";
-import type { Evidence } from "@longshore/contract/fact.ts";
-import type { WaitWord } from "@longshore/contract/waiting.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { EventData } from "@longshore/contract/messages/event.ts";
+import type { Evidence } from "@longshore/contract/messages/fact.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
 import { isFenced, isKept, isOpen } from "../../run/record.ts";
 import type { InputKind, InputOf } from "../input.ts";

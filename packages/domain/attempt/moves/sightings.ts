@@ -5,8 +5,8 @@
  * told again after it passed; our own deletion's SIGTERM told as the program's failure; and a surplus Job that runs on because
  * no loop is responsible for it.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
-import type { Evidence, LogTail } from "@longshore/contract/fact.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import type { Evidence, LogTail } from "@longshore/contract/messages/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
 import { causeKey } from "../../diagnosis/repeat.ts";

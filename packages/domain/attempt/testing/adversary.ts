@@ -3,7 +3,7 @@
  * claim the same attempt, facts and looks are applied long after the sighting, others delete the Job. The adversary keeps the
  * promises that we rely on: a create lands at most ten minutes after its claim ended, and nobody strips the hold.
  */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { type GroupName, Uid } from "@longshore/contract/ids.ts";
 import { advance } from "../../run/advance.ts";
 import { at, CLAIM, elsewhere, group, input, main, MINUTE, NOW, planOf, runOf, SECOND, step } from "./examples.ts";

@@ -1,5 +1,5 @@
 /** For tests: one attempt in each state as the tables themselves make it, and each input for such an attempt. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import { advance, type Advanced, openFirst, type RunInput } from "../../run/advance.ts";
 import { beginRun } from "../../run/begin.ts";

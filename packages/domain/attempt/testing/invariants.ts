@@ -4,7 +4,7 @@
  *
  * Each function returns the broken invariants as sentences, and an empty list if all hold.
  */
-import { isTerminal } from "@longshore/contract/event.ts";
+import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { type Attempt, isParked, type Run, type RunRecord, type Step } from "../../run/record.ts";
 
 /** A rule's name and whether it is broken. */

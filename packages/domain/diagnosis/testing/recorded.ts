@@ -4,7 +4,7 @@
  *
  * The failure this prevents: rules written against objects that somebody imagined. `npm run fixtures` records them anew.
  */
-import type { Diagnosis } from "@longshore/contract/diagnosis.ts";
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { CAUSES } from "../../attempt/moves/move.ts";
 import { facts, type JobAndPods } from "../../watch/facts.ts";
 import { seeEvent, seeJob, seePod } from "../../watch/seen.ts";

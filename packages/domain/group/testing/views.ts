@@ -1,5 +1,5 @@
 /** For tests: a group's view in each state, and an example of each input. */
-import { diagnose } from "@longshore/contract/diagnosis.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { GroupContext } from "../health.ts";
 import { type GroupInputKind, type GroupInputOf, UNREACHED, unverified, type ViewIn, type ViewState } from "../view.ts";

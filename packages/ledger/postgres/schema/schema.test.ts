@@ -1,8 +1,8 @@
 // runs with integration
 import { readFile, writeFile } from "node:fs/promises";
-import { OUTCOMES } from "@longshore/contract/event.ts";
-import { Started } from "@longshore/contract/fact.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { OUTCOMES } from "@longshore/contract/messages/event.ts";
+import { Started } from "@longshore/contract/messages/fact.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { ATTEMPT_STATES, RUN_STATES } from "@longshore/domain/run/record.ts";
 import pg from "pg";

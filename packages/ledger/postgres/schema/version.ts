@@ -6,7 +6,7 @@
  * lock although there is nothing to migrate, as at every start but the first.
  */
 import type { Installation } from "@longshore/contract/ids.ts";
-import { Failure } from "@longshore/contract/problem.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type Database, SCHEMA, type Statement } from "../connection.ts";
 
 export const MIGRATION_TABLE = "migration";

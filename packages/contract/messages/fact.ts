@@ -1,0 +1,82 @@
+/**
+ * Facts, from the watcher to the launcher: what one Kubernetes Job was seen to do.
+ *
+ * Facts may be late, repeated and reordered: each carries all that is needed to understand it alone. A fact may gain fields at
+ * any time, since old and new versions run together. Unknown fields are therefore ignored here, unlike in commands.
+ */
+import { z } from "zod";
+import { Diagnosis } from "./diagnosis.ts";
+import { GroupName, Installation, RunId, StepName, Uid } from "../ids.ts";
+
+/** The Job and its attempt, as the Job's labels and annotations name them; `proof` makes them believable. */
+export const About = z.object({
+  installation: Installation,
+  group: GroupName,
+  namespace: z.string(),
+  name: z.string(),
+  uid: Uid,
+  /** The highest resource version among the Job and its pods, as they were seen; decimal text. */
+  resourceVersion: z.string(),
+  proof: z.string(),
+  run: RunId,
+  step: StepName,
+  attempt: z.int().min(1),
+  occupant: z.boolean().optional(),
+});
+export type About = z.infer<typeof About>;
+
+/** Facts and events carry at most this much of a log, so that a broker can keep many of them. */
+export const TAIL_BYTES_MAX = 16 * 1024;
+
+export const LogTail = z.object({
+  state: z.enum(["complete", "truncated", "unavailable"]),
+  lines: z.int().min(0),
+  tail: z.string(),
+});
+export type LogTail = z.infer<typeof LogTail>;
+
+/** "yes" once a container ran; "no" only if it is certain that none ran. */
+export const Started = z.enum(["no", "yes", "unknown"]);
+export type Started = z.infer<typeof Started>;
+
+/** How the pods ran, as far as was seen. Times are ISO; a value that nobody saw is absent. */
+export const Evidence = z.object({
+  started: Started,
+  pod: z.string().optional(),
+  node: z.string().optional(),
+  imageDigest: z.string().optional(),
+  scheduledAt: z.string().optional(),
+  startedAt: z.string().optional(),
+  finishedAt: z.string().optional(),
+  exitCode: z.int().optional(),
+  /** The termination message as the container wrote it. */
+  message: z.string().optional(),
+  /** The annotations of the pod that the step declares as outputs. */
+  annotations: z.record(z.string(), z.string()).optional(),
+  log: LogTail.optional(),
+  diagnosis: Diagnosis.optional(),
+});
+export type Evidence = z.infer<typeof Evidence>;
+
+export const FACTS = {
+  "job.started": z.object({ about: About, evidence: Evidence }),
+  "job.stalled": z.object({ about: About, diagnosis: Diagnosis }),
+  "job.resumed": z.object({ about: About }),
+  "job.ended": z.object({ about: About, condition: z.enum(["Complete", "Failed"]), evidence: Evidence }),
+  /** `log`: what the program had printed when the deletion was seen. Its pod may be gone a second later. */
+  "job.deleting": z.object({ about: About, log: LogTail.optional() }),
+  "job.deleted": z.object({ about: About }),
+  /** A watcher's heartbeat: how fresh its view of the group is. */
+  "group.watched": z.object({
+    group: GroupName,
+    watcher: z.string(),
+    syncedAt: z.string().optional(),
+    staleSeconds: z.number().min(0),
+  }),
+} as const;
+
+export type FactType = keyof typeof FACTS;
+export type FactData<T extends FactType> = z.infer<(typeof FACTS)[T]>;
+export type Fact = {
+  readonly [T in FactType]: { readonly type: T; readonly id: string; readonly source: string; readonly data: FactData<T> };
+}[FactType];

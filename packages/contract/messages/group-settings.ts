@@ -1,0 +1,56 @@
+/**
+ * A container group's limits and terms, as the groups file gives them.
+ *
+ * The failure this prevents: a setting that the groups file accepts and that never reaches the code that needs it. The settings
+ * are one value, from the file through the ledger to placing, so a new setting needs only a row here and the line that uses it.
+ * Rows of the ledger may be older than a setting, so a setting that is added after a release must be optional.
+ */
+import { z } from "zod";
+import type { GroupName } from "../ids.ts";
+import { Quantity, quantity } from "../units.ts";
+
+const patterns = z.array(z.string().min(1).max(500)).min(1).max(1_000).optional();
+
+export const GroupSettings = z.strictObject({
+  limits: z
+    .strictObject({
+      /** The maximum number of attempts that have a slot at once. */
+      jobs: z.int().min(1).max(100_000).default(100),
+      /** Creates are claimed no faster than this; more attempts wait in line, or go to another group. */
+      createsPerSecond: z.number().min(0.1).max(10_000).optional(),
+      /** The room of all volumes that stand for runs at once, such as "2Ti". Absent: the cluster's quota alone decides. */
+      storage: Quantity.optional(),
+    })
+    .prefault({}),
+  /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
+  hold: z.boolean().default(true),
+  /** What runs may use in the group: patterns with `*` for any characters, such as "registry.example.com/shop/*". */
+  policy: z
+    .strictObject({
+      /** Absent: every image. */
+      images: patterns,
+      /** Secrets of the group's namespace, as variables or files. Absent: none. */
+      secrets: patterns,
+      /** Service accounts of the group's namespace. Absent: none by name; a pod then has the account `default` without its token. */
+      serviceAccounts: patterns,
+      /** Whether a run may have the token of its account, with which it may do in the cluster what the account may do. */
+      tokens: z.boolean().optional(),
+      /** Claims of volumes that are in the group's namespace already. Absent: none. */
+      claims: patterns,
+      /** Storage classes of volumes; "" is the cluster's default. Absent: every class. Empty: no volume is made here. */
+      storageClasses: z.array(z.string().max(500)).max(1_000).optional(),
+    })
+    .prefault({}),
+});
+export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
+
+/** False if no run can have a volume made in the group: then its launcher needs no permission for that. */
+export const makesVolumes = ({ limits: { storage }, policy: { storageClasses } }: GroupSettings): boolean =>
+  storageClasses?.length !== 0 && quantity(storage ?? "1") !== 0;
+
+/** A group of one namespace, without its credentials and without the way to its cluster. */
+export interface ConfiguredGroup {
+  readonly name: GroupName;
+  readonly namespace: string;
+  readonly settings: GroupSettings;
+}

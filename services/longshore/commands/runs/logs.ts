@@ -1,0 +1,111 @@
+/**
+ * `longshore runs logs`: what a run's program prints, from its pod while there is one, else what was recorded of it.
+ *
+ * The failure this prevents: a person who looks at a run that hangs, and sees that it hangs.
+ */
+import type { LogTail } from "@longshore/contract/messages/fact.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
+import { CONTAINER } from "@longshore/domain/run/marks.ts";
+import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
+import { seePod } from "@longshore/domain/watch/seen.ts";
+import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
+import type { Cluster } from "@longshore/kubernetes/clusters.ts";
+import type { StoryEvent } from "@longshore/ledger/port.ts";
+import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { during, type Surroundings, Usage } from "../../command.ts";
+import { plain } from "../../screen/text.ts";
+import { findLongshore } from "../../which-longshore.ts";
+
+export interface LogsAsked {
+  readonly run: RunId;
+  readonly step: string | undefined;
+  readonly follows: boolean;
+  readonly config: string | undefined;
+}
+
+/** The run as the ledger has it now. Throws if there is none. */
+interface Kept {
+  readonly record: () => Promise<RunRecord>;
+  readonly story: () => Promise<readonly StoryEvent[]>;
+}
+
+const LOOK_MS = 1_000;
+
+export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surroundings): Promise<number> {
+  const { run, follows, config } = asked;
+  const { signal, screen, out } = surroundings;
+  const print = (line: string) => out(`${screen === undefined ? line : plain(line)}\n`);
+  const { groupsFile } = await findLongshore({ config }, surroundings);
+  await using groups = await readUsableGroups(groupsFile, { credential: "watch", clock });
+
+  let printed: string | undefined; // the name of the attempt whose log was printed last
+  for (;;) {
+    const record = await kept.record();
+    const attempt = attemptIn(record, asked);
+    const isOver = record.run.state === "ended";
+    if (attempt !== undefined && attempt.name !== printed) {
+      if (printed !== undefined) surroundings.note?.(`${attempt.step}, attempt ${attempt.n}:`);
+      const cluster = groups.clusters.find(({ name }) => name === attempt.group);
+      const isPrinted = await fromPod(cluster, attempt, { follows, print }, surroundings);
+      if (isPrinted) printed = attempt.name;
+      else if (attempt.outcome !== undefined) {
+        fromStory(await kept.story(), attempt, print, surroundings);
+        printed = attempt.name;
+      }
+    }
+    if (signal.aborted) return 130;
+    if (!follows || isOver) break;
+    await during(surroundings, "waiting for the run's program", () => clock.sleep(LOOK_MS, signal));
+  }
+  if (printed === undefined) throw new Failure("refuse", "NoLog", `no program of ${run} has run yet; --follow waits for it`);
+  return 0;
+}
+
+/** The newest attempt that may have a pod. */
+function attemptIn({ run, attempts }: RunRecord, { step }: LogsAsked): Attempt | undefined {
+  const steps = run.plan.steps.map(({ name }) => name);
+  if (step !== undefined && !steps.some((it) => it === step))
+    throw new Usage(`${run.id} has no step "${step}"; it has ${steps.join(", ")}`);
+  return attempts.filter((it) => it.uid !== undefined && (step === undefined || it.step === step)).at(-1);
+}
+
+/** Returns false if there is no pod whose log can be read. */
+async function fromPod(
+  cluster: Pick<Cluster, "read" | "logLines"> | undefined,
+  { uid }: Attempt,
+  { follows, print }: { readonly follows: boolean; readonly print: (line: string) => void },
+  { signal }: Surroundings,
+): Promise<boolean> {
+  if (cluster === undefined || uid === undefined) return false;
+  const listed = await cluster.read.podsOf(uid, signal);
+  const pods = listed.kind === "listed" ? listed.items.flatMap((it) => seePod(it) ?? []) : [];
+  const pod = pods.at(-1);
+  if (pod === undefined) return false;
+  let lines = 0;
+  try {
+    for await (const line of cluster.logLines({ pod: pod.name, container: CONTAINER, follows }, signal)) {
+      print(line);
+      lines++;
+    }
+    return true;
+  } catch (error) {
+    if (signal.aborted) return true;
+    if (lines > 0 || !isTransient(error)) throw error;
+    return false; // its container has not started, or its pod was just removed
+  }
+}
+
+/** What the events have of an attempt's log: its last lines at most. */
+function fromStory(
+  story: readonly StoryEvent[],
+  { step, n }: Attempt,
+  print: (line: string) => void,
+  { note }: Surroundings,
+): void {
+  const told = story.map(({ data }) => data as { readonly step?: string; readonly attempt?: number; readonly log?: LogTail });
+  const own = told.findLast((it) => it.log !== undefined && (it.step ?? step) === step && (it.attempt ?? n) === n);
+  if (own?.log === undefined) return note?.("Its pod is gone, and nothing that it printed was recorded.");
+  if (own.log.state === "truncated") note?.("Its pod is gone. These are the last lines, which were recorded:");
+  for (const line of own.log.tail.replace(/\n$/, "").split("\n")) print(line);
+}
