@@ -1,10 +1,11 @@
 /** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { RunId } from "@longshore/contract/ids.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { sweepAnchor } from "../loops/sweep.ts";
+import { sweepAnchors } from "../loops/sweep.ts";
 import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "../testing/stage.ts";
 import { createUnderAnchor } from "./anchor.ts";
 
@@ -231,7 +232,7 @@ t.test("an anchor is not given up while another attempt of the run is claimed", 
 async function sweepAll(it: Stage): Promise<void> {
   for (let round = 0; round < 5; round++) {
     const due = await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 });
-    for (const work of due) await sweepAnchor(it.parts, it.cluster, work, never);
+    await sweepAnchors(it.parts, it.cluster, due, never);
     await it.clock.sleep(2_000);
   }
 }
@@ -260,6 +261,29 @@ t.test("a run that succeeded gives up its volumes, but not before its last attem
   await sweepAll(it);
   t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
   t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("one listing tells that the volumes of all runs are gone which ended together", async (t) => {
+  const it = await stage(t);
+  const { reads } = it.cluster;
+  const asked: string[] = [];
+  const cluster = {
+    ...it.cluster,
+    reads: { ...reads, claimsWith: (selector: string, signal: AbortSignal) => (asked.push(selector), reads.claimsWith(selector, signal)) },
+  }; // biome-ignore format: one line each
+  const runs = ["one", "two", "three"];
+  for (const run of runs) {
+    await it.publish("run.requested", { ...REQUEST, run } as unknown as CommandData<"run.requested">);
+    await it.place();
+  }
+  for (const run of runs) await it.publish("run.cancel", { run: RunId.parse(run) });
+  for (let round = 0; round < 2; round++) {
+    await it.clock.sleep(2_000);
+    await sweepAnchors(it.parts, cluster, await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 }), never);
+  }
+  const states = runs.map((run) => it.model.tables.runs.get(RunId.parse(run))?.record.anchors?.at(-1)?.state);
+  t.same(states, ["gone", "gone", "gone"]);
+  t.equal(asked.length, 1);
 });
 
 t.test("a run that failed keeps its volumes for a day, and a restart finds the same ones", async (t) => {

@@ -4,8 +4,8 @@
  *
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
-import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
+import type { AnchorEntry } from "@longshore/domain/run/change.ts";
 import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
@@ -26,7 +26,7 @@ export function sweep(parts: Parts, cluster: Cluster) {
         const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, leaseMs: leaseMs });
         const anchors = await parts.ledger.takeAnchors({ group: cluster.name, most: MOST, leaseMs });
         await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
-        await sideBySide(anchors, (anchor) => sweepAnchor(parts, cluster, anchor, signal));
+        await sweepAnchors(parts, cluster, anchors, signal);
         return strays.length === MOST || anchors.length === MOST;
       }),
     );
@@ -73,15 +73,36 @@ export async function stillRuns(
 }
 
 /**
- * Deletes an anchor, and with it everything that it owns. A deleted anchor is gone only when a look shows that its volumes are, too:
+ * Deletes anchors, and with each everything that it owns. A deleted anchor is gone only when a look shows that its volumes are, too:
  * a finished pod keeps its volumes until it is deleted itself.
+ *
+ * One listing tells of all: if each of two hundred runs that end together asked for its own volumes, each question would make the API
+ * server look through the volumes of all.
  */
-export async function sweepAnchor(parts: Parts, cluster: Cluster, work: AnchorWork, signal: AbortSignal): Promise<void> {
-  const { run, anchor, isClear, nowMs: begunAtMs } = work;
+export async function sweepAnchors(
+  parts: Parts,
+  cluster: Cluster,
+  works: readonly AnchorWork[],
+  signal: AbortSignal,
+): Promise<void> {
+  const deleted: AnchorWork[] = [];
+  await sideBySide(works, async (work) => {
+    if (await isDeleted(parts, cluster, work, signal)) deleted.push(work);
+  });
+  if (deleted.length === 0) return;
+  const inputs = await judged(parts, cluster, deleted, signal);
+  if (inputs.length > 0) await parts.ledger.recordAnchors(inputs);
+}
+
+/** Deletes the anchor if it is there. True if a look that began now did not find it. */
+async function isDeleted(parts: Parts, cluster: Cluster, work: AnchorWork, signal: AbortSignal): Promise<boolean> {
+  const { run, anchor, isClear } = work;
   const { number, state } = anchor;
-  const record = (input: AnchorInput): Promise<void> => parts.ledger.recordAnchors([{ run, number, input }]);
-  if (state !== "sweeping") return await record({ kind: "due" });
-  if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return;
+  if (state !== "sweeping") {
+    await parts.ledger.recordAnchors([{ run, number, input: { kind: "due" } }]);
+    return false;
+  }
+  if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return false;
   if (anchor.namespace !== cluster.namespace) {
     const { namespace } = anchor;
     parts.log.warn("volumes of a run are in another namespace than the groups file names", {
@@ -89,43 +110,63 @@ export async function sweepAnchor(parts: Parts, cluster: Cluster, work: AnchorWo
       run,
       namespace,
     });
-    return;
+    return false;
   }
   const name = parts.keys.anchorName(run, number);
   const got = await cluster.reads.getAnchor(name, signal);
   if (got.kind === "found" && (got.object.uid === anchor.uid || isAnchorOf(parts, cluster, { run, number }, got.object))) {
     const deleted = await cluster.writes.deleteAnchor(name, got.object.uid, signal);
     withRefusalTold(parts, cluster, `deleting the volumes of ${run}`, deleted);
-  } else if (got.kind === "found" || got.kind === "missing") {
-    const left = await claimsLeft(parts, cluster, work, signal);
-    if (left === "none") await record({ kind: "gone", begunAtMs });
-    else if (left === "stuck") await record({ kind: "stuck" });
+    return false;
   }
+  return got.kind === "found" || got.kind === "missing";
 }
 
 /** Kubernetes collects what an anchor owned within seconds. What stays longer is held by a pod, or by somebody's finalizer. */
 const COLLECTED_MS = 60_000;
 
-async function claimsLeft(
+/** Returns what is known now of anchors that are deleted: gone with all volumes, or stuck, or nothing yet. */
+async function judged(
+  parts: Parts,
+  cluster: Cluster,
+  works: readonly AnchorWork[],
+  signal: AbortSignal,
+): Promise<readonly AnchorEntry[]> {
+  const runs = new Set(works.map(({ run }) => parts.keys.runLabel(run)));
+  const listed = await cluster.reads.claimsWith(`${LABELS.run} in (${[...runs].join(",")})`, signal);
+  if (listed.kind !== "listed") return [];
+  const labelled = (it: unknown, label: string): unknown => at(it, "metadata", "labels", label);
+  const inputs = await Promise.all(
+    works.map(async (work): Promise<readonly AnchorEntry[]> => {
+      const { run, nowMs: begunAtMs } = work;
+      const { number } = work.anchor;
+      const hash = parts.keys.runLabel(run);
+      const left = listed.items.filter((it) => labelled(it, LABELS.run) === hash && labelled(it, LABELS.anchor) === `${number}`);
+      if (left.length === 0) return [{ run, number, input: { kind: "gone", begunAtMs } }];
+      return (await isStuck(parts, cluster, work, left, signal)) ? [{ run, number, input: { kind: "stuck" } }] : [];
+    }),
+  );
+  return inputs.flat();
+}
+
+async function isStuck(
   parts: Parts,
   cluster: Cluster,
   { run, anchor, nowMs }: AnchorWork,
+  claims: readonly unknown[],
   signal: AbortSignal,
-): Promise<"none" | "some" | "stuck"> {
+): Promise<boolean> {
+  const sinceMs = claims.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
+  if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return false;
   const selector = `${LABELS.run}=${parts.keys.runLabel(run)},${LABELS.anchor}=${anchor.number}`;
-  const claims = await cluster.reads.claimsWith(selector, signal);
-  if (claims.kind !== "listed") return "some";
-  if (claims.items.length === 0) return "none";
-  const sinceMs = claims.items.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
-  if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return "some";
   const pods = await cluster.reads.podsWith(selector, signal);
   parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
     group: cluster.name,
     run,
-    claims: claims.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
+    claims: claims.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
     pods: pods.kind === "listed" ? pods.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []) : "not listed",
   });
-  return "stuck";
+  return true;
 }
 
 /** Removes tombstones past their day, and other rows that the ledger no longer needs. */
