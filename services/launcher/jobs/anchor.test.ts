@@ -1,7 +1,7 @@
 /** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { RunId } from "@longshore/contract/ids.ts";
+import { RunId, Uid } from "@longshore/contract/ids.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
@@ -260,6 +260,18 @@ t.test("a run that succeeded gives up its volumes, but not before its last attem
   await release(it);
   await sweepAll(it);
   t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
+  t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("facts that come before the create's answer keep nothing: no create of the anchor is under way then", async (t) => {
+  const it = await claimed(t);
+  const answer = await createUnderAnchor(it.parts, it.cluster, it.work, never);
+  const uid = it.pocket.jobs(NAMESPACE)[0]?.metadata.uid;
+  await it.clock.sleep(5_000);
+  await it.record({ kind: "complete", group: GROUP, rv: "9", uid: Uid.parse(uid), evidence: { started: "yes" } });
+  await it.parts.recording({ run: RUN, step: it.work.attempt.step, n: 1, ...answer });
+  await release(it);
+  await sweepAll(it);
   t.equal(anchorOf(it)?.state, "gone");
 });
 
