@@ -181,7 +181,11 @@ async function succeeded(upstream: Upstream, run: string): Promise<void> {
  */
 async function atRest({ database }: Stage): Promise<void> {
   await untilNone(database, "unfinished attempt", "select from longshore.attempt where due is not null");
-  await untilNone(database, "object to be swept", "select from longshore.object where state is distinct from 'gone' and hold_until <= now()");
+  await untilNone(
+    database,
+    "object to be swept",
+    "select from longshore.object where state is distinct from 'gone' and hold_until <= now()",
+  );
   await untilNone(database, "event to publish", "select from longshore.outbox");
 }
 
