@@ -1,6 +1,8 @@
 /** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { Installation } from "@longshore/contract/ids.ts";
+import { LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
@@ -260,6 +262,20 @@ t.test("a run that succeeded gives up its volumes, but not before its last attem
   await sweepAll(it);
   t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
   t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("a neighbour's run of the same id, with volumes of its own, is not taken for this run", async (t) => {
+  const it = await claimed(t);
+  const [hash, ofNeighbour] = [it.parts.keys.runLabel(RUN), Installation.parse("neighbour")];
+  const labels = { [LABELS.installation]: ofNeighbour, [LABELS.managedBy]: MANAGED_BY, [LABELS.run]: hash, [LABELS.anchor]: "1" };
+  const path = `/api/v1/namespaces/${NAMESPACE}/persistentvolumeclaims`;
+  await it.pocket.transport().send({ method: "POST", path, body: { metadata: { name: "neighbour", labels }, spec: {} } }, never);
+  await create(it);
+  await end(it, "complete");
+  await release(it);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "gone");
+  t.same(counts(it), { anchors: 0, claims: 1, jobs: 0 });
 });
 
 t.test("a run that failed keeps its volumes for a day, and a restart finds the same ones", async (t) => {

@@ -15,7 +15,7 @@ import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { mayCreate } from "@longshore/domain/group/view.ts";
 import { type AnchorOf, anchorManifest, claimManifests, type StandingAnchor } from "@longshore/domain/pod/volumes.ts";
-import { ANNOTATIONS, LABELS } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, selectorOfAnchor } from "@longshore/domain/run/marks.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
 import { stepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
@@ -202,7 +202,7 @@ async function usedByEarlier(
 ): Promise<InputOf<"deferred"> | undefined> {
   const { generation, claimNo } = work.attempt;
   if (generation === 1) return undefined;
-  const selector = `${LABELS.run}=${parts.keys.runLabel(work.run.id)},${LABELS.anchor}=${number}`;
+  const selector = selectorOfAnchor(parts.installation, parts.keys.runLabel(work.run.id), number);
   const listed = await cluster.reads.podsWith(selector, signal);
   if (listed.kind !== "listed")
     return putOff(parts, cluster, work, listed.kind === "answered" ? diagnoseReply(listed, { group: cluster.name }) : diagnoseTransport(listed.failure)); // biome-ignore format: one line

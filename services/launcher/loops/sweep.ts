@@ -6,7 +6,7 @@
  */
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
-import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, selectorOfAnchor, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
@@ -112,7 +112,7 @@ async function claimsLeft(
   { run, anchor, nowMs }: AnchorWork,
   signal: AbortSignal,
 ): Promise<"none" | "some" | "stuck"> {
-  const selector = `${LABELS.run}=${parts.keys.runLabel(run)},${LABELS.anchor}=${anchor.number}`;
+  const selector = selectorOfAnchor(parts.installation, parts.keys.runLabel(run), anchor.number);
   const claims = await cluster.reads.claimsWith(selector, signal);
   if (claims.kind !== "listed") return "some";
   if (claims.items.length === 0) return "none";
