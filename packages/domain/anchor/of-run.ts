@@ -112,9 +112,8 @@ export function heardOfAnchor(draft: Draft, number: number, input: AnchorInput):
   }
   if (input.kind === "gone" && !isClear(draft, anchor)) return [];
   const { outcome } = draft.run;
-  // The run ended under a launcher that knew nothing of anchors.
-  if (input.kind === "due" && outcome !== undefined)
-    setAnchor(draft, number, { kind: "runEnded", keepMs: keepMsOf(draft, outcome) });
-  setAnchor(draft, number, input);
+  // The run ended under a launcher that knew nothing of anchors: its volumes are kept from now on.
+  const isUntold = input.kind === "due" && outcome !== undefined && anchor === pinnedTo(draft);
+  setAnchor(draft, number, isUntold ? { kind: "runEnded", keepMs: keepMsOf(draft, outcome) } : input);
   return [];
 }
