@@ -56,13 +56,14 @@ export function underAnchor(draft: Draft, attempt: Attempt): Attempt {
   return { ...attempt, notes: { ...attempt.notes, anchor: number } };
 }
 
+/** Forgets the anchors that are gone: a run that waits for room books one again and again, and only the newest number counts. */
 function bookAnchor(draft: Draft, group: GroupName, namespace: string, bytes: number): Anchor {
   const { nowMs } = draft.at;
   const number = (newestAnchor(draft)?.number ?? 0) + 1;
   const anchor: Anchor = {
     number, state: "making", group, namespace, bytes, uid: undefined, fenceUntilMs: nowMs, dueMs: nowMs + CHECK_MS,
   }; // biome-ignore format: a value read as one
-  draft.anchors = [...draft.anchors, anchor];
+  draft.anchors = [...draft.anchors.filter(({ state }) => state !== "gone"), anchor];
   return anchor;
 }
 
