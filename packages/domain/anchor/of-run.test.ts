@@ -1,7 +1,7 @@
 /** A run's anchors, as inputs to the run move them. */
 import t from "tap";
 import { advance } from "../run/advance.ts";
-import { at, ends, HOUR, input, launched, NOW, planOf, played, runOf, step, toStep } from "../attempt/testing/examples.ts";
+import { at, ends, HOUR, launched, NOW, planOf, played, runOf, step } from "../attempt/testing/examples.ts";
 import type { RunRecord } from "../run/record.ts";
 import type { AnchorInput } from "./lifecycle.ts";
 

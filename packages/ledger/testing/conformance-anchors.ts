@@ -104,7 +104,10 @@ export async function anchors(t: Test, { open }: Conforming): Promise<void> {
       await ledger.recordAnchors([{ run: runId("a"), number, input: { kind: "gone", begunAtMs: swept?.nowMs ?? 0 } }]);
       t.match(await anchorsOf(ledger, "a"), [{ number, state: "gone" }]);
       await ledger.place({ most: 10, placer });
-      t.strictSame((await anchorsOf(ledger, "a")).map((it) => [it.number, it.state]), [[number + 1, "making"]]);
+      t.strictSame(
+        (await anchorsOf(ledger, "a")).map((it) => [it.number, it.state]),
+        [[number + 1, "making"]],
+      );
     }
   });
 

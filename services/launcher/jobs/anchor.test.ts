@@ -206,6 +206,32 @@ t.test(
   },
 );
 
+t.test("a cluster that is only busy counting a quota makes no run give its volumes up", async (t) => {
+  const it = await claimed(t);
+  const message = 'Operation cannot be fulfilled on resourcequotas "some": the object has been modified';
+  const body = { kind: "Status", apiVersion: "v1", reason: "Conflict", message, code: 409 };
+  const writes = { ...it.cluster.writes, createClaim: async () => ({ kind: "answered" as const, status: 409, body }) };
+  const answer = await createUnderAnchor(it.parts, { ...it.cluster, writes }, it.work, never);
+  t.match(answer, { input: { kind: "deferred" }, anchor: { kind: "made" } });
+});
+
+t.test("a cluster whose quota stays full is asked less and less often", async (t) => {
+  const it = await stage(t);
+  await it.publish("run.requested", REQUEST as unknown as CommandData<"run.requested">);
+  await quota(it, { "requests.storage": "2Gi" });
+  await it.clock.sleep(1_000);
+  const waits: number[] = [];
+  for (let tries = 0; tries < 6; tries++) {
+    await it.place();
+    const work = await it.claim();
+    await create({ ...it, work });
+    waits.push(((it.attempt().dueMs ?? 0) - work.nowMs) / 1_000);
+    await it.clock.sleep(60_000);
+    await sweepAll(it);
+  }
+  t.same(waits, [5, 10, 20, 40, 60, 60]);
+});
+
 const PARALLEL = {
   image: undefined,
   mounts: undefined,

@@ -85,11 +85,15 @@ async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Mak
   if (!isInTime()) return answered(putOff(parts, cluster, work, SLOW), news);
   const claims = claimManifests(of, made.anchor, volumes);
   const created = await Promise.all(claims.map((claim) => cluster.writes.createClaim(claim, signal)));
-  const failure = await firstFailure(parts, cluster, work, created);
+  const failure = await worstFailure(parts, cluster, work, created);
   if (failure === undefined) return made;
-  const isFull = failure.kind === "deferred" && failure.diagnosis.code === "QuotaExceeded" && failure.reason === undefined;
-  return answered(failure, isFull ? { kind: "noRoom" } : news);
+  if (!isFull(failure)) return answered(failure.input, news);
+  const waitMs = Math.min(parts.timing.placeAgainMs * 2 ** (anchor.number - 1), FULL_MOST_MS);
+  return answered({ ...failure.input, retryAtMs: Math.max(failure.input.retryAtMs, work.nowMs + waitMs) }, { kind: "noRoom" });
 }
+
+/** Each try makes an anchor and volumes, and deletes them again, so a full cluster is asked less and less often. */
+const FULL_MOST_MS = 60_000;
 
 const anchorOf = (
   { installation, keys }: Creating,
@@ -172,24 +176,34 @@ async function afterFailure(
   return input;
 }
 
+type Failure<I = InputOf<"refused" | "deferred">> = { readonly input: I; readonly status: number | undefined };
+
+/** True if a quota is full. The cluster also names a quota if it is busy counting, or asks for a pause: it may have room then. */
+const isFull = (failure: Failure): failure is Failure<InputOf<"deferred">> =>
+  failure.status === 403 && failure.input.kind === "deferred" && failure.input.diagnosis.code === "QuotaExceeded";
+
 /**
  * Returns the answer if not all claims are there. A name that is taken is our own earlier create: it holds the anchor's UID. A
  * claim that lands late is owned by the anchor, so its missing answer leaves nothing open.
  */
-async function firstFailure(
+async function worstFailure(
   parts: Creating,
   cluster: Cluster,
   work: Work,
   created: readonly Created[],
-): Promise<InputOf<"refused" | "deferred"> | undefined> {
-  const failures: InputOf<"refused" | "deferred">[] = [];
+): Promise<Failure | undefined> {
+  const failures: Failure[] = [];
   for (const it of created) {
     if (it.kind === "created") continue;
     const input = await afterFailure(parts, cluster, work, it, "volume");
     if (input === "taken") continue;
-    failures.push(input.kind === "refused" || input.kind === "deferred" ? input : putOff(parts, cluster, work, SLOW));
+    const isAnswer = input.kind === "refused" || input.kind === "deferred";
+    failures.push({
+      input: isAnswer ? input : putOff(parts, cluster, work, SLOW),
+      status: it.kind === "answered" ? it.status : undefined,
+    });
   }
-  return failures.find(({ kind }) => kind === "refused") ?? failures[0];
+  return failures.find(({ input }) => input.kind === "refused") ?? failures.find(isFull) ?? failures[0];
 }
 
 /** A pod of an earlier generation may still write: after a lost attempt nobody saw it end. */
