@@ -304,6 +304,43 @@ t.test("a neighbour's run of the same id, with volumes of its own, is not taken 
   t.same(counts(it), { anchors: 0, claims: 1, jobs: 0 });
 });
 
+/** A run that succeeded, whose volumes may go. */
+async function over(t: Test): Promise<Claimed> {
+  const it = await claimed(t);
+  await create(it);
+  await end(it, "complete");
+  await release(it);
+  return it;
+}
+
+t.test("another cluster behind the same address shows no volumes gone", async (t) => {
+  const it = await over(t);
+  const { reads } = it.cluster;
+  const nothing = {
+    ...reads,
+    getNamespace: async (signal: AbortSignal) => {
+      const got = await reads.getNamespace(signal);
+      return got.kind === "found" ? { ...got, object: { ...got.object, uid: "uid-of-another" } } : got;
+    },
+    getAnchor: async () => ({ kind: "missing" as const }),
+    claimsWith: async () => ({ kind: "listed" as const, items: [] }),
+  };
+  await sweepAll({ ...it, cluster: { ...it.cluster, reads: nothing } });
+  t.equal(anchorOf(it)?.state, "sweeping");
+});
+
+t.test("volumes in a namespace that a person gave up are told and counted no more", async (t) => {
+  const it = await over(t);
+  const elsewhere = { ...it, cluster: { ...it.cluster, namespace: "new" } };
+  it.parts.views.set(GROUP, { state: "barred", namespaceUid: "uid-of-new", diagnosis: DIAGNOSIS });
+  await sweepAll(elsewhere);
+  t.equal(anchorOf(it)?.state, "sweeping", "a namespace that is not there may be a mistake in the file");
+  it.parts.views.set(GROUP, { state: "healthy", namespaceUid: "uid-of-new" });
+  await sweepAll(elsewhere);
+  t.equal(anchorOf(it)?.state, "gone");
+  t.match(it.said, [{ message: /nobody deletes them there/, fields: { run: RUN, namespace: NAMESPACE } }]);
+});
+
 t.test("a run that failed keeps its volumes for a day, and a restart finds the same ones", async (t) => {
   const it = await claimed(t);
   await create(it);
