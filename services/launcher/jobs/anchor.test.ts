@@ -329,6 +329,21 @@ t.test("another cluster behind the same address shows no volumes gone", async (t
   t.equal(anchorOf(it)?.state, "sweeping");
 });
 
+t.test("a pod of somebody else that holds a volume is named", async (t) => {
+  const it = await over(t);
+  const claimName = objects(it).claims[0]?.metadata.name;
+  const volumes = [{ name: "files", persistentVolumeClaim: { claimName } }];
+  const spec = { containers: [{ name: "shell", image: "busybox" }], volumes };
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
+  await it.pocket.transport().send({ method: "POST", path, body: { metadata: { name: "of-a-person" }, spec } }, never);
+  await it.clock.sleep(5_000);
+  await sweepAll(it);
+  await it.clock.sleep(60_000);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "sweeping");
+  t.match(it.said, [{ message: /do not go; the pods named mount them/, fields: { claims: [claimName], pods: ["of-a-person"] } }]);
+});
+
 t.test("volumes in a namespace that a person gave up are told and counted no more", async (t) => {
   const it = await over(t);
   const elsewhere = { ...it, cluster: { ...it.cluster, namespace: "new" } };

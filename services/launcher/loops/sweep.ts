@@ -107,7 +107,10 @@ function isGivenUpThere(parts: Parts, cluster: Cluster, { run, anchor, nowMs }: 
   const { namespace, fenceUntilMs } = anchor;
   if (!mayCreate(viewOf(parts, cluster.name)) || nowMs < fenceUntilMs) return false;
   const where = { group: cluster.name, run, namespace };
-  parts.log.warn("volumes of a run that is over are in the namespace that the group had before: nobody deletes them there", where);
+  parts.log.warn(
+    "volumes of a run that is over are in the namespace that the group had before: nobody deletes them there",
+    where,
+  );
   return true;
 }
 
@@ -135,15 +138,20 @@ async function claimsLeft(
   if (claims.items.length === 0) return "none";
   const sinceMs = claims.items.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
   if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return "some";
-  const pods = await cluster.reads.podsWith(selector, signal);
+  const names = namesOf(claims);
+  // A pod of somebody else keeps them, too: one that a program of the run made, or a person's.
+  const pods = await cluster.reads.podsMounting(names, signal);
   parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
     group: cluster.name,
     run,
-    claims: claims.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
-    pods: pods.kind === "listed" ? pods.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []) : "not listed",
+    claims: names,
+    pods: pods.kind === "listed" ? namesOf(pods) : "not listed",
   });
   return "stuck";
 }
+
+const namesOf = ({ items }: { readonly items: readonly unknown[] }): readonly string[] =>
+  items.flatMap((it) => text(at(it, "metadata", "name")) ?? []);
 
 /** Removes tombstones past their day, and other rows that the ledger no longer needs. */
 export function prune(parts: Parts) {
