@@ -153,6 +153,27 @@ for (const { name, faults, input, there, anchor } of cases)
     t.equal(anchorOf(it)?.state, anchor);
   });
 
+const lateCases = [
+  { name: "after a slow answer no create begins that could outlive the claim", takesMs: 9_000, moved: false, code: "EndpointUnreachable" },
+  { name: "nothing more is created once another cluster answers", takesMs: 10, moved: true, code: "GroupMoved" },
+]; // biome-ignore format: a table is read down its columns
+
+for (const { name, takesMs, moved, code } of lateCases)
+  t.test(name, async (t) => {
+    const it = await claimed(t);
+    const { createAnchor } = it.cluster.writes;
+    const slow: typeof createAnchor = async (...of) => {
+      const created = await createAnchor(...of);
+      await it.clock.sleep(takesMs);
+      const diagnosis = diagnose("GroupMoved", "Another namespace has its name.");
+      if (moved) it.parts.views.set(GROUP, { state: "moved", namespaceUid: "uid-of-ours", diagnosis });
+      return created;
+    };
+    const cluster = { ...it.cluster, writes: { ...it.cluster.writes, createAnchor: slow } };
+    t.match(await createUnderAnchor(it.parts, cluster, it.work, never), { input: { kind: "deferred", again: true, diagnosis: { code } }, anchor: { kind: "made" } }); // biome-ignore format: one line
+    t.same(counts(it), { anchors: 1, claims: 0, jobs: 0 });
+  });
+
 t.test("the next claim adopts what the one before it made", async (t) => {
   const it = await claimed(t, { faults: [lost("configmaps")] });
   await create(it);

@@ -21,6 +21,7 @@ import { stepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
+import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
@@ -47,42 +48,46 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   // No volume is made for a step that cannot run.
   if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
 
-  const isInTime = turnOf(parts, work);
-  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), volumes: step.volumes, isInTime };
+  const mayGoOn = turnOf(parts, cluster, work);
+  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), volumes: step.volumes, mayGoOn };
   const made = await ensure(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made.answer;
   const uid = Uid.parse(made.anchor.uid);
-  const input = isInTime() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : putOff(parts, cluster, work, SLOW);
+  const input = mayGoOn() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : stopped(parts, cluster, work);
   const isNews = anchor.state === "making" || anchor.uid === undefined;
   return { input, ...(isNews && { anchor: { kind: "stands", uid } }) };
 }
 
 const SLOW = diagnose("EndpointUnreachable", "The cluster was too slow to make the run's volumes within one claim.");
 
-/**
- * False in the second half of the claim, which is for the answers: what is sent later could outlive the claim, and another launcher
- * may make the claim again then.
- */
-function turnOf({ clock }: Creating, { attempt, nowMs }: Work): () => boolean {
-  const lastMs = clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) / 2;
-  return () => clock.now() <= lastMs;
+/** The part of a claim after which no create may begin: a longer one would outlive the claim, and another launcher make it again. */
+const BEGINS_WITHIN = 1 - CLAIM_BUDGET.postMs / CLAIM_BUDGET.claimMs;
+
+/** Asked before each create: the requests before it may have taken long, and the group may have moved meanwhile. */
+function turnOf(parts: Creating, cluster: Cluster, { attempt, nowMs }: Work): () => boolean {
+  const lastMs = parts.clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) * BEGINS_WITHIN;
+  return () => parts.clock.now() <= lastMs && mayCreate(viewOf(parts, cluster.name));
 }
+
+const stopped = (parts: Creating, cluster: Cluster, work: Work): InputOf<"deferred"> =>
+  putOff(parts, cluster, work, mayCreate(viewOf(parts, cluster.name)) ? SLOW : undefined);
 
 interface Making {
   readonly anchor: Anchor;
   readonly of: AnchorOf;
   readonly volumes: readonly Volume[];
-  readonly isInTime: () => boolean;
+  readonly mayGoOn: () => boolean;
 }
 
 async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
-  const { anchor, of, volumes, isInTime } = making;
+  const { anchor, of, volumes, mayGoOn } = making;
   const inUse = await usedByEarlier(parts, cluster, work, anchor, signal);
   if (inUse !== undefined) return answered(inUse);
+  if (!mayGoOn()) return answered(stopped(parts, cluster, work));
   const made = await makeAnchor(parts, cluster, work, making, signal);
   if (made.kind === "answered" || anchor.state === "standing") return made;
   const news: AnchorInput = { kind: "made", uid: Uid.parse(made.anchor.uid) };
-  if (!isInTime()) return answered(putOff(parts, cluster, work, SLOW), news);
+  if (!mayGoOn()) return answered(stopped(parts, cluster, work), news);
   const claims = claimManifests(of, made.anchor, volumes);
   const created = await Promise.all(claims.map((claim) => cluster.writes.createClaim(claim, signal)));
   const failure = await worstFailure(parts, cluster, work, created);
