@@ -28,6 +28,17 @@ const ownedBy = ({ attempts }: Pick<RunRecord, "attempts">, { number }: Pick<Anc
 export const isClear = (record: Pick<RunRecord, "attempts">, anchor: Pick<Anchor, "number">): boolean =>
   ownedBy(record, anchor).every(({ state }) => state === "done");
 
+/**
+ * Returns the anchor if the run may still leave it for another group: not all its volumes are there, so nothing was written to them,
+ * and no attempt under it is placed or may still be created.
+ */
+export function leavable(record: Pick<RunRecord, "anchors" | "attempts">): Anchor | undefined {
+  const pinned = pinnedTo(record);
+  if (pinned?.state !== "making") return undefined;
+  const isOver = (it: Attempt): boolean => (it.state === "ended" || it.state === "done") && !isOpen(it);
+  return ownedBy(record, pinned).every(isOver) ? pinned : undefined;
+}
+
 /** True if a Job of the run was there, which is created after all volumes. Otherwise nothing was ever written to them. */
 export const hasStood = (record: Pick<RunRecord, "attempts">, anchor: Anchor): boolean =>
   ownedBy(record, anchor).some(({ uid }) => uid !== undefined);
