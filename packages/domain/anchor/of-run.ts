@@ -112,6 +112,12 @@ function keepMsOf({ run }: Pick<RunRecord, "run">, outcome: Outcome): number {
 /** States in which a Job of an attempt may be there, or a create of it be under way. */
 const AT_WORK: readonly Attempt["state"][] = ["claimed", "live", "closing"];
 
+/** The group would be chosen again: only its cluster knows that it has no room. */
+function avoidNext(draft: Draft, avoid: GroupName): void {
+  const isToPlace = ({ state }: Attempt): boolean => state === "waiting" || state === "ready";
+  draft.attempts = draft.attempts.map((it) => (isToPlace(it) ? { ...it, notes: { ...it.notes, avoid } } : it));
+}
+
 /** What a loop learned of an anchor. Returns the attempts whose placement in the anchor's group is void. */
 export function heardOfAnchor(draft: Draft, number: number, input: AnchorInput): readonly Attempt[] {
   const anchor = draft.anchors.find((it) => it.number === number);
@@ -120,6 +126,7 @@ export function heardOfAnchor(draft: Draft, number: number, input: AnchorInput):
     const owned = ownedBy(draft, anchor);
     if (owned.some((it) => AT_WORK.includes(it.state) || isOpen(it))) return [];
     setAnchor(draft, number, input);
+    avoidNext(draft, anchor.group);
     return owned.filter(({ state }) => state === "ready");
   }
   if (input.kind === "gone" && !isClear(draft, anchor)) return [];
