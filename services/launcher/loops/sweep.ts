@@ -4,9 +4,10 @@
  *
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
-import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
+import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
+import { lookAgainMs, mayCreate, mayJudge } from "@longshore/domain/group/view.ts";
 import type { AnchorEntry } from "@longshore/domain/run/change.ts";
-import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, HOLD, LABELS, selectorOf, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
@@ -96,20 +97,16 @@ export async function sweepAnchors(
 
 /** Deletes the anchor if it is there. True if a look that began now did not find it. */
 async function isDeleted(parts: Parts, cluster: Cluster, work: AnchorWork, signal: AbortSignal): Promise<boolean> {
-  const { run, anchor, isClear } = work;
+  const { run, anchor, isClear, nowMs: begunAtMs } = work;
   const { number, state } = anchor;
+  const record = (input: AnchorInput): Promise<void> => parts.ledger.recordAnchors([{ run, number, input }]);
   if (state !== "sweeping") {
-    await parts.ledger.recordAnchors([{ run, number, input: { kind: "due" } }]);
+    await record({ kind: "due" });
     return false;
   }
   if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return false;
   if (anchor.namespace !== cluster.namespace) {
-    const { namespace } = anchor;
-    parts.log.warn("volumes of a run are in another namespace than the groups file names", {
-      group: cluster.name,
-      run,
-      namespace,
-    });
+    if (isGivenUpThere(parts, cluster, work)) await record({ kind: "gone", begunAtMs });
     return false;
   }
   const name = parts.keys.anchorName(run, number);
@@ -120,6 +117,30 @@ async function isDeleted(parts: Parts, cluster: Cluster, work: AnchorWork, signa
     return false;
   }
   return got.kind === "found" || got.kind === "missing";
+}
+
+/**
+ * True if the anchor is in a namespace that a person gave up: the group trusts another one now. Otherwise no launcher could ever
+ * sweep it, and the group would count its storage for ever.
+ */
+function isGivenUpThere(parts: Parts, cluster: Cluster, { run, anchor, nowMs }: AnchorWork): boolean {
+  const { namespace, fenceUntilMs } = anchor;
+  if (!mayCreate(viewOf(parts, cluster.name)) || nowMs < fenceUntilMs) return false;
+  const where = { group: cluster.name, run, namespace };
+  parts.log.warn(
+    "volumes of a run that is over are in the namespace that the group had before: nobody deletes them there",
+    where,
+  );
+  return true;
+}
+
+/**
+ * True if the group's own namespace answers, or if there is none any more: volumes go with their namespace. The view is as old as
+ * the last probe, and another cluster behind the same address would say that everything is gone.
+ */
+async function isInPlace(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<boolean> {
+  const got = await cluster.reads.getNamespace(signal);
+  return got.kind === "missing" || (got.kind === "found" && got.object.uid === viewOf(parts, cluster.name).namespaceUid);
 }
 
 /** Kubernetes collects what an anchor owned within seconds. What stays longer is held by a pod, or by somebody's finalizer. */
@@ -133,8 +154,11 @@ async function judged(
   signal: AbortSignal,
 ): Promise<readonly AnchorEntry[]> {
   const runs = new Set(works.map(({ run }) => parts.keys.runLabel(run)));
-  const listed = await cluster.reads.claimsWith(`${LABELS.run} in (${[...runs].join(",")})`, signal);
+  const isHere = await isInPlace(parts, cluster, signal);
+  const selector = `${selectorOf(parts.installation)},${LABELS.run} in (${[...runs].join(",")})`;
+  const listed = await cluster.reads.claimsWith(selector, signal);
   if (listed.kind !== "listed") return [];
+  const isSure = isHere && (await isInPlace(parts, cluster, signal));
   const labelled = (it: unknown, label: string): unknown => at(it, "metadata", "labels", label);
   const inputs = await Promise.all(
     works.map(async (work): Promise<readonly AnchorEntry[]> => {
@@ -142,7 +166,7 @@ async function judged(
       const { number } = work.anchor;
       const hash = parts.keys.runLabel(run);
       const left = listed.items.filter((it) => labelled(it, LABELS.run) === hash && labelled(it, LABELS.anchor) === `${number}`);
-      if (left.length === 0) return [{ run, number, input: { kind: "gone", begunAtMs } }];
+      if (left.length === 0) return isSure ? [{ run, number, input: { kind: "gone", begunAtMs } }] : [];
       return (await isStuck(parts, cluster, work, left, signal)) ? [{ run, number, input: { kind: "stuck" } }] : [];
     }),
   );
@@ -152,22 +176,25 @@ async function judged(
 async function isStuck(
   parts: Parts,
   cluster: Cluster,
-  { run, anchor, nowMs }: AnchorWork,
+  { run, nowMs }: AnchorWork,
   claims: readonly unknown[],
   signal: AbortSignal,
 ): Promise<boolean> {
   const sinceMs = claims.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
   if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return false;
-  const selector = `${LABELS.run}=${parts.keys.runLabel(run)},${LABELS.anchor}=${anchor.number}`;
-  const pods = await cluster.reads.podsWith(selector, signal);
+  const names = namesOf(claims);
+  // A pod of somebody else keeps them, too: one that a program of the run made, or a person's.
+  const pods = await cluster.reads.podsMounting(names, signal);
   parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
     group: cluster.name,
     run,
-    claims: claims.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
-    pods: pods.kind === "listed" ? pods.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []) : "not listed",
+    claims: names,
+    pods: pods.kind === "listed" ? namesOf(pods.items) : "not listed",
   });
   return true;
 }
+
+const namesOf = (items: readonly unknown[]): readonly string[] => items.flatMap((it) => text(at(it, "metadata", "name")) ?? []);
 
 /** Removes tombstones past their day, and other rows that the ledger no longer needs. */
 export function prune(parts: Parts) {
