@@ -16,6 +16,7 @@ function event(sequence: number, run = "a", installation = "main"): ReceivedEven
     tenant: "default",
     time: undefined,
     traceparent: undefined,
+    correlationId: undefined,
     data: {},
   };
 }

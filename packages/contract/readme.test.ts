@@ -59,7 +59,8 @@ const ANSWERS: Readonly<Record<string, RegExp>> = {
   "how to restart only once": /name the `generation` that is meant/,
   "whether a second cancel changes the grace": /a second one cannot change the `grace`/,
   "what a broker's confirm says": /A broker's confirm says only that the broker has the message/,
-  "how an answer finds its command": /carries no `correlation_id`: `data.command` in it is the `id`/,
+  "how an answer finds its command":
+    /`data.command` in it is the `id` of the\s+command's message, and the answer carries that message's `correlation_id` back/,
   "where outputs and diagnosis are later":
     /a queue that was bound in time has them, and so has\s+`longshore runs show RUN --json`/,
   "what an alert looks at": /For an alert, look at `reason`, too:.*`NoGroup`\), has no `diagnosis`/s,

@@ -55,6 +55,7 @@ function scene(t: Test): Scene {
         redeliveries: 0,
         user: undefined,
         replyTo: undefined,
+        correlationId: undefined,
         ack: done,
         requeue: done,
         quarantine: done,

@@ -148,6 +148,8 @@ export interface ReceivedEvent {
   readonly time: string | undefined;
   /** The traceparent of the run.requested, if it had one. */
   readonly traceparent: string | undefined;
+  /** The correlation id of the message that requested the run, or of the command that this answers. */
+  readonly correlationId: string | undefined;
   readonly data: Readonly<Record<string, unknown>>;
 }
 
@@ -179,6 +181,13 @@ export const EventEnvelope = Envelope.extend({
   group: z.string().max(200).optional(),
   tenant: z.string().max(63).optional(),
   traceparent: z.string().max(100).optional(),
+  correlationid: z
+    .string()
+    .max(255)
+    .optional()
+    .meta({
+      description: "The broker's correlation id of the message that requested the run, or of the command that this answers.",
+    }),
 });
 
 const WholeEvent = EventEnvelope.extend({ data: z.record(z.string(), z.unknown()) });
@@ -189,9 +198,22 @@ export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly
   const judged = judge(WholeEvent, parsed.value);
   const problems = join(parsed.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0) return { kind: "unreadable", problems };
-  const { id, source, subject, type, sequence, generation, group, tenant, traceparent, time, data } = judged.value;
-  const place = { sequence: sequence === undefined ? undefined : Number(sequence), generation, group, tenant, traceparent };
-  const about = { id, source, subject: subject ?? undefined, time: time ?? undefined, ...place };
+  const { id, source, subject, type, sequence, generation, group, tenant, time, data, ...rest } = judged.value;
+  const place = {
+    sequence: sequence === undefined ? undefined : Number(sequence),
+    generation,
+    group,
+    tenant,
+    traceparent: rest.traceparent,
+  };
+  const about = {
+    id,
+    source,
+    subject: subject ?? undefined,
+    time: time ?? undefined,
+    correlationId: rest.correlationid,
+    ...place,
+  };
   const event: ReceivedEvent = { ...about, type: bare(type), data };
   // Data is not judged here, since a later launcher may add to it: the types are what this version knows.
   return { kind: "event", event: event as TypedEvent };
@@ -200,6 +222,11 @@ export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly
 interface Trace {
   readonly traceparent?: string;
 }
+
+/** An id that a broker cannot carry is left out: it must not stop the event or the answer that it stands in. */
+const CORRELATION_ID = /^[\x20-\x7e]{1,255}$/;
+export const correlationIdOf = (given: string | undefined): string | undefined =>
+  given !== undefined && CORRELATION_ID.test(given) ? given : undefined;
 
 interface Opened {
   readonly kind: "opened";
@@ -320,15 +347,28 @@ export interface StoryEvent extends StoryMark {
   readonly installation: Installation;
   readonly type: RunEventType;
   readonly traceparent?: string | undefined;
+  readonly correlationId?: string | undefined;
   /** ISO 8601. */
   readonly time: string;
   readonly data: object;
 }
 
 export function writeEvent(event: StoryEvent): Uint8Array {
-  const { installation, run, sequence, generation, group, tenant, type, traceparent, time, data } = event;
+  const {
+    installation,
+    run,
+    sequence,
+    generation,
+    group,
+    tenant,
+    type,
+    traceparent,
+    correlationId: correlationid,
+    time,
+    data,
+  } = event;
   const source = `/longshore/${installation}/runs/${run}`;
-  const place = { subject: run, sequence: digits(sequence), generation, group, tenant, traceparent };
+  const place = { subject: run, sequence: digits(sequence), generation, group, tenant, traceparent, correlationid };
   return write({ id: eventId(installation, run, sequence), source, type, time, data, ...place });
 }
 
@@ -344,12 +384,13 @@ export interface Notice {
   readonly group?: GroupName | undefined;
   readonly id: string;
   readonly type: Exclude<EventType, RunEventType>;
+  readonly correlationId?: string | undefined;
   readonly time: string;
   readonly data: object;
 }
 
-export function writeNotice({ installation, tenant, group, id, type, time, data }: Notice): Uint8Array {
-  return write({ id, source: `/longshore/${installation}`, type, time, data, group, tenant });
+export function writeNotice({ installation, correlationId: correlationid, ...rest }: Notice): Uint8Array {
+  return write({ ...rest, source: `/longshore/${installation}`, correlationid });
 }
 
 /**

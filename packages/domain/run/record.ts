@@ -68,6 +68,8 @@ export interface Plan {
   readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
+  /** The correlation id of that message: the run's events carry it back. */
+  readonly correlationId?: string;
   /** What the volumes need of a group. Absent for a run without volumes. */
   readonly storage?: PlannedStorage;
 }
