@@ -2,7 +2,7 @@
 import type { ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
 import fc from "fast-check";
 import t from "tap";
-import { type Story, story } from "./story.ts";
+import { type Heard, type Story, story } from "./story.ts";
 
 function event(sequence: number, run = "a", installation = "main"): ReceivedEvent {
   return {
@@ -32,15 +32,14 @@ const refused = (id: string): ReceivedEvent => ({
 const whole = { lastApplied: () => 0 };
 
 /** The verdict on each event: "told 1 2", "told 3 without a 1-2", "repeat" or "early 1". */
-function heard(told: Story, ...events: readonly ReceivedEvent[]): readonly string[] {
-  return events.map((it) => {
-    const result = told.hear(it);
-    if (result.kind === "repeat") return "repeat";
-    if (result.kind === "early") return `early ${result.waitsFor}`;
-    const { events, missed } = result;
-    const without = missed === undefined ? "" : ` without ${missed.run} ${missed.from}-${missed.to}`;
-    return `told ${events.map(({ sequence }) => sequence).join(" ")}${without}`;
-  });
+const heard = (told: Story, ...events: readonly ReceivedEvent[]): readonly string[] => events.map((it) => verdict(told.hear(it)));
+
+function verdict(result: Heard): string {
+  if (result.kind === "repeat") return "repeat";
+  if (result.kind === "early") return `early ${result.waitsFor}`;
+  const { events, missed } = result;
+  const without = missed === undefined ? "" : ` without ${missed.run} ${missed.from}-${missed.to}`;
+  return `told ${events.map(({ sequence }) => sequence).join(" ")}${without}`;
 }
 
 t.test("tells events that come in order at once", async (t) => {
@@ -92,6 +91,30 @@ t.test("a run whose events are missing stops no other run, and goes on without t
   t.same(heard(told, event(3), event(5), event(1, "b"), event(2, "b")), ["early 1", "early 1", "told 1", "told 2"]);
   t.same(heard(told, event(2, "c"), event(1), event(4), event(6)), ["told 3 without a 1-2", "repeat", "told 4 5", "told 6"]);
   t.same(heard(told, event(1, "c")), ["told 1 2"]);
+});
+
+t.test("a run that waits too long goes on without what it misses, and says so, while the others wait on", async (t) => {
+  const told = story({ ...whole, waitMaxMs: 1_000 });
+  told.hear(event(1), 0);
+  told.hear(event(4), 100);
+  told.hear(event(5), 900);
+  told.hear(event(2, "b"), 500);
+  const late = (nowMs: number) => told.overdue(nowMs).map(verdict);
+  t.same(late(1_099), []);
+  t.same(late(1_100), ["told 4 5 without a 2-3"]);
+  t.same(late(1_499), [], "each wait is told once");
+  t.equal(verdict(told.hear(event(2), 1_499)), "repeat", "what was given up is not told out of order");
+  t.equal(verdict(told.hear(event(6), 1_499)), "told 6");
+  t.same(late(1_500), ["told 2 without b 1-1"]);
+});
+
+t.test("a wait is counted from the event that is missing now", async (t) => {
+  const told = story({ ...whole, waitMaxMs: 1_000 });
+  told.hear(event(2), 0);
+  told.hear(event(4), 0);
+  t.equal(verdict(told.hear(event(1), 900)), "told 1 2");
+  t.same(told.overdue(1_899).map(verdict), []);
+  t.same(told.overdue(1_900).map(verdict), ["told 4 without a 3-3"]);
 });
 
 t.test("forgets the run that it heard of least recently, but none whose events it holds", async (t) => {

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Installation, RunId } from "@longshore/contract/ids.ts";
+import { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { Corrections } from "@longshore/contract/messages/command.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
@@ -15,6 +15,7 @@ import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { groups } from "./commands/doctor/groups.ts";
 import { commandOf } from "./checked-command.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
 import { newRun, publish, unknownGroupsIn } from "./commands/publish.ts";
 import { refuseWithoutFailure } from "./commands/runs/runs.ts";
 import { exitCodeOf } from "./following.ts";
@@ -196,9 +197,9 @@ t.test("an id that we make can be read out, and two of the same second differ", 
 });
 
 t.test("a group that nobody has is told with those that there are, and with the one that was meant", async (t) => {
-  const there = [{ name: "pocket" }];
-  t.match(unknownGroupsIn(["poket"], there), /^No group is called poket\. There is pocket\. Did you mean pocket\? The run waits/);
-  t.match(unknownGroupsIn(["a", "b"], []), /^No group is called a or b\. There is no group yet\. The run waits/);
+  const there = [{ name: GroupName.parse("pocket"), servedAtMs: systemClock.now() }];
+  t.match(unknownGroupsIn(["poket"], there), /^No group is called poket; there is pocket\. Did you mean pocket\? The run waits/);
+  t.match(unknownGroupsIn(["a", "b"], []), /^No group is called a or b; there is none\. The run waits/);
   for (const wanted of [undefined, [], ["pocket", "nope"]]) t.equal(unknownGroupsIn(wanted, there), undefined);
 });
 

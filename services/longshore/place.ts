@@ -170,6 +170,12 @@ export function restOf({ run, where, kubectl, namespace, job, hasLog }: Place, h
   return command === undefined || hint.includes(command) ? undefined : command;
 }
 
+/** The command that prints the log of a program that runs, as it goes on. */
+export function followLog({ run, where, kubectl, namespace, job }: Place): string {
+  if (kubectl === undefined || job === undefined) return `longshore runs logs ${run} --follow${where}`;
+  return `${kubectl} -n ${namespace ?? ""} logs --follow job/${job}`;
+}
+
 /** The commands that show more of the run's Jobs. `selector` selects the Jobs and pods of the run. */
 export function moreAt({ kubectl, namespace, job }: Place, namespaces: readonly string[], selector: string): readonly string[] {
   if (kubectl === undefined) return [];

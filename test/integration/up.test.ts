@@ -125,6 +125,19 @@ await t.test(
   },
 );
 
+await t.test("publish --follow shows what a program prints while it runs, once", async (t) => {
+  const goesOn = path.join(folder.path, "follow-goes-on");
+  const text = `echo begins; until [ -e ${goesOn} ]; do sleep 0.1; done; echo ends`;
+  const args = ["publish", "--image", "busybox", "--run", "shown", "--follow", "--", "sh", "-c", text];
+  await using following = longshoreStarted(folder.path, ...args);
+  await following.prints("    begins\n");
+  await writeFile(goesOn, "");
+  const { code, out } = await following.ended;
+  t.equal(code, 0, out);
+  t.match(out, /started\n[^]*begins\n[^]*succeeded/);
+  t.same(out.match(/^ {4}(begins|ends)$/gm), ["    begins", "    ends"]);
+});
+
 await t.test("without --follow it is told what became of an id that is taken, on standard error", async (t) => {
   const publish = (run: string, text: string) =>
     longshore(folder.path, "publish", "--image", "busybox", "--run", run, "--", "sh", "-c", text);

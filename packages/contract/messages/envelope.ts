@@ -181,13 +181,9 @@ export const EventEnvelope = Envelope.extend({
   group: z.string().max(200).optional(),
   tenant: z.string().max(63).optional(),
   traceparent: z.string().max(100).optional(),
-  correlationid: z
-    .string()
-    .max(255)
-    .optional()
-    .meta({
-      description: "The broker's correlation id of the message that requested the run, or of the command that this answers.",
-    }),
+  correlationid: z.string().max(255).optional().meta({
+    description: "The broker's correlation id of the message that requested the run, or of the command that this answers.",
+  }),
 });
 
 const WholeEvent = EventEnvelope.extend({ data: z.record(z.string(), z.unknown()) });

@@ -183,6 +183,45 @@ t.test("places again when a full quota's pause is over", async (t) => {
   t.equal(chooseGroup({ wanted: undefined, groups, nowMs: 2000, ...knows(groups) }).kind, "placed");
 });
 
+for (const { name, groups, wanted, serves, want } of [
+  {
+    name: "a wait for a name that no group has says which names there are, and blames the request",
+    groups: [named("b"), named("a")],
+    wanted: names("nowhere"),
+    want: {
+      code: "NoGroup",
+      blame: "request",
+      sentence: "No group is called nowhere; there are a, b.",
+      hint: /another group and a new id/,
+    },
+  },
+  {
+    name: "a wait for the first group says that a launcher needs one",
+    groups: [],
+    want: { code: "NoGroup", blame: "platform", sentence: "No launcher serves a group.", hint: /^Add a group/ },
+  },
+  {
+    name: "a wait for a group that was taken out of the file names it",
+    groups: [named("a", { servedAtMs: 0 })],
+    wanted: names("a"),
+    serves: [],
+    want: { code: "NoGroup", blame: "platform", sentence: "No launcher serves a.", hint: /start the launcher that has it/ },
+  },
+  {
+    name: "a wait for one that only is full needs nobody",
+    groups: [named("a", full)],
+    wanted: names("nowhere", "a"),
+    want: undefined,
+  },
+])
+  t.test(name, async (t) => {
+    const known = serves === undefined ? knows(groups) : { serves: new Set<GroupName>(serves), quiet: new Map() };
+    const found = chooseGroup({ wanted, groups, nowMs: UNSERVED_MS, ...known });
+    if (found.kind !== "noPlace") return void t.fail("there is no place");
+    if (want === undefined) t.equal(found.diagnosis, undefined);
+    else t.match(found.diagnosis, want);
+  });
+
 for (const { name, wanted, want } of [
   {
     name: "who waited for a name that no group has is to blame, and reads the names that there are",

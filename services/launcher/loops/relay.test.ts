@@ -260,7 +260,7 @@ t.test("logs a run that waits for a person, with the groups' reasons", async (t)
   it.start();
   await it.until(() => unsent(it) === 0);
   await it.stop();
-  const fields = { run: RUN, group: "-", code: "NoGroup", sentence: /^nope: No group has this name; / };
+  const fields = { run: RUN, group: "-", code: "NoGroup", sentence: /^No group is called nope; / };
   t.match(it.said, [{ level: "warn", message: "run.waiting", fields }]);
 });
 

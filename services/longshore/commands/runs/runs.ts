@@ -17,7 +17,7 @@ import { placeOf } from "../../place.ts";
 import { GOES_ON, watch } from "../../watching.ts";
 import { findLongshore } from "../../which-longshore.ts";
 import { correctionOf } from "./corrections.ts";
-import { printLogs } from "./logs.ts";
+import { outputOf, printLogs } from "./logs.ts";
 import { freeVolumes } from "./free.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./page.ts";
 import { brokerOf, ledgerOf, sendTo } from "../publish.ts";
@@ -284,7 +284,8 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   const ledger = parts.use(await ledgerOf(config, surroundings));
   const longshore = await findLongshore({ config }, surroundings);
   const place = (record: RunRecord) => placeOf(record, longshore, config);
-  const followed = await follow({ broker, ledger, run, place, ...(command && { command: command.id }) }, surroundings);
+  const about = { run, place, readOutput: outputOf(longshore.groupsFile), ...(command && { command: command.id }) };
+  const followed = parts.use(await follow({ broker, ledger, ...about }, surroundings));
   const kept = parts.move();
   return { ...followed, broker, ledger, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
