@@ -101,6 +101,13 @@ await t.test(
   },
 );
 
+await t.test("the events of a run in the pocket name no kubectl either", async (t) => {
+  await longshore(folder.path, "publish", "--image", "busybox", "--run", "fails", "--follow", "--", "false");
+  const { out } = await longshore(folder.path, "runs", "show", "fails", "--json");
+  t.match(out, /"hint": "Read what it printed: `longshore runs show fails`/);
+  t.notMatch(out, /kubectl/);
+});
+
 await t.test(
   "logs prints what a program prints while it runs, also without a last line break, and of the attempt that follows",
   async (t) => {

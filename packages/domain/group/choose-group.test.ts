@@ -5,6 +5,7 @@ import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
 import { planOf, played, runOf, step, toStep } from "../attempt/testing/examples.ts";
+import { withHintFilled } from "../run/story.ts";
 import { type Group, UNSERVED_MS } from "./group.ts";
 import { notAllowed } from "./policy.ts";
 import { chooseGroup, judgeAttempt, NO_PLACE } from "./choose-group.ts";
@@ -243,6 +244,27 @@ for (const { name, wanted, want } of [
     const judged = judgeAttempt(attempt, run, groups, placer, attempt.notes.waitUntilMs);
     t.match(played(run, toStep("main", judged)).record.run.steps["main"]?.diagnosis, { code: "WaitExpired", ...want });
   });
+
+t.test("what becomes of an attempt in the embedded cluster is told without a cluster's tools", async (t) => {
+  const run = runOf(planOf([step("main")], {}, true));
+  const [attempt] = run.attempts;
+  if (attempt === undefined) throw new TypeError("the run's first attempt is open");
+  for (const { embedded, want } of [
+    { embedded: true, want: /^Read what it printed: `longshore runs show \S+`/ },
+    { embedded: false, want: /kubectl/ },
+  ]) {
+    const groups = [named("a", { settings: GroupSettings.parse({ embedded }) })];
+    const placed = played(run, toStep("main", judgeAttempt(attempt, run, groups, { ...knows(groups), placeAgainMs: 1 }, 1)));
+    const [at] = placed.record.attempts;
+    const told = {
+      type: "run.stalled",
+      group: named("a").name,
+      data: { run: run.run.id, step: "main", attempt: 1, diagnosis: diagnose("ExitCode", "1") },
+    } as const;
+    const { data } = withHintFilled(told as never, at === undefined ? [] : [at]);
+    t.match(data, { diagnosis: { hint: want } });
+  }
+});
 
 for (const { name, servedAtMs, want } of [
   { name: "a group that another launcher serves may take it", servedAtMs: 1, want: "placed" },

@@ -263,5 +263,9 @@ export function judgeAttempt(
     return { kind: "noPlace", reason, considered, retryAtMs, waitsFor, ...(diagnosis && { diagnosis }) };
   }
   const { name: group, namespace, settings } = found.group;
-  return { kind: "placed", group, namespace, considered, ...(settings.hold ? {} : { hold: false }) };
+  const how = {
+    ...(settings.hold ? {} : { hold: false as const }),
+    ...(settings.embedded === true && { embedded: true as const }),
+  };
+  return { kind: "placed", group, namespace, considered, ...how };
 }

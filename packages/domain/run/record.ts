@@ -217,6 +217,8 @@ export interface Notes {
   readonly namespace?: string;
   /** The attempt's Job carries no hold, as the group wants it: the Job may vanish before its outcome is read. */
   readonly hold?: false;
+  /** The attempt was placed in the embedded cluster. */
+  readonly embedded?: true;
   readonly waitUntilMs: number;
   readonly notBeforeMs?: number;
   /** The reason that `run.waiting` told last. */
