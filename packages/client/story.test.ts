@@ -93,28 +93,41 @@ t.test("a run whose events are missing stops no other run, and goes on without t
   t.same(heard(told, event(1, "c")), ["told 1 2"]);
 });
 
+/** A story whose waits last a second at most, and the verdicts at a time. */
+function timed() {
+  let nowMs = 0;
+  const told = story({ ...whole, waitMaxMs: 1_000, now: () => nowMs });
+  const then = <T>(ms: number, work: () => T): T => {
+    nowMs = ms;
+    return work();
+  };
+  return {
+    at: (ms: number, it: ReceivedEvent) => then(ms, () => verdict(told.hear(it))),
+    late: (ms: number) => then(ms, () => told.overdue().map(verdict)),
+  };
+}
+
 t.test("a run that waits too long goes on without what it misses, and says so, while the others wait on", async (t) => {
-  const told = story({ ...whole, waitMaxMs: 1_000 });
-  told.hear(event(1), 0);
-  told.hear(event(4), 100);
-  told.hear(event(5), 900);
-  told.hear(event(2, "b"), 500);
-  const late = (nowMs: number) => told.overdue(nowMs).map(verdict);
+  const { at, late } = timed();
+  at(0, event(1));
+  at(100, event(4));
+  at(900, event(5));
+  at(500, event(2, "b"));
   t.same(late(1_099), []);
   t.same(late(1_100), ["told 4 5 without a 2-3"]);
   t.same(late(1_499), [], "each wait is told once");
-  t.equal(verdict(told.hear(event(2), 1_499)), "repeat", "what was given up is not told out of order");
-  t.equal(verdict(told.hear(event(6), 1_499)), "told 6");
+  t.equal(at(1_499, event(2)), "repeat", "what was given up is not told out of order");
+  t.equal(at(1_499, event(6)), "told 6");
   t.same(late(1_500), ["told 2 without b 1-1"]);
 });
 
 t.test("a wait is counted from the event that is missing now", async (t) => {
-  const told = story({ ...whole, waitMaxMs: 1_000 });
-  told.hear(event(2), 0);
-  told.hear(event(4), 0);
-  t.equal(verdict(told.hear(event(1), 900)), "told 1 2");
-  t.same(told.overdue(1_899).map(verdict), []);
-  t.same(told.overdue(1_900).map(verdict), ["told 4 without a 3-3"]);
+  const { at, late } = timed();
+  at(0, event(2));
+  at(0, event(4));
+  t.equal(at(900, event(1)), "told 1 2");
+  t.same(late(1_899), []);
+  t.same(late(1_900), ["told 4 without a 3-3"]);
 });
 
 t.test("forgets the run that it heard of least recently, but none whose events it holds", async (t) => {

@@ -38,6 +38,8 @@ export interface StoryOptions {
    * events that it misses.
    */
   readonly heldMax?: number;
+  /** The time in milliseconds, such as `Date.now`. Without it no wait is too long. */
+  readonly now?: () => number;
   /** A run that waits for this long for the events that it misses goes on without them, if you call `overdue`. */
   readonly waitMaxMs?: number;
   /**
@@ -58,16 +60,23 @@ interface Line {
 }
 
 export interface Story {
-  hear(event: ReceivedEvent, nowMs?: number): Heard;
+  hear(event: ReceivedEvent): Heard;
   /**
    * Returns the events of the runs that have waited longer than `waitMaxMs`. Call it every few seconds: nothing that is heard
    * of other runs ends such a wait.
    */
-  overdue(nowMs?: number): readonly HeardInOrder[];
+  overdue(): readonly HeardInOrder[];
 }
 
 export function story(options: StoryOptions = {}): Story {
-  const { lastApplied = () => undefined, heldMax = 1000, waitMaxMs = 60_000, runsMax = 100_000, noticesMax = 10_000 } = options;
+  const {
+    lastApplied = () => undefined,
+    heldMax = 1000,
+    now = () => 0,
+    waitMaxMs = 60_000,
+    runsMax = 100_000,
+    noticesMax = 10_000,
+  } = options;
   /** Runs without early events by their `source`; the one that was heard least recently comes first. */
   const lines = new Map<string, Line>();
   /** Runs with early events; the one that has waited longest comes first. */
@@ -76,12 +85,15 @@ export function story(options: StoryOptions = {}): Story {
   let held = 0;
 
   return {
-    hear(received, nowMs = performance.now()) {
+    hear(received) {
       const event = received as TypedEvent;
-      return event.sequence === undefined ? hearNotice(event) : hearEvent(event, event.sequence, nowMs);
+      return event.sequence === undefined ? hearNotice(event) : hearEvent(event, event.sequence, now());
     },
-    overdue: (nowMs = performance.now()) =>
-      [...waiting].filter(([, { sinceMs }]) => nowMs - sinceMs >= waitMaxMs).map(([source, line]) => goOn(source, line, nowMs)),
+    overdue: () => {
+      const nowMs = now();
+      const late = [...waiting].filter(([, { sinceMs }]) => nowMs - sinceMs >= waitMaxMs);
+      return late.map(([source, line]) => goOn(source, line, nowMs));
+    },
   };
 
   function hearNotice(event: TypedEvent): Heard {

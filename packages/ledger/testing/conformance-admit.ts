@@ -52,7 +52,7 @@ export async function admitting(t: Test, { open }: Conforming): Promise<void> {
     const told = async (): Promise<readonly unknown[]> => {
       const notices = await ledger.unsentNotices(10);
       await ledger.sentNotices(notices.map(({ id }) => id));
-      for (const { data, correlationId } of notices) if ("command" in data) t.equal(correlationId, `of ${data.command}`);
+      for (const { data, correlationId } of notices) if ("command" in data) t.equal(correlationId, `of ${String(data.command)}`);
       return notices.map(({ type, tenant, replyTo, data }) => ({ type, tenant, replyTo, ...data }));
     };
     const duplicate = { type: "command.duplicate", tenant: "shop", replyTo: "answers", run: "a" };

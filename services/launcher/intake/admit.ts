@@ -8,7 +8,8 @@
 import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Command, Invocation } from "@longshore/contract/messages/command.ts";
-import { correlationIdOf, readCommand, type ReadCommand } from "@longshore/contract/messages/envelope.ts";
+import { correlationIdOf } from "@longshore/contract/messages/attributes.ts";
+import { readCommand, type ReadCommand } from "@longshore/contract/messages/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
