@@ -27,7 +27,8 @@ function build(): void {
         const text = readFileSync(join(ROOT, "packages", part, file), "utf8");
         mkdirSync(dirname(join(sources, part, file)), { recursive: true });
         // The client's own files lie beside the contract's folder; the contract's files name each other by their folders.
-        const rewritten = (_: string, from: string, name: string) => `"${from.startsWith(".") ? from : "../contract"}/${name}.js"`;
+        const rewritten = (_: string, from: string, name: string) =>
+          `"${from.startsWith(".") ? from : "../contract"}/${name}.js"`;
         writeFileSync(join(sources, part, file), text.replaceAll(OURS, rewritten));
       }
     }
