@@ -21,6 +21,7 @@ function read(t: Test, group: object): Promise<Groups> {
 /** Every setting, each with another value than its default. A setting without a value here does not compile. */
 const EVERY: { readonly [K in keyof GroupSettings]-?: Required<GroupSettings[K]> } = {
   limits: { jobs: 7, createsPerSecond: 2, storage: "2Ti" },
+  embedded: true,
   hold: false,
   policy: {
     images: ["registry.example.com/*"],

@@ -210,6 +210,8 @@ export interface OutboxEvent {
   readonly type: RunEventType;
   /** The traceparent of the run's request. */
   readonly traceparent: string | undefined;
+  /** The correlation id of the message that requested the run. */
+  readonly correlationId: string | undefined;
   readonly data: object;
   readonly atMs: number;
 }
@@ -222,6 +224,8 @@ export interface Notice {
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;
   readonly replyTo: string | undefined;
+  /** The correlation id of the command that this answers. */
+  readonly correlationId: string | undefined;
   readonly atMs: number;
 }
 

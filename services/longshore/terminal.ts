@@ -39,6 +39,7 @@ export function particulars(type: string, data: object, simple: boolean, told: R
     (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
     isTerminal(type) && said.exitCode !== undefined && said.diagnosis?.code !== "StartError" && `exit ${said.exitCode}`,
     said.diagnosis &&
+      said.diagnosis.code !== said.reason &&
       (isTerminal(type) || told.has(said.diagnosis.sentence)
         ? said.diagnosis.code
         : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
@@ -145,13 +146,15 @@ interface End {
   readonly log?: Log;
 }
 
-/** The text at a run's end: why it failed, what it printed, and what to do next. */
-export function afterEnd(data: object, again: Again, screen: Screen, place: Place): readonly string[] {
+/**
+ * The text at a run's end: why it failed, what it printed, and what to do next. `isShown`: what it printed stands above already.
+ */
+export function afterEnd(data: object, again: Again, screen: Screen, place: Place, isShown = false): readonly string[] {
   const { diagnosis, log }: End = data;
   const hint = diagnosis && hintAt(place, diagnosis, { log });
   return [
     ...(diagnosis ? diagnosisLines({ sentence: diagnosis.sentence, hint }, screen) : []),
-    ...logLines(log, screen, restOf(place, hint)),
+    ...(isShown ? [] : logLines(log, screen, restOf(place, hint))),
     ...nextLines([`longshore runs show ${place.run}${place.where}`], again, screen),
   ];
 }

@@ -6,7 +6,7 @@ import { eventOf, expressionProblems, type Made, matching, requestOf, type Rule,
 
 const INSTALLATION = Installation.parse("prod");
 const EVENT: OutboxEvent = {
-  key: "1", run: RunId.parse("bespin/jobs/7/workflow"), tenant: TenantName.parse("default"), sequence: 4, generation: 1, epoch: 1, group: GroupName.parse("prod-a"), type: "run.step.succeeded", traceparent: undefined,
+  key: "1", run: RunId.parse("bespin/jobs/7/workflow"), tenant: TenantName.parse("default"), sequence: 4, generation: 1, epoch: 1, group: GroupName.parse("prod-a"), type: "run.step.succeeded", traceparent: undefined, correlationId: undefined,
   data: { run: "bespin/jobs/7/workflow", step: "record-output", attempt: 1, outputs: { project: "a/b c?d=é", n: 3, none: null, empty: "", dots: "..", list: [1, "${{ event.run }}"] } },
   atMs: Date.UTC(2030, 0, 1),
 }; // biome-ignore format: a row

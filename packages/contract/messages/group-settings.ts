@@ -24,6 +24,8 @@ export const GroupSettings = z.strictObject({
     .prefault({}),
   /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
   hold: z.boolean().default(true),
+  /** The cluster that `longshore up` has inside: its runs' hints are for the person at that machine, who has no kubectl. */
+  embedded: z.boolean().optional(),
   /** What runs may use in the group: patterns with `*` for any characters, such as "registry.example.com/shop/*". */
   policy: z
     .strictObject({

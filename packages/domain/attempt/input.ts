@@ -31,6 +31,7 @@ export type AttemptInput =
       readonly considered: Considerations;
       /** `false`: the group's Jobs carry no hold. */
       readonly hold?: false;
+      readonly embedded?: true;
     }
   | {
       readonly kind: "noPlace";

@@ -77,7 +77,7 @@ export function chooseGroup(choosing: Choosing): Placement {
   for (const { name, group } of candidates) {
     const found =
       group === undefined
-        ? { reason: "NoGroup" as const, why: `No group has this name; ${thereAre(choosing)}.` }
+        ? { reason: "NoGroup" as const, why: `No group has this name; ${thereAre(servedNames(choosing))}.` }
         : (skipped(group, choosing) ?? group);
     if ("name" in found)
       return {
@@ -90,12 +90,13 @@ export function chooseGroup(choosing: Choosing): Placement {
   }
   const rank = ({ reason }: Skip): number => NO_PLACE.indexOf(reason);
   const best = skips.toSorted((a, b) => rank(b) - rank(a))[0];
+  const reason = best?.reason ?? "NoGroup";
   return {
     kind: "noPlace",
-    reason: best?.reason ?? "NoGroup",
+    reason,
     considered,
     hopeless: skips.length > 0 && skips.every(isHopeless),
-    diagnosis: best?.diagnosis,
+    diagnosis: reason === "NoGroup" ? noGroup(choosing) : best?.diagnosis,
     waitsFor: skips.flatMap(({ reason, group }) => (group && NO_ROOM.includes(reason) ? [group.name] : [])).toSorted(),
   };
 }
@@ -107,9 +108,18 @@ export const takesMore = (group: Group, placer: Placer, nowMs: number): boolean 
 /** In one sentence; a longer list would hide what it says. */
 const NAMES_MOST = 10;
 
-/** Names the groups that a launcher serves. */
-function thereAre({ groups, serves, nowMs }: Pick<Choosing, "groups" | "serves" | "nowMs">): string {
-  const names = groups.filter((it) => serves.has(it.name) || !isUnserved(it, nowMs)).map(({ name }) => name);
+/** A group that no launcher serves takes nothing, so its name helps nobody who looks for the right one. */
+export const servedNames = ({
+  groups,
+  serves = new Set(),
+  nowMs,
+}: {
+  readonly groups: readonly Pick<Group, "name" | "servedAtMs">[];
+  readonly serves?: Choosing["serves"];
+  readonly nowMs: number;
+}): readonly GroupName[] => groups.filter((it) => serves.has(it.name) || !isUnserved(it, nowMs)).map(({ name }) => name);
+
+function thereAre(names: readonly string[]): string {
   const [first, ...others] = names.toSorted();
   if (first === undefined) return "there is none";
   if (others.length === 0) return `there is ${first}`;
@@ -117,16 +127,36 @@ function thereAre({ groups, serves, nowMs }: Pick<Choosing, "groups" | "serves" 
   return `there are ${[first, ...others].slice(0, NAMES_MOST).join(", ")}${more}`;
 }
 
-/**
- * A group that a request names may be announced a moment later, so the run waits for an unknown group. If none of its names
- * came to be known, more patience or more room would not have helped.
- */
-function ofUnknownGroups(choosing: Pick<Choosing, "wanted" | "groups" | "serves" | "nowMs">): Diagnosis | undefined {
-  const { wanted = [], groups } = choosing;
+/** Says that a request names no group that there is. `undefined`: it names one, or none at all. */
+export function unknownGroups(
+  wanted: readonly string[] = [],
+  groups: readonly { readonly name: string }[],
+  served: readonly string[],
+): string | undefined {
   if (wanted.length === 0 || wanted.some((name) => groups.some((it) => it.name === name))) return undefined;
-  const sentence = `No group is called ${[...new Set(wanted)].join(" or ")}; ${thereAre(choosing)}.`;
+  return `No group is called ${[...new Set(wanted)].join(" or ")}; ${thereAre(served)}.`;
+}
+
+type Asked = Pick<Choosing, "wanted" | "groups" | "serves" | "nowMs">;
+
+/** A group that a request names may be announced a moment later, so the run waits for an unknown group. */
+function noGroup(asked: Asked): Diagnosis {
+  const unknown = unknownGroups(asked.wanted, asked.groups, servedNames(asked));
+  if (unknown === undefined) return unserved(asked.wanted);
+  const hint =
+    "Correct the name: `longshore runs cancel <run>`, and publish it again with another group and a new id. `longshore group list` shows the groups.";
+  return { ...diagnose("NoGroup", unknown, [], hint), blame: "request" };
+}
+
+export const unserved = (names: readonly GroupName[] = []): Diagnosis =>
+  diagnose("NoGroup", `No launcher serves ${names.length === 0 ? "a group" : [...new Set(names)].join(" or ")}.`);
+
+/** If none of a request's names came to be known, more patience or more room would not have helped. */
+function waitedForNothing(asked: Asked): Diagnosis | undefined {
+  const unknown = unknownGroups(asked.wanted, asked.groups, servedNames(asked));
+  if (unknown === undefined) return undefined;
   const hint = "Correct the names in `groups`, and publish it with a new id.";
-  return { ...diagnose("WaitExpired", sentence, [], hint), blame: "request" };
+  return { ...diagnose("WaitExpired", unknown, [], hint), blame: "request" };
 }
 
 const isHopeless = ({ reason, group }: Skip & { readonly group: Group | undefined }): boolean =>
@@ -218,7 +248,7 @@ export function judgeAttempt(
   nowMs: number,
 ): Judgement {
   if (nowMs >= notes.waitUntilMs) {
-    const diagnosis = ofUnknownGroups({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
+    const diagnosis = waitedForNothing({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
     return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
   }
   const uses = usesWith(plan.steps.find(({ name }) => name === step)?.uses ?? {}, usesOf(plan.with?.[step] ?? {}));
@@ -233,5 +263,9 @@ export function judgeAttempt(
     return { kind: "noPlace", reason, considered, retryAtMs, waitsFor, ...(diagnosis && { diagnosis }) };
   }
   const { name: group, namespace, settings } = found.group;
-  return { kind: "placed", group, namespace, considered, ...(settings.hold ? {} : { hold: false }) };
+  const how = {
+    ...(settings.hold ? {} : { hold: false as const }),
+    ...(settings.embedded === true && { embedded: true as const }),
+  };
+  return { kind: "placed", group, namespace, considered, ...how };
 }

@@ -13,7 +13,7 @@ import { andThen, type Change, unchanged } from "../run/change.ts";
 import { isLetIn, letIn, outside } from "../run/concurrency.ts";
 import { type Attempt, attemptIn, type RunRecord } from "../run/record.ts";
 import { heldBack, type HeldBack } from "../run/steps.ts";
-import { judgeAttempt, type Judgement, takesMore } from "./choose-group.ts";
+import { judgeAttempt, type Judgement, takesMore, unserved } from "./choose-group.ts";
 import { type Group, isUnserved, NO_STORAGE, type Placer } from "./group.ts";
 
 export interface Candidate {
@@ -221,7 +221,8 @@ export function withdrawnFrom(group: Group, nowMs: number): InputOf<"noPlace"> |
   const [reason, why] = paused
     ? (["GroupsPaused", "It is paused."] as const)
     : (["NoGroup", "No launcher serves it any more."] as const);
-  return { kind: "noPlace", reason, considered: [{ group: name, verdict: "skipped", why }], retryAtMs: nowMs };
+  const diagnosis = paused ? {} : { diagnosis: unserved([name]) };
+  return { kind: "noPlace", reason, considered: [{ group: name, verdict: "skipped", why }], retryAtMs: nowMs, ...diagnosis };
 }
 
 function lookedAtAgain(change: Change, attempt: Attempt, dueMs: number): Change {

@@ -277,6 +277,7 @@ export interface Intake {
   /** The request, kept for the manifest; for `run` admissions only. */
   readonly request?: RunRequest;
   readonly replyTo?: string;
+  readonly correlationId?: string;
 }
 
 export type Answer =

@@ -68,6 +68,8 @@ export interface Plan {
   readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
+  /** The correlation id of that message: the run's events carry it back. */
+  readonly correlationId?: string;
   /** What the volumes need of a group. Absent for a run without volumes. */
   readonly storage?: PlannedStorage;
 }
@@ -215,6 +217,8 @@ export interface Notes {
   readonly namespace?: string;
   /** The attempt's Job carries no hold, as the group wants it: the Job may vanish before its outcome is read. */
   readonly hold?: false;
+  /** The attempt was placed in the embedded cluster. */
+  readonly embedded?: true;
   readonly waitUntilMs: number;
   readonly notBeforeMs?: number;
   /** The reason that `run.waiting` told last. */

@@ -3,6 +3,7 @@ import { diagnose, type Diagnosis, withoutBlanks } from "@longshore/contract/mes
 import type { EventData } from "@longshore/contract/messages/event.ts";
 import type { DefinitionName } from "@longshore/contract/ids.ts";
 import { renderedOutputs, type Values } from "@longshore/contract/expressions/rendering.ts";
+import { embeddedHint } from "../diagnosis/embedded-hints.ts";
 import type { News } from "../attempt/moves/move.ts";
 import type { ReadOutputs } from "./outputs.ts";
 import { type Attempt, finishedAt, type GivenUp, type Run, type StepOutcome, type Told } from "./record.ts";
@@ -73,14 +74,19 @@ function concurrencyOf({ plan: { concurrency } }: Run): Pick<EventData<"run.wait
   return concurrency === undefined ? {} : { concurrency: { key: concurrency.key, limit: concurrency.limit } };
 }
 
-/** Fills the blanks of the hint, so that nobody who reads the event has to look for the run's Job and namespace. */
-export function withHintFilled(told: Told): Told {
+/** Makes the hint one that its reader can follow: without blanks, and without the tools of a cluster for the embedded one. */
+export function withHintFilled(told: Told, attempts: readonly Attempt[]): Told {
   const { group } = told;
-  const { run, job, diagnosis }: About & Pick<EventData<"run.waiting">, "diagnosis"> = told.data;
+  const { run, step, attempt, job, diagnosis }: About & Pick<EventData<"run.waiting">, "diagnosis"> = told.data;
   if (diagnosis === undefined) return told;
-  const filled = withoutBlanks(diagnosis, { run, group, job: job?.name, namespace: job?.namespace });
+  const of = attempts.find((it) => it.step === step && it.n === attempt);
+  const filled = withoutBlanks(diagnosisFor(of, diagnosis), { run, group, job: job?.name, namespace: job?.namespace });
   return { ...told, data: { ...told.data, diagnosis: filled } } as Told;
 }
+
+/** The diagnosis as the reader of this attempt can use it. */
+export const diagnosisFor = (attempt: Attempt | undefined, diagnosis: Diagnosis): Diagnosis =>
+  attempt?.notes.embedded === true ? { ...diagnosis, hint: embeddedHint(diagnosis.code, diagnosis.hint) } : diagnosis;
 
 /** Makes the one terminal event of a generation. */
 export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, actor }: GivenUp = {}): Told {

@@ -59,6 +59,7 @@ export interface Wanted {
   readonly retriesMax?: number;
   readonly command?: string;
   readonly traceparent?: string;
+  readonly correlationId?: string;
   readonly concurrency?: Partial<Concurrency>;
   readonly notBeforeMs?: number;
 }
@@ -75,6 +76,7 @@ export function wanted(
     retriesMax = 0,
     command,
     traceparent,
+    correlationId,
     concurrency,
     notBeforeMs,
   }: Wanted = {},
@@ -91,6 +93,7 @@ export function wanted(
     limits: { ...LIMITS, retriesMax },
     with: undefined,
     ...(traceparent !== undefined && { traceparent }),
+    ...(correlationId !== undefined && { correlationId }),
     ...(concurrency && { concurrency: { key: "key", limit: 1, then: "queue" as const, ...concurrency } }),
   };
   const source = "test";

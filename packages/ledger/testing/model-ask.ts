@@ -111,7 +111,10 @@ function tellHealth(tables: its.Tables, installation: Installation, before: its.
   const told = healthNotice(before.name, change);
   if (told === undefined || (before.health === change.health && before.diagnosis?.code === change.diagnosis?.code)) return;
   const id = `${healthNotices(installation, before.name)}${++tables.healthChanges}`;
-  tables.notices.set(id, { notice: { ...told, id, replyTo: undefined, atMs: nowMs }, sentAtMs: undefined });
+  tables.notices.set(id, {
+    notice: { ...told, id, replyTo: undefined, correlationId: undefined, atMs: nowMs },
+    sentAtMs: undefined,
+  });
   its.announce(tables, ["notices"]);
 }
 

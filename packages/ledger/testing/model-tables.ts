@@ -130,7 +130,7 @@ export function write(
 ): void {
   const { before, after, told, strays } = change;
   const { id, tenant, plan } = after.run;
-  const { traceparent } = plan;
+  const { traceparent, correlationId } = plan;
   const run = tables.runs.get(id) ?? inserted(tables, after);
   run.record = after;
   run.request = request ?? run.request;
@@ -147,6 +147,7 @@ export function write(
       group,
       type,
       traceparent,
+      correlationId,
       data,
       atMs: nowMs,
     });

@@ -159,11 +159,11 @@ function duplicate(tables: its.Tables, existing: Change | undefined, intake: Int
 
 function tell(
   tables: its.Tables,
-  { tenant, replyTo }: Intake,
+  { tenant, replyTo, correlationId }: Intake,
   said: Pick<Notice, "id" | "type" | "data">,
   { nowMs }: Advancing,
 ): void {
-  const notice = { ...said, tenant, group: undefined, replyTo, atMs: nowMs };
+  const notice = { ...said, tenant, group: undefined, replyTo, correlationId, atMs: nowMs };
   if (!tables.notices.has(said.id)) tables.notices.set(said.id, { notice, sentAtMs: undefined });
   its.announce(tables, ["notices"]);
 }

@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Command, Invocation } from "@longshore/contract/messages/command.ts";
+import { correlationIdOf } from "@longshore/contract/messages/attributes.ts";
 import { readCommand, type ReadCommand } from "@longshore/contract/messages/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request/request.ts";
@@ -32,14 +33,17 @@ export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome
       parts.metrics.count("longshore_commands_total", { type: "unreadable", outcome: "quarantined" });
       return read;
     }
-    const intake = await intakeOf(parts, honoured(parts, read, delivery.user));
+    const intake = await intakeOf(parts, honoured(parts, read, delivery.user), correlationIdOf(delivery.correlationId));
     const { kind: outcome } = await parts.admitting(answered(intake, delivery));
     parts.metrics.count("longshore_commands_total", { type: read.kind === "command" ? read.command.type : "invalid", outcome });
     return { kind: "recorded" };
   };
 }
 
-const answered = (intake: Intake, { replyTo }: Delivery): Intake => ({ ...intake, ...(replyTo !== undefined && { replyTo }) });
+function answered(intake: Intake, { replyTo, correlationId: given }: Delivery): Intake {
+  const correlationId = correlationIdOf(given);
+  return { ...intake, ...(replyTo !== undefined && { replyTo }), ...(correlationId !== undefined && { correlationId }) };
+}
 
 /** A missing id or source is replaced by a digest of the bytes: the same message has one refusal, and two messages have two. */
 function unreadable({ named, problems }: Extract<ReadCommand, { kind: "unreadable" }>, body: Uint8Array): Intake {
@@ -69,7 +73,7 @@ function honoured({ operators }: Admitting, read: Readable, user: string | undef
   return { kind: "command", command: { ...command, data } as Command };
 }
 
-async function intakeOf(parts: Admitting, read: Readable): Promise<Intake> {
+async function intakeOf(parts: Admitting, read: Readable, correlationId: string | undefined): Promise<Intake> {
   if (read.kind === "refused") {
     const { run, source, id, problems } = read;
     return { run, tenant: TENANT, source, command: id, admission: { kind: "invalid", problems } };
@@ -78,13 +82,14 @@ async function intakeOf(parts: Admitting, read: Readable): Promise<Intake> {
   const { run } = command.data;
   const identity = { run, tenant: TENANT, source: command.source, command: command.id };
   if (command.type !== "run.requested") return { ...identity, admission: changeOf(command) };
-  return { ...identity, ...(await requestOf(parts, command)) };
+  return { ...identity, ...(await requestOf(parts, command, correlationId)) };
 }
 
 /** The digest is of what was sent: a definition may change between two deliveries of one request. */
 async function requestOf(
   { keys, defaults, definitions, clock }: Admitting,
   { source, data, traceparent }: Extract<Command, { type: "run.requested" }>,
+  correlationId: string | undefined,
 ): Promise<Pick<Intake, "admission" | "request">> {
   const nowMs = clock.now();
   const { run: id, actor, ...asked } = data;
@@ -98,6 +103,7 @@ async function requestOf(
     ...planOf(request, defaults, id),
     ...(definition && { definition }),
     ...(traceparent !== undefined && { traceparent }),
+    ...(correlationId !== undefined && { correlationId }),
   };
   return { admission: { kind: "run", run: { ...run, plan }, told }, request };
 }

@@ -217,6 +217,7 @@ export function deliveryOf(body: Uint8Array | string, settled: string[] = [], re
     redeliveries,
     user: undefined,
     replyTo: undefined,
+    correlationId: undefined,
     ack: async () => void settled.push("ack"),
     requeue: async () => void settled.push("requeue"),
     quarantine: async (problems) => void settled.push(`quarantine ${problems.map(({ code }) => code).join(" ")}`),

@@ -9,6 +9,7 @@ import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { nearest } from "@longshore/contract/problems/schema-problems.ts";
+import { servedNames, unknownGroups } from "@longshore/domain/group/choose-group.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -26,6 +27,7 @@ import { isWithoutCommand, NO_COMMAND } from "../terminal.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { jsonOrText } from "./runs/corrections.ts";
+import { outputOf } from "./runs/logs.ts";
 import { statusOfRecord, STORY_MOST } from "./runs/page.ts";
 
 /** The options that give the request's fields. */
@@ -144,7 +146,8 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const unknownGroups = unknownGroupsIn(request["groups"], await ledger.groups());
     if (unknownGroups !== undefined) surroundings.note?.(`${unknownGroups}.`);
     const place = (record: RunRecord) => placeOf(record, longshore, config);
-    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, place }, surroundings);
+    const about = { run: run as RunId, command: command.id, place, readOutput: outputOf(longshore.groupsFile) };
+    using following = await follow({ broker, ledger, ...about }, surroundings);
     await send();
     surroundings.out(`${run}\n`);
     const onStop = () => (following.found !== undefined || following.isTaken() ? GOES_ON : UNTAKEN);
@@ -205,21 +208,16 @@ async function knownOf(ledger: Pick<Ledger, "find" | "story">, body: Uint8Array,
   return { says: `${what}: ${text}; it is not run again`, refused: false };
 }
 
-const NAMED_MOST = 5;
-
 /** A wait for a group that nobody has lasts a day, and most often a name is misspelt. `undefined`: there is such a group. */
-export function unknownGroupsIn(wanted: unknown, groups: readonly { readonly name: string }[]): string | undefined {
-  const [names, there] = [(wanted ?? []) as readonly string[], groups.map(({ name }) => name)];
-  if (names.length === 0 || names.some((it) => there.includes(it))) return undefined;
-  const [first = ""] = names;
-  const more = there.length > NAMED_MOST ? ` and ${there.length - NAMED_MOST} more` : "";
-  const others =
-    there.length === 0
-      ? "There is no group yet"
-      : `There ${there.length === 1 ? "is" : "are"} ${there.slice(0, NAMED_MOST).join(", ")}${more}`;
-  const near = names.length === 1 ? nearest(first, there) : undefined;
+export function unknownGroupsIn(wanted: unknown, groups: Parameters<typeof servedNames>[0]["groups"]): string | undefined {
+  const names = (wanted ?? []) as readonly string[];
+  const served = servedNames({ groups, nowMs: systemClock.now() });
+  const unknown = unknownGroups(names, groups, served);
+  if (unknown === undefined) return undefined;
+  const [first = "", ...others] = names;
+  const near = others.length === 0 ? nearest(first, served) : undefined;
   const asks = near === undefined ? "" : ` Did you mean ${near}?`;
-  return `No group is called ${names.join(" or ")}. ${others}.${asks} The run waits until there is one`;
+  return `${unknown}${asks} The run waits until there is one`;
 }
 
 /**

@@ -69,9 +69,9 @@ export const abandon: Rule<"abandon"> = (attempt, { diagnosis }, context) => end
 
 // ── Placing and claiming: a waiting or ready attempt has no unanswered create ────────────────────────────────────────
 
-export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold }, { nowMs }) => {
-  const { hold: _, ...notes } = attempt.notes;
-  const placed = { ...notes, namespace, considered, ...(hold === false && { hold }) };
+export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold, embedded }, { nowMs }) => {
+  const { hold: _, embedded: __, ...notes } = attempt.notes;
+  const placed = { ...notes, namespace, considered, ...(hold === false && { hold }), ...(embedded && { embedded }) };
   return move({ ...attempt, state: "ready", group, dueMs: nowMs, waitsFor: undefined, notes: placed });
 };
 

@@ -133,8 +133,9 @@ notice
   03 type text not null
   04 body json not null
   05 reply_to text
-  06 at timestamp with time zone not null
-  07 sent_at timestamp with time zone
+  06 correlation_id text
+  07 at timestamp with time zone not null
+  08 sent_at timestamp with time zone
   PRIMARY KEY (id)
   CREATE INDEX notice_unsent ON longshore.notice USING btree (at) WHERE (sent_at IS NULL)
 

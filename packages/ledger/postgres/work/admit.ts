@@ -10,7 +10,7 @@ import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import { type Admitting, answerCommand, duplicateOf, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
 import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
-import type { Admitted, Intake } from "../../port.ts";
+import type { Admitted, Intake, Notice } from "../../port.ts";
 import { countUnder, putLines, type Unfinished } from "./concurrency.ts";
 import { Bug, type Queries, type Statement, toJson } from "../connection.ts";
 import type { Parts } from "./record.ts";
@@ -62,9 +62,9 @@ with commands as (
   from json_to_recordset($1) as v(tenant text, source text, id text, kind text, run_id text)
   order by v.tenant collate "C", v.source collate "C", v.id collate "C" on conflict do nothing
 ), notices as (
-  insert into notice (id, tenant, type, body, reply_to, at)
-  select v.id, v.tenant, v.type, v.body, v.reply_to, now()
-  from json_to_recordset($2) as v(id text, tenant text, type text, body json, reply_to text) order by v.id collate "C" on conflict do nothing returning 1
+  insert into notice (id, tenant, type, body, reply_to, correlation_id, at)
+  select v.id, v.tenant, v.type, v.body, v.reply_to, v.correlation_id, now()
+  from json_to_recordset($2) as v(id text, tenant text, type text, body json, reply_to text, correlation_id text) order by v.id collate "C" on conflict do nothing returning 1
 )
 select pg_notify('${CHANNEL}', 'notices') where exists (select from notices)`,
 };
@@ -276,21 +276,22 @@ export const refusalOf = ({ run, command }: Intake, problems: readonly CommandPr
 
 function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly CommandProblem[]): void {
   batch.answers[index] = { kind: "refused", problems };
-  batch.notices.push({
-    id: refusalId(intake, problems),
-    tenant: intake.tenant,
-    type: "command.refused",
-    body: refusalOf(intake, problems),
-    reply_to: intake.replyTo,
-  });
+  answer(batch, intake, { id: refusalId(intake, problems), type: "command.refused", body: refusalOf(intake, problems) });
 }
 
 function answerDuplicate(batch: Batch, { intake, index }: Numbered, existing: Change | undefined, nowMs: number): void {
   batch.answers[index] = { kind: "duplicate" };
   const body = duplicateOf(existing, intake);
   if (body === undefined) return;
-  const { tenant, replyTo } = intake;
-  batch.notices.push({ id: duplicateId(intake, nowMs), tenant, type: "command.duplicate", body, reply_to: replyTo });
+  answer(batch, intake, { id: duplicateId(intake, nowMs), type: "command.duplicate", body });
+}
+
+function answer(
+  batch: Batch,
+  { tenant, replyTo, correlationId }: Intake,
+  said: { readonly id: string; readonly type: Notice["type"]; readonly body: object },
+): void {
+  batch.notices.push({ ...said, tenant, reply_to: replyTo, correlation_id: correlationId });
 }
 
 async function remember(queries: Queries, { commands, notices }: Batch): Promise<void> {

@@ -14,10 +14,7 @@ import type { Finding } from "./doctor.ts";
 import type { Longshore } from "../../which-longshore.ts";
 
 /** A groups file that says nothing is one line of the page. */
-export async function groups(
-  of: Pick<Longshore, "groupsFile" | "installation">,
-  signal: AbortSignal,
-): Promise<readonly Finding[]> {
+export async function groups(of: Of, signal: AbortSignal): Promise<readonly Finding[]> {
   try {
     return await eachGroup(of, signal);
   } catch (error) {
@@ -26,11 +23,16 @@ export async function groups(
   }
 }
 
+interface Of extends Pick<Longshore, "groupsFile" | "installation"> {
+  /** Whose credentials are asked with: both, unless it says so. */
+  readonly roles?: readonly ("launcher" | "watcher")[];
+}
+
 async function eachGroup(
-  { groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">,
+  { groupsFile, installation, roles = ["launcher", "watcher"] }: Of,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const each = (["launcher", "watcher"] as const).map(async (role) => {
+  const each = roles.map(async (role) => {
     await using opened = await readUsableGroups(groupsFile, {
       credential: role === "launcher" ? "launch" : "watch",
       clock: systemClock,

@@ -14,6 +14,7 @@ import type { Cluster } from "@longshore/kubernetes/clusters.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { during, type Surroundings, Usage } from "../../command.ts";
+import type { ReadOutput } from "../../output.ts";
 import { plain } from "../../screen/text.ts";
 import { findLongshore } from "../../which-longshore.ts";
 
@@ -62,6 +63,15 @@ export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surr
   return 0;
 }
 
+/** For a run that is followed. A groups file that cannot be read is `doctor`'s matter: the run is followed all the same. */
+export const outputOf =
+  (groupsFile: string): ReadOutput =>
+  async (attempt, print, signal) => {
+    await using groups = await readUsableGroups(groupsFile, { credential: "watch", clock });
+    const cluster = groups.clusters.find(({ name }) => name === attempt.group);
+    return await fromPod(cluster, attempt, { follows: true, print }, { signal });
+  };
+
 /** The newest attempt that may have a pod. */
 function attemptIn({ run, attempts }: RunRecord, { step }: LogsAsked): Attempt | undefined {
   const steps = run.plan.steps.map(({ name }) => name);
@@ -75,7 +85,7 @@ async function fromPod(
   cluster: Pick<Cluster, "read" | "logLines"> | undefined,
   { uid }: Attempt,
   { follows, print }: { readonly follows: boolean; readonly print: (line: string) => void },
-  { signal }: Surroundings,
+  { signal }: Pick<Surroundings, "signal">,
 ): Promise<boolean> {
   if (cluster === undefined || uid === undefined) return false;
   const listed = await cluster.read.podsOf(uid, signal);

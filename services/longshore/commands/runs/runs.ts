@@ -4,6 +4,7 @@ import { withoutBlanks } from "@longshore/contract/messages/diagnosis.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
+import { diagnosisFor } from "@longshore/domain/run/story.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import { commandOf } from "../../checked-command.ts";
@@ -17,7 +18,7 @@ import { placeOf } from "../../place.ts";
 import { GOES_ON, watch } from "../../watching.ts";
 import { findLongshore } from "../../which-longshore.ts";
 import { correctionOf } from "./corrections.ts";
-import { printLogs } from "./logs.ts";
+import { outputOf, printLogs } from "./logs.ts";
 import { freeVolumes } from "./free.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./page.ts";
 import { brokerOf, ledgerOf, sendTo } from "../publish.ts";
@@ -258,11 +259,23 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
     }),
     source: run.source,
     selector: selectorOf(run.id),
-    attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
-      step, attempt: n, state, group: group ?? null, started, result: outcome?.result ?? null,
-      diagnosis: outcome?.diagnosis ? withoutBlanks(outcome.diagnosis, { run: run.id, group, namespace: notes.namespace, job: name }) : null,
-      job: claimNo > 0 ? { namespace: notes.namespace ?? null, name } : null,
-    })), // biome-ignore format: as in the story
+    attempts: attempts.map((it) => {
+      const { step, n, state, group, name, notes, claimNo, started, outcome } = it;
+      const { namespace } = notes;
+      const diagnosis =
+        outcome?.diagnosis && withoutBlanks(diagnosisFor(it, outcome.diagnosis), { run: run.id, group, namespace, job: name });
+      const job = claimNo > 0 ? { namespace: namespace ?? null, name } : null;
+      return {
+        step,
+        attempt: n,
+        state,
+        group: group ?? null,
+        started,
+        result: outcome?.result ?? null,
+        diagnosis: diagnosis ?? null,
+        job,
+      };
+    }),
     story: story.map(({ sequence, atMs, type, data }) => ({ sequence, time: iso(atMs), type, data })),
   };
 }
@@ -284,7 +297,8 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   const ledger = parts.use(await ledgerOf(config, surroundings));
   const longshore = await findLongshore({ config }, surroundings);
   const place = (record: RunRecord) => placeOf(record, longshore, config);
-  const followed = await follow({ broker, ledger, run, place, ...(command && { command: command.id }) }, surroundings);
+  const about = { run, place, readOutput: outputOf(longshore.groupsFile), ...(command && { command: command.id }) };
+  const followed = parts.use(await follow({ broker, ledger, ...about }, surroundings));
   const kept = parts.move();
   return { ...followed, broker, ledger, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }

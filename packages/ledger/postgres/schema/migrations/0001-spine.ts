@@ -127,6 +127,7 @@ create table notice (
   type text not null,
   body json not null,
   reply_to text,
+  correlation_id text,
   at timestamptz not null,
   sent_at timestamptz
 );
@@ -203,7 +204,7 @@ create table suspect (
 -- An event as its readers see it. Whoever may read this view need not be allowed to read plans, which have corrections of env.
 create view told_event as
   select e.xid, e.run_key as key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type,
-    r.plan ->> 'traceparent' as traceparent, e.body, e.at
+    r.plan ->> 'traceparent' as traceparent, r.plan ->> 'correlationId' as correlation_id, e.body, e.at
   from event e join run r on r.key = e.run_key left join cluster_group g on g.id = e.group_id;
 
 -- Where a recorder tells events. The cursor stands behind the last event whose run has a due line; "server" names the Postgres
