@@ -9,6 +9,7 @@ import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
 import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import { asObject } from "@longshore/kubernetes/objects.ts";
 import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
 import { isAnchorOf } from "../jobs/anchor.ts";
@@ -118,13 +119,18 @@ async function claimsLeft(
   if (claims.items.length === 0) return "none";
   const sinceMs = claims.items.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
   if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return "some";
-  const pods = await cluster.reads.podsWith(selector, signal);
+  const names = claims.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []);
+  const listed = await cluster.reads.podsMounting(names, signal);
+  const pods = listed.kind === "listed" ? listed.items.flatMap((it) => asObject(it) ?? []) : undefined;
   parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
     group: cluster.name,
     run,
-    claims: claims.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
-    pods: pods.kind === "listed" ? pods.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []) : "not listed",
+    claims: names,
+    pods: pods?.map(({ name }) => name) ?? "not listed",
   });
+  // A create of a program's pod may have landed after its step had ended.
+  const children = (pods ?? []).filter(({ raw }) => at(raw, "metadata", "labels", LABELS.parent) !== undefined);
+  await Promise.all(children.map((pod) => deletePod(parts, cluster, pod, {}, signal)));
   return "stuck";
 }
 
