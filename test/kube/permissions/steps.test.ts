@@ -25,7 +25,12 @@ async function kubectl(args: readonly string[], input?: string): Promise<string>
 }
 
 let printed = "";
-await rbac.run(["--namespace", namespace, "--steps"], { out: (text) => void (printed += text), env: {}, cwd: "", signal: forever });
+await rbac.run(["--namespace", namespace, "--steps"], {
+  out: (text) => void (printed += text),
+  env: {},
+  cwd: "",
+  signal: forever,
+});
 await kubectl(["apply", "--server-side", "-f", "-"], printed);
 for (const [account, role] of [["annotator", "annotate"], ["spawner", "spawn"]] as const) {
   await kubectl(["create", "serviceaccount", account]);
@@ -40,13 +45,19 @@ const podOf = (name: string, serviceAccountName: string) => ({
   spec: { restartPolicy: "Never", serviceAccountName, containers: [{ name: "main", image: "busybox" }] },
 });
 for (const name of ["mine", "another"]) await admin.must("POST", pods, podOf(name, "annotator"));
-const tokenOf = (account: string, ...bound: readonly string[]): Promise<string> => kubectl(["create", "token", account, ...bound]);
+const tokenOf = (account: string, ...bound: readonly string[]): Promise<string> =>
+  kubectl(["create", "token", account, ...bound]);
 const ofPod = ["--bound-object-kind", "Pod", "--bound-object-name", "mine"];
 const program = await cluster.as(await tokenOf("annotator", ...ofPod));
 
 const patch = (as: Transport, pod: string, metadata: object, more: object = {}) =>
   as.send(
-    { method: "PATCH", path: `${pods}/${pod}`, contentType: "application/strategic-merge-patch+json", body: { metadata, ...more } },
+    {
+      method: "PATCH",
+      path: `${pods}/${pod}`,
+      contentType: "application/strategic-merge-patch+json",
+      body: { metadata, ...more },
+    },
     forever,
   );
 const written = { annotations: { rows: "7" } };
