@@ -62,7 +62,7 @@ export const rbac = command({
 The launcher may create, read, change and delete Jobs there, and make and delete the volumes of runs if the group's policy has storage classes for them; the watcher may only read. Without --confine, Kubernetes cannot limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own. GROUP/NAMESPACE stands for one of a group's namespaces.
 
 With --steps: the Role longshore-step-annotate is for programs that write outputs as annotations of their pod, longshore-step-spawn for programs that make pods of their own. Bind them to the accounts that need them:
-  kubectl -n NAMESPACE create rolebinding annotator --role longshore-step-annotate --serviceaccount NAMESPACE:annotator
+  kubectl -n NS create rolebinding NAME --role longshore-step-annotate --serviceaccount NS:ACCOUNT
 Whoever may make pods may also use every Secret, volume and account of the namespace.
 
 Then give each service account a token, in the file that the groups file names:
