@@ -47,7 +47,7 @@ export interface Reads {
   /** The claims, and the pods, that have these labels. */
   claimsWith(selector: string, signal: AbortSignal): Promise<Listed>;
   podsWith(selector: string, signal: AbortSignal): Promise<Listed>;
-  /** The pods, whoever made them, that mount one of these claims. It goes through all pods of the namespace. */
+  /** The pods of anybody that mount one of these claims. */
   podsMounting(claims: readonly string[], signal: AbortSignal): Promise<Listed>;
   /** The metadata of pods that have these labels, at most so many. */
   namesOfPods(selector: string, most: number, signal: AbortSignal): Promise<Listed>;
@@ -81,13 +81,13 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
     path: string,
     options: ListOptions,
     most: number,
-    isWanted: (item: unknown) => boolean = () => true,
+    wanted: (item: unknown) => boolean = () => true,
   ): Promise<Listed> {
     let items: unknown[] = [];
     try {
       for await (const page of listPages(sending, path, options)) {
         if (page.kind === "restarted") items = [];
-        else items.push(...page.items.filter(isWanted));
+        else items.push(...page.items.filter(wanted));
         if (items.length >= most) break;
       }
     } catch (error) {
@@ -106,16 +106,19 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
     claimsWith: (selector, signal) => gather(`${core}/persistentvolumeclaims`, { selector, as: "metadata", signal }, PODS_MAX),
     podsWith: (selector, signal) => gather(`${core}/pods`, { selector, signal }, PODS_MAX),
     podsMounting: (claims, signal) =>
-      gather(`${core}/pods`, { pageSize: 100, signal }, PODS_MAX, (pod) => claims.some((claim) => claimsIn(pod).includes(claim))),
+      gather(`${core}/pods`, { signal }, PODS_MAX, (pod) => claimsIn(pod).some((it) => claims.includes(it))),
     namesOfPods: (selector, most, signal) => gather(`${core}/pods`, { selector, as: "metadata", pageSize: most, signal }, most),
     eventsOf: (uid, signal) =>
       gather(`${core}/events`, { fieldSelector: `involvedObject.uid=${uid}`, pageSize: 200, signal }, 200),
   };
 }
 
-function claimsIn(pod: unknown): readonly unknown[] {
+/** The names of the claims that a pod mounts. */
+function claimsIn(pod: unknown): readonly string[] {
   const volumes = member(member(pod, "spec"), "volumes");
-  return Array.isArray(volumes) ? volumes.map((it) => member(member(it, "persistentVolumeClaim"), "claimName")) : [];
+  return (Array.isArray(volumes) ? volumes : []).flatMap(
+    (it) => text(member(member(it, "persistentVolumeClaim"), "claimName")) ?? [],
+  );
 }
 
 /** Yields every page of a listing, in order. Used by `follow` too. */

@@ -134,7 +134,7 @@ export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, 
     ): void => void deeds.push({ atMs: whenMs, kind: "publish", asked: make(`v${++count}`, run) });
     const later = (): number =>
       atMs + chance.pick([chance.between(20, 900), chance.between(900, 30_000), chance.between(30_000, 900_000)]);
-    const makesPods = chanceOf(`children ${seed}`).is(0.5);
+    const makesPods = chanceOf(`pods made ${seed}`).is(0.5);
     publish(atMs, (id) => requestOf(id, requested(chance, run, makesPods)));
     if (chance.is(0.35)) publish(later(), cancelOf);
     for (let times = chance.pick([0, 1, 2]); times > 0; times--)
