@@ -11,6 +11,7 @@ import { canonical } from "@longshore/contract/json.ts";
 import {
   anchorName,
   anchorProofInput,
+  childLabels,
   claimName,
   claimNameInput,
   jobName,
@@ -48,6 +49,8 @@ export interface Keys {
   /** The name of the claim of a volume, under the anchor with this UID. */
   claimName(anchorUid: string, volume: string): string;
   runLabel(run: RunId): string;
+  /** The labels of the pods that the step's program makes itself. */
+  childLabels(run: RunId, step: StepName): Readonly<Record<string, string>>;
 }
 
 /** Least length of the key file: a shorter one could be guessed. */
@@ -85,5 +88,6 @@ export function openKeys(master: Uint8Array, installation: Installation): Keys {
     digest: (tenant, data) => hmac(digestKey, `${tenant}\n${canonical(data)}`),
     jobName: (run, step, attempt) => jobName({ installation, run, step, attempt, hash: sha256 }),
     runLabel: (run) => runLabel(run, sha256),
+    childLabels: (run, step) => childLabels({ installation, run, step }, sha256),
   };
 }

@@ -18,7 +18,7 @@ type Outputs = Readonly<Record<string, unknown>>;
 
 /** The values that expressions can name. */
 export interface Values {
-  readonly run: { readonly id: string };
+  readonly run: { readonly id: string; readonly childLabels?: Words };
   readonly parameters?: Outputs | undefined;
   /** The outputs of each step that has ended; null if it has none. */
   readonly steps: Readonly<Record<string, { readonly outputs: Outputs | null }>>;
@@ -171,7 +171,7 @@ export function renderedKey(key: string, values: Values): string | { readonly pr
 export function expressionProblems(request: RunRequest, run: string): readonly CommandProblem[] {
   if (!hasExpression(JSON.stringify(request))) return [];
   const { parameters = {} } = request;
-  const values: Values = { run: { id: run }, parameters, steps: {} };
+  const values: Values = { run: { id: run, childLabels: SOME_CHILD_LABELS }, parameters, steps: {} };
   const names = nameProblems(request, { names: Object.keys(parameters), has: (path) => valueAt(parameters, path) !== undefined });
   if (names.length > 0) return names;
   const place = placeIn(request);
@@ -208,7 +208,10 @@ export interface Declared {
 export function nameProblems(request: RunRequest, declared: Declared): readonly CommandProblem[] {
   const steps = stepsOf(request);
   const place = placeIn(request);
-  const of = (ancestors: readonly string[]) => (it: Text) => namesIn(it, request, declared, ancestors);
+  const of =
+    (ancestors: readonly string[], step?: StepRequest) =>
+    (it: Text): readonly CommandProblem[] =>
+      namesIn(it, request, declared, { ancestors, makesPods: step?.serviceAccount?.token === true });
   return bounded([
     ...texts(
       [request.labels, "/labels"],
@@ -216,10 +219,13 @@ export function nameProblems(request: RunRequest, declared: Declared): readonly 
       [request.concurrency?.key, "/concurrency/key"],
       [request.volumes, "/volumes"],
     ).flatMap(of([])),
-    ...steps.flatMap((step, at) => stepTexts(step, place(at)).flatMap(of(ancestorsOf(step, steps)))),
+    ...steps.flatMap((step, at) => stepTexts(step, place(at)).flatMap(of(ancestorsOf(step, steps), step))),
     ...("steps" in request ? texts([request.outputs, "/outputs"]).flatMap((it) => outputProblems(it, request)) : []),
   ]);
 }
+
+/** Only the launcher knows the value: labels of this form. No field takes them but one that takes any JSON. */
+const SOME_CHILD_LABELS: Words = { "longshore.dev/parent": "not-known-yet" };
 
 /** The schema wants an image, also while it is not known. */
 const SOME_IMAGE = "not-known-yet";
@@ -266,7 +272,7 @@ function namesIn(
   { text, at, takesOutputs }: Text,
   request: RunRequest,
   declared: Declared,
-  ancestors: readonly string[],
+  { ancestors, makesPods }: { readonly ancestors: readonly string[]; readonly makesPods: boolean },
 ): readonly CommandProblem[] {
   const told = (message: string): CommandProblem => problem(at, "Inconsistent", message);
   return pathsIn(text, told).flatMap((path): readonly CommandProblem[] => {
@@ -277,7 +283,10 @@ function namesIn(
         if (path.length > 1 && declared.has(path.slice(1))) return [];
         return [told(`There is no parameter "${path.slice(1).join(".")}"; ${thereAre(declared.names)}.`)];
       case "run":
-        return name === "id" && rest.length === 0 ? [] : [told("Of the run, only run.id can be named.")];
+        if (rest.length > 0 || (name !== "id" && name !== "childLabels"))
+          return [told("Of the run, only run.id and run.childLabels can be named.")];
+        if (name === "id" || makesPods) return [];
+        return [told("Only a step with a token (`serviceAccount: {name, token: true}`) has run.childLabels: it can make pods.")];
       case "steps":
         if (!takesOutputs)
           return [told("Outputs may stand in image, command, args, env, resources and if, and in no other field.")];

@@ -78,6 +78,8 @@ export type AttemptInput =
   | { readonly kind: "kept"; readonly uid: Uid; readonly begunAtMs: number }
   /** The tally no longer saw the ended attempt's Job or occupant, or our hold on it. */
   | { readonly kind: "inDoubt" }
+  /** A listing of the pods that the attempt's program made found some, which were told to end, or none. */
+  | { readonly kind: "children"; readonly found: "some" | "none" }
   | { readonly kind: "fencePassed"; readonly claimNo: number; readonly begunAtMs: number; readonly found: "nothing" | "foreign" }
   | { readonly kind: "released"; readonly found: "released" | "missing" | "foreign"; readonly begunAtMs: number }
   // Decisions and timers.

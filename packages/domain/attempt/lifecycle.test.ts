@@ -61,6 +61,7 @@ const TABLE: Readonly<Record<InputKind, readonly string[]>> = {
   gone:          ["illegal",          "illegal",          "·",                "ended(lost)",       "ended(cancelled)", "done(succeeded)", "·"],
   occupied:      ["illegal",          "illegal",          "illegal",          "illegal",           "note",             "note",    "·"],
   kept:          ["·",                "·",                "·",                "·",                 "·",                "note",    "·"],
+  children:      ["·",                "·",                "·",                "·",                 "·",                "·",       "·"],
   inDoubt:       ["·",                "·",                "·",                "·",                 "·",                "·",       "·"],
   fencePassed:   ["illegal",          "illegal",          "·",                "·",                 "·",                "done(succeeded)", "·"],
   released:      ["illegal",          "illegal",          "illegal",          "illegal",           "illegal",          "done(succeeded)", "·"],

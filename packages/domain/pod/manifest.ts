@@ -14,6 +14,7 @@ import type { RenderedContainer } from "@longshore/contract/request/container.ts
 import { declaredOf, type RenderedStep } from "@longshore/contract/request/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Volume } from "@longshore/contract/request/volumes.ts";
+import { wordsOfLabels } from "../run/identity.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 import {
@@ -101,6 +102,8 @@ export interface ManifestInput {
   readonly node?: string | undefined;
   /** What the run has in the cluster beside its Jobs. */
   readonly anchor?: StandingAnchor | undefined;
+  /** The labels of the pods that the program makes itself, told to a program with a token. */
+  readonly childLabels?: Words;
 }
 
 /** Our own timers end an attempt. The Job's deadline matters only if no launcher runs, so it comes safely after our timers. */
@@ -236,8 +239,16 @@ const inCommon = (input: ManifestInput, node: string): Words => ({
   [LABELS.node]: node,
 });
 
-function environment({ run, step, attempt }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {
-  const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
+function environment(
+  { run, step, attempt, childLabels }: ManifestInput,
+  asked: RenderedContainer["env"],
+): readonly EnvVariable[] {
+  const own = {
+    LONGSHORE_RUN: run.id,
+    LONGSHORE_STEP: step.name,
+    LONGSHORE_ATTEMPT: String(attempt),
+    ...(step.serviceAccount?.token === true && childLabels && { LONGSHORE_CHILD_LABELS: wordsOfLabels(childLabels) }),
+  };
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
   const all: NonNullable<RenderedContainer["env"]> = { ...trace, ...asked, ...own };

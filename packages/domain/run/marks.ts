@@ -17,6 +17,9 @@ export const LABELS = {
   anchor: "longshore.dev/anchor",
   /** Pods of a run with the same value have to meet on one node. */
   node: "longshore.dev/node",
+  /** On the pods that a step's program makes itself. They have no installation's label, so no watcher follows them. */
+  parent: "longshore.dev/parent",
+  parentStep: "longshore.dev/parent-step",
   managedBy: "app.kubernetes.io/managed-by",
 } as const;
 

@@ -245,6 +245,8 @@ export interface Notes {
   readonly doubtedAtMs?: number;
   /** The number of the anchor that owns the attempt's Job. */
   readonly anchor?: number;
+  /** Its program had a token: the pods that it made, its children, may still be there. The step ends when they are gone. */
+  readonly children?: true;
 }
 
 /**
@@ -333,7 +335,10 @@ export const isKept = ({ state, notes: { keptAtMs, doubtedAtMs = -Infinity } }: 
  * without a hold, and if nobody saw how the Job ended.
  */
 export const isParked = (attempt: Attempt): boolean =>
-  isKept(attempt) && attempt.notes.hold !== false && attempt.outcome?.result !== "lost";
+  isKept(attempt) && isOver(attempt) && attempt.notes.hold !== false && attempt.outcome?.result !== "lost";
+
+/** True if the attempt's step may follow its outcome. */
+export const isOver = ({ outcome, notes }: Attempt): boolean => outcome !== undefined && notes.children !== true;
 
 /** Resource versions of one kind grow. They are compared as decimal text, because they may be too long for a double. */
 export const isNewer = (rv: string, than: string | undefined): boolean =>

@@ -24,19 +24,24 @@ export type StepToRun =
   (Rendered & { readonly volumes: readonly Volume[] }) | { readonly kind: "refused"; readonly diagnosis: Diagnosis };
 
 type RunSoFar = Pick<Run, "id" | "plan" | "steps">;
+type Words = Readonly<Record<string, string>>;
+type ChildLabels = Words | undefined;
 
-/** Returns the step with the values of its expressions and the corrections of the newest restart. */
-export function stepValues(run: RunSoFar, request: RunRequest, name: StepName): RenderedResult {
+/**
+ * Returns the step with the values of its expressions and the corrections of the newest restart. Who only shows the step needs no
+ * labels of its children.
+ */
+export function stepValues(run: RunSoFar, request: RunRequest, name: StepName, childLabels: ChildLabels = {}): RenderedResult {
   const step = stepsOf(request).find((it) => it.name === name);
   if (step === undefined)
     return { kind: "invalid", problems: [{ path: "", code: "RequestInvalid", message: `There is no step "${name}".` }] };
-  const result = rendered(step, request, valuesFor(run, request));
+  const result = rendered(step, request, valuesFor(run, request, childLabels));
   return result.kind === "invalid" ? result : { ...result, step: corrected(result.step, run.plan.with?.[name]) };
 }
 
-function valuesFor(run: RunSoFar, request: RunRequest): Values {
+function valuesFor(run: RunSoFar, request: RunRequest, childLabels: ChildLabels = {}): Values {
   const values = valuesOf(run);
-  return { ...values, parameters: { ...request.parameters, ...values.parameters } };
+  return { ...values, run: { ...values.run, childLabels }, parameters: { ...request.parameters, ...values.parameters } };
 }
 
 export function stepToRun(
@@ -44,8 +49,9 @@ export function stepToRun(
   request: RunRequest,
   name: StepName,
   group: { readonly name: GroupName; readonly settings: GroupSettings },
+  childLabels: Words,
 ): StepToRun {
-  const result = stepValues(run, request, name);
+  const result = stepValues(run, request, name, childLabels);
   const made = renderedVolumes(request.volumes ?? [], valuesFor(run, request));
   if (result.kind === "invalid" || made.kind === "invalid") {
     const problems = [result, made].flatMap((it) => (it.kind === "invalid" ? it.problems : []));

@@ -197,7 +197,7 @@ function before(time: string, seconds: number): string {
 }
 
 /** Neither Succeeded nor Failed: the pod may still run something, also while it is pending or being deleted. */
-export const isUnfinished = (pod: PodSeen): boolean => pod.phase !== "Succeeded" && pod.phase !== "Failed";
+export const isUnfinished = (pod: Pick<PodSeen, "phase">): boolean => pod.phase !== "Succeeded" && pod.phase !== "Failed";
 
 export interface EventSeen {
   /** The UID of the object that the Event is about. */

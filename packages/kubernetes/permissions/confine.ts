@@ -19,9 +19,31 @@ const MARK = {
   annotation: "'longshore.dev/run-id'",
 };
 
-export function confinement(namespace: string, { volumes = false }: Use = {}): readonly KubernetesObject[] {
-  const name = `longshore-launcher-${namespace}`;
-  const metadata = { name, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": "launcher" } };
+export function confinement(namespace: string, { volumes = false, tokens = false }: Use = {}): readonly KubernetesObject[] {
+  const labels = { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": "launcher" };
+  return objectsOf({ name: `longshore-launcher-${namespace}`, labels }, namespace, {
+    resourceRules: volumes ? [...RESOURCES, ...OF_VOLUMES] : RESOURCES,
+    condition: {
+      name: "the-launcher",
+      expression: `request.userInfo.username == 'system:serviceaccount:${namespace}:longshore-launcher'`,
+    },
+    validations: validationsOf(tokens),
+  });
+}
+
+interface Policy {
+  readonly resourceRules: readonly object[];
+  /** Whose requests are judged. */
+  readonly condition: { readonly name: string; readonly expression: string };
+  readonly validations: readonly { readonly expression: string; readonly message: string }[];
+}
+
+/** A policy with its binding to one namespace. */
+export function objectsOf(
+  metadata: KubernetesObject["metadata"],
+  namespace: string,
+  { resourceRules, condition, validations }: Policy,
+): readonly KubernetesObject[] {
   return [
     {
       apiVersion: API,
@@ -29,14 +51,9 @@ export function confinement(namespace: string, { volumes = false }: Use = {}): r
       metadata,
       spec: {
         failurePolicy: "Fail",
-        matchConstraints: { resourceRules: volumes ? [...RESOURCES, ...OF_VOLUMES] : RESOURCES },
-        matchConditions: [
-          {
-            name: "the-launcher",
-            expression: `request.userInfo.username == 'system:serviceaccount:${namespace}:longshore-launcher'`,
-          },
-        ],
-        validations: VALIDATIONS,
+        matchConstraints: { resourceRules },
+        matchConditions: [condition],
+        validations,
       },
     },
     {
@@ -44,7 +61,7 @@ export function confinement(namespace: string, { volumes = false }: Use = {}): r
       kind: "ValidatingAdmissionPolicyBinding",
       metadata,
       spec: {
-        policyName: name,
+        policyName: metadata.name,
         validationActions: ["Deny"],
         matchResources: { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } } },
       },
@@ -66,13 +83,16 @@ const OF_VOLUMES = [
 
 const labelled = (it: string): string => `${it}.metadata.?labels[?${MARK.label}].orValue('') == ${MARK.says}`;
 
-const VALIDATIONS = [
+/** A pod that a program made with `run.childLabels`: the launcher deletes it before the program's step ends. */
+const isChild = "oldObject.kind == 'Pod' && oldObject.metadata.?labels[?'longshore.dev/parent'].hasValue()";
+
+const validationsOf = (tokens: boolean) => [
   {
     expression: `request.operation != 'CREATE' || ${labelled("object")}`,
     message: "Longshore's launcher creates only what carries the label app.kubernetes.io/managed-by: longshore.",
   },
   {
-    expression: `request.operation == 'CREATE' || ${labelled("oldObject")} || oldObject.metadata.?annotations[?${MARK.annotation}].hasValue()`,
+    expression: `request.operation == 'CREATE' || ${labelled("oldObject")} || oldObject.metadata.?annotations[?${MARK.annotation}].hasValue()${tokens ? ` || (${isChild})` : ""}`,
     message: "Longshore's launcher changes and deletes only what Longshore created.",
   },
   {

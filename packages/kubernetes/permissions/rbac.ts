@@ -48,6 +48,8 @@ export interface Need {
 export interface Use {
   readonly polls?: boolean;
   readonly volumes?: boolean;
+  /** Programs may have their account's token, and make pods of their own. */
+  readonly tokens?: boolean;
 }
 
 export function rulesOf(role: RoleName, { polls = false, volumes = false }: Use = {}): readonly Rule[] {

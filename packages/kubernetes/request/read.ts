@@ -49,6 +49,8 @@ export interface Reads {
   podsWith(selector: string, signal: AbortSignal): Promise<Listed>;
   /** The pods of anybody that mount one of these claims. */
   podsMounting(claims: readonly string[], signal: AbortSignal): Promise<Listed>;
+  /** The metadata of pods that have these labels, at most so many. */
+  namesOfPods(selector: string, most: number, signal: AbortSignal): Promise<Listed>;
   /** The Events about an object, found by its UID because Events carry no labels. At most 200, in no order. */
   eventsOf(uid: string, signal: AbortSignal): Promise<Listed>;
 }
@@ -57,8 +59,6 @@ const RESTARTS_MAX = 5;
 /** More pages than any namespace has: stops the listing of a server that always names one more page. */
 const PAGES_MAX = 10_000;
 const PODS_MAX = 2_000;
-/** As many objects as a person reads in one line of the log. */
-const NAMED_MAX = 20;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
@@ -106,7 +106,8 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
     claimsWith: (selector, signal) => gather(`${core}/persistentvolumeclaims`, { selector, as: "metadata", signal }, PODS_MAX),
     podsWith: (selector, signal) => gather(`${core}/pods`, { selector, signal }, PODS_MAX),
     podsMounting: (claims, signal) =>
-      gather(`${core}/pods`, { signal }, NAMED_MAX, (pod) => claimsIn(pod).some((it) => claims.includes(it))),
+      gather(`${core}/pods`, { signal }, PODS_MAX, (pod) => claimsIn(pod).some((it) => claims.includes(it))),
+    namesOfPods: (selector, most, signal) => gather(`${core}/pods`, { selector, as: "metadata", pageSize: most, signal }, most),
     eventsOf: (uid, signal) =>
       gather(`${core}/events`, { fieldSelector: `involvedObject.uid=${uid}`, pageSize: 200, signal }, 200),
   };

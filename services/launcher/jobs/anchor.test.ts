@@ -511,3 +511,67 @@ t.test("a pod of an earlier generation that has not ended keeps the next one wai
     input: { kind: "deferred", diagnosis: { code: "VolumeInUse" } },
   });
 });
+
+// ── Pods that a program made itself ──────────────────────────────────────────────────────────────────────────────────
+
+async function makePod(it: Stage, name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
+  const claimName = objects(it).claims[0]?.metadata.name ?? "";
+  const body = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, labels },
+    spec: { containers: [{ name: "main", image: "busybox" }], volumes: [{ name: "data", persistentVolumeClaim: { claimName } }] },
+  };
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
+  const { status } = await it.pocket.transport().send({ method: "POST", path, body }, never);
+  if (status !== 201) throw new Error(`the pod was answered ${status}`);
+}
+
+const TOKEN = { serviceAccount: { name: "worker", token: true } };
+
+t.test(
+  "a restart of a run whose program could make pods waits for each that mounts its volumes, whatever its labels",
+  async (t) => {
+    const it = await claimed(t, { pods: { startsAfterMs: 10, runsMs: 30_000 } }, TOKEN);
+    await create(it);
+    await it.clock.sleep(20_000);
+    await makePod(it, "unlabelled");
+    await it.clock.sleep(20_000);
+    await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+    await it.record({ kind: "children", found: "none" });
+    await it.publish("run.restart", { run: RUN, from: "failed" });
+    const run = it.model.tables.runs.get(RUN)?.record.run;
+    const work = { ...it.work, run, anchor: anchorOf(it), attempt: { ...it.work.attempt, generation: 2, claimNo: 9 } } as Work;
+    const answer = await createUnderAnchor(it.parts, it.cluster, work, never);
+    t.match(answer, {
+      input: { kind: "deferred", diagnosis: { code: "VolumeInUse", sentence: "The pod unlabelled still uses" } },
+    });
+    await it.clock.sleep(20_000); // it has finished
+    await makePod(it, "of-this-generation", it.parts.keys.childLabels(RUN, it.attempt().step));
+    await it.clock.sleep(1_000);
+    t.match(await createUnderAnchor(it.parts, it.cluster, work, never), { input: { kind: "created" } });
+  },
+);
+
+t.test("a pod whose create landed after its step had ended does not keep the run's volumes", async (t) => {
+  const it = await claimed(t, {}, TOKEN);
+  await create(it);
+  await it.clock.sleep(5_000);
+  await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+  await it.record({ kind: "children", found: "none" });
+  await makePod(it, "late", it.parts.keys.childLabels(RUN, it.attempt().step));
+  await makePod(it, "somebody-elses");
+  await it.publish("run.free", { run: RUN });
+  const sweep = async (): Promise<void> => {
+    const anchor = anchorOf(it);
+    const nowMs = await it.parts.ledger.now();
+    if (anchor !== undefined) await sweepAnchors(it.parts, it.cluster, [{ run: RUN, anchor, isClear: true, nowMs }], never);
+  };
+  await sweep();
+  await it.clock.sleep(90_000);
+  await sweep();
+  t.match(it.said.at(-1), { message: /do not go/, fields: { pods: [/^late$/, /./, /^somebody-elses$/] } });
+  await it.clock.sleep(60_000);
+  const left = it.pocket.pods(NAMESPACE).map(({ metadata }) => metadata.name);
+  t.ok(left.includes("somebody-elses") && !left.includes("late"), String(left));
+});

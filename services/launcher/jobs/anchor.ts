@@ -15,18 +15,17 @@ import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { mayCreate } from "@longshore/domain/group/view.ts";
 import { type AnchorOf, anchorManifest, claimManifests, type StandingAnchor } from "@longshore/domain/pod/volumes.ts";
-import { ANNOTATIONS, selectorOfAnchor } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, LABELS, selectorOfAnchor } from "@longshore/domain/run/marks.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
-import { stepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
-import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
+import { isUnfinished } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
 import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { answerOf, createOrAdopt, type Creating, noteNews, ofAnotherFile, putOff } from "./create.ts";
+import { answerOf, createOrAdopt, type Creating, noteNews, ofAnotherFile, putOff, stepOf } from "./create.ts";
 
 type Answer = Pick<Entry, "input" | "anchor">;
 
@@ -44,7 +43,7 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   const isPlaced = anchor?.state === "making" || anchor?.state === "standing";
   const isHere = mayCreate(viewOf(parts, cluster.name)) && ofAnotherFile(cluster, work) === undefined;
   if (!isPlaced || !isHere) return { input: putOff(parts, cluster, work) };
-  const step = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  const step = stepOf(parts, cluster, work);
   // No volume is made for a step that cannot run.
   if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
 
@@ -81,7 +80,7 @@ interface Making {
 
 async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
   const { anchor, of, volumes, mayGoOn } = making;
-  const inUse = await usedByEarlier(parts, cluster, work, anchor, signal);
+  const inUse = await usedByEarlier(parts, cluster, work, making, signal);
   if (inUse !== undefined) return answered(inUse);
   if (!mayGoOn()) return answered(stopped(parts, cluster, work));
   const made = await makeAnchor(parts, cluster, work, making, signal);
@@ -115,6 +114,13 @@ const anchorOf = (
   name: keys.anchorName(run.id, number),
 });
 
+const standing = ({ keys }: Creating, { number, name }: AnchorOf, uid: string): StandingAnchor => ({
+  number,
+  name,
+  uid,
+  claimName: (volume) => keys.claimName(uid, volume),
+});
+
 async function makeAnchor(
   parts: Creating,
   cluster: Cluster,
@@ -123,10 +129,7 @@ async function makeAnchor(
   signal: AbortSignal,
 ): Promise<Made> {
   const { keys } = parts;
-  const stands = (uid: string): Made => ({
-    kind: "made",
-    anchor: { number: of.number, name: of.name, uid, claimName: (volume) => keys.claimName(uid, volume) },
-  });
+  const stands = (uid: string): Made => ({ kind: "made", anchor: standing(parts, of, uid) });
   if (anchor.uid !== undefined) return stands(anchor.uid);
   const identity = { run: work.run.id, number: anchor.number };
   const { namespaceUid = "" } = viewOf(parts, cluster.name);
@@ -211,27 +214,37 @@ async function worstFailure(
   return failures.find(({ input }) => input.kind === "refused") ?? failures.find(isFull) ?? failures[0];
 }
 
-/** A pod of an earlier generation may still write: after a lost attempt nobody saw it end. */
+/**
+ * A pod of an earlier generation may still write: after a lost attempt nobody saw it end. A program with a token may have made pods
+ * without the labels of its children, which only a listing of all pods shows.
+ */
 async function usedByEarlier(
   parts: Creating,
   cluster: Cluster,
   work: Work,
-  { number }: Anchor,
+  { anchor: { number, uid }, of: anchorOf, volumes }: Making,
   signal: AbortSignal,
 ): Promise<InputOf<"deferred"> | undefined> {
   const { generation, claimNo } = work.attempt;
   if (generation === 1) return undefined;
+  const { plan, steps } = work.run;
   const selector = selectorOfAnchor(parts.installation, parts.keys.runLabel(work.run.id), number);
-  const listed = await cluster.reads.podsWith(selector, signal);
+  const madePods = plan.steps.some(({ uses }) => uses?.token === true);
+  const claims = uid === undefined ? [] : claimManifests(anchorOf, standing(parts, anchorOf, uid), volumes);
+  const listed = await (madePods
+    ? cluster.reads.podsMounting(claims.map(({ metadata }) => metadata.name), signal)
+    : cluster.reads.podsWith(selector, signal)); // biome-ignore format: one question
   if (listed.kind !== "listed")
     return putOff(parts, cluster, work, listed.kind === "answered" ? diagnoseReply(listed, { group: cluster.name }) : diagnoseTransport(listed.failure)); // biome-ignore format: one line
   const user = listed.items.find((it) => {
-    const pod = seePod(it);
-    const of = Number(text(at(it, "metadata", "annotations", ANNOTATIONS.generation)) ?? generation);
-    return pod !== undefined && isUnfinished(pod) && of < generation;
+    const of = text(at(it, "metadata", "annotations", ANNOTATIONS.generation));
+    const parent = text(at(it, "metadata", "labels", LABELS.parentStep));
+    // Its own pods and their children may be there: they go before their steps end.
+    const isOfNow = Number(of) === generation || (parent !== undefined && steps[parent]?.state === "open");
+    return !isOfNow && isUnfinished({ phase: text(at(it, "status", "phase")) });
   });
   if (user === undefined) return undefined;
   const name = text(at(user, "metadata", "name")) ?? "";
-  const diagnosis = diagnose("VolumeInUse", `The pod ${name} of an earlier generation still uses the run's volumes.`);
+  const diagnosis = diagnose("VolumeInUse", `The pod ${name} still uses the run's volumes, from before its restart.`);
   return { kind: "deferred", claimNo, diagnosis, retryAtMs: work.nowMs + parts.timing.placeAgainMs };
 }

@@ -34,7 +34,7 @@ export async function createOrAdopt(
   anchor?: StandingAnchor,
 ): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
-  const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  const made = stepOf(parts, cluster, work);
   if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
   const input = manifestInput(parts, cluster, work, made, anchor);
   if (input === undefined) return putOff(parts, cluster, work);
@@ -51,6 +51,10 @@ export async function createOrAdopt(
   if (after.news !== undefined) await noteNews(parts, cluster, after.news);
   return after.input;
 }
+
+/** The attempt's step with its values, as the group's policy judges it. */
+export const stepOf = ({ keys }: Pick<Parts, "keys">, cluster: Cluster, { run, request, attempt: { step } }: Work): StepToRun =>
+  stepToRun(run, request, step, cluster, keys.childLabels(run.id, step));
 
 /** Nothing was sent: another launcher, or a later turn, may create the Job. */
 export function putOff(
@@ -148,7 +152,7 @@ export async function occupy(
   work: Work,
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
-  const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  const made = stepOf(parts, cluster, work);
   // A restart may have brought values with which the step cannot run, while a create with the earlier ones may still land.
   const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {}, volumes: [] };
   const input = manifestInput(parts, cluster, work, made.kind === "rendered" ? made : nothing);
@@ -195,5 +199,6 @@ function manifestInput(
     volumes,
     node: nodesShared(volumes, stepsOf(request)).get(step.name),
     anchor,
+    childLabels: keys.childLabels(run.id, attempt.step),
   };
 }

@@ -10,6 +10,7 @@ import type { AnchorEntry } from "@longshore/domain/run/change.ts";
 import { ANNOTATIONS, HOLD, LABELS, selectorOf, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import { asObject } from "@longshore/kubernetes/objects.ts";
 import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
 import { isAnchorOf } from "../jobs/anchor.ts";
@@ -146,6 +147,9 @@ async function isInPlace(parts: Parts, cluster: Cluster, signal: AbortSignal): P
 /** Kubernetes collects what an anchor owned within seconds. What stays longer is held by a pod, or by somebody's finalizer. */
 const COLLECTED_MS = 60_000;
 
+/** As many pods as a person reads in one line of the log. */
+const NAMED_MOST = 20;
+
 /** Returns what is known now of anchors that are deleted: gone with all volumes, or stuck, or nothing yet. */
 async function judged(
   parts: Parts,
@@ -184,13 +188,17 @@ async function isStuck(
   if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return false;
   const names = namesOf(claims);
   // A pod of somebody else keeps them, too: one that a program of the run made, or a person's.
-  const pods = await cluster.reads.podsMounting(names, signal);
+  const listed = await cluster.reads.podsMounting(names, signal);
+  const pods = listed.kind === "listed" ? listed.items.flatMap((it) => asObject(it) ?? []) : undefined;
   parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
     group: cluster.name,
     run,
     claims: names,
-    pods: pods.kind === "listed" ? namesOf(pods.items) : "not listed",
+    pods: pods?.slice(0, NAMED_MOST).map(({ name }) => name) ?? "not listed",
   });
+  // A create of a program's pod may have landed after its step had ended.
+  const children = (pods ?? []).filter(({ raw }) => at(raw, "metadata", "labels", LABELS.parent) !== undefined);
+  await Promise.all(children.map((pod) => deletePod(parts, cluster, pod, {}, signal)));
   return true;
 }
 

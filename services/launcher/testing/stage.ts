@@ -37,7 +37,8 @@ import { TIMING } from "../timing.ts";
 
 export const GROUP = GroupName.parse("prod-a");
 export const NAMESPACE = "jobs";
-export const settingsFor = (jobs: number): GroupSettings => GroupSettings.parse({ limits: { jobs } });
+const POLICY = { serviceAccounts: ["worker"], tokens: true };
+export const settingsFor = (jobs: number): GroupSettings => GroupSettings.parse({ limits: { jobs }, policy: POLICY });
 export const INSTALLATION = Installation.parse("test");
 export const never = new AbortController().signal;
 export const START_MS = Date.UTC(2030, 0, 1);
@@ -48,6 +49,8 @@ export interface Staging {
   readonly broker?: Partial<Broker>;
   readonly timing?: Partial<Parts["timing"]>;
   readonly createsPerSecond?: number;
+  /** What `claimed` and `live` ask for besides image and command. */
+  readonly asks?: { readonly serviceAccount: { readonly name: string; readonly token: boolean } };
 }
 
 export interface Said {
@@ -191,7 +194,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
 /** Admits, places and claims a run, whose Job is not created yet. */
 export async function claimed(t: Test, staging: Staging = {}): Promise<Stage & { readonly work: Work }> {
   const it = await stage(t, staging);
-  await it.publish("run.requested", { run: RUN, image: "busybox", command: ["true"] });
+  await it.publish("run.requested", { run: RUN, image: "busybox", command: ["true"], ...staging.asks });
   await it.place();
   return { ...it, work: await it.claim() };
 }

@@ -34,3 +34,22 @@ t.test("rbac gives the watcher of a group that is polled no right to watch, and 
   for (const name of ["a", "a/x"]) t.notMatch(await printed(name), /- watch\n/, name);
   for (const name of ["b", "b/x"]) t.match(await printed(name), /- list\n[^-]*- watch\n/, name);
 });
+
+t.test("rbac --steps prints Roles for accounts of steps, and a policy about those that may have a token", async (t) => {
+  const home = await mkdtemp(join(tmpdir(), "longshore-rbac-"));
+  t.teardown(() => rm(home, { recursive: true, force: true }));
+  const group = (policy: string) => `{ cluster: { server: "https://a:6443" }, namespaces: [x], policy: ${policy} }`;
+  const named = group("{ serviceAccounts: [annotator, flow.*], tokens: true }");
+  await writeFile(join(home, "groups.yaml"), `groups: { a: ${named}, b: ${group("{ serviceAccounts: [worker] }")} }\n`);
+  let out = "";
+  const surroundings = { out: (text: string) => void (out += text), env: {}, cwd: home, signal: new AbortController().signal };
+  await rbac.run(["a", "--groups", "groups.yaml", "--steps"], surroundings);
+  for (const name of ["longshore-step-annotate", "longshore-step-spawn"]) t.match(out, `name: ${name}`);
+  t.match(out, "matches('^system:serviceaccount:x:(annotator|flow[.].*)$')");
+  t.notMatch(out, "longshore-launcher");
+  for (const [args, says] of [
+    [["b", "--groups", "groups.yaml", "--steps"], /allows no step a token/],
+    [["a", "--groups", "groups.yaml", "--steps", "--confine"], /--steps is about the accounts of steps/],
+  ] as const)
+    await t.rejects(async () => await rbac.run([...args], surroundings), says);
+});

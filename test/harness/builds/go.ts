@@ -4,6 +4,7 @@
  * The failure this prevents: a test that downloads its program from one more server, or uses the version that happens to be
  * installed.
  */
+import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import path from "node:path";
 import { cached, cacheFolder, run, type Say } from "./cached.ts";
@@ -13,8 +14,8 @@ export interface GoModule {
   readonly name: string;
   /** The folder of its go.mod. */
   readonly folder: string;
-  /** The module whose version the built programs have. */
-  readonly module: string;
+  /** The module whose version the built programs have. Absent for a program of our own: then its source counts. */
+  readonly module?: string;
   /** For each program's name the package from which it is built. */
   readonly packages: Readonly<Record<string, string>>;
 }
@@ -24,7 +25,7 @@ const BUILD_MINUTES_MOST = 90;
 
 /** Returns the folder in the cache that holds the module's programs. */
 export async function built({ name, folder, module, packages }: GoModule, say: Say): Promise<string> {
-  const version = await versionIn(path.join(folder, "go.mod"), module);
+  const version = module === undefined ? await ofSource(folder) : await versionIn(path.join(folder, "go.mod"), module);
   return await cached(`${name}-${version}`, (making) => build({ folder, packages, version, making, say }), say);
 }
 
@@ -80,6 +81,12 @@ async function goIsThere(): Promise<void> {
       cause: error,
     });
   });
+}
+
+/** Another source makes another program, under another name in the cache. */
+async function ofSource(folder: string): Promise<string> {
+  const source = await fs.readFile(path.join(folder, "main.go"));
+  return createHash("sha256").update(source).digest("hex").slice(0, 12);
 }
 
 async function versionIn(file: string, module: string): Promise<string> {

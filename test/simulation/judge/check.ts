@@ -30,6 +30,7 @@ const RULES: Readonly<Record<string, Rule<World>>> = {
   "Volumes: an anchor goes after everything that it owns is over": sweptEarly,
   "Volumes: a pod mounts only what its own anchor owns": mixedUp,
   "Volumes: two generations never use one at once": usedTwice,
+  "Children: a step ends after the pods that its program made": outlived,
   "Volumes: the steps of one life of a run share them": dividedUp,
 };
 
@@ -157,6 +158,24 @@ function dividedUp({ history, ledger }: World): readonly string[] {
       .map(([generation]) => `the steps of generation ${generation} of ${run.id} ran on different volumes`);
   });
 }
+
+/** A run that was given up, or lost, ends before. A pod whose create landed after its program's end was not there to be seen. */
+function outlived({ history, ledger }: World): readonly string[] {
+  return history.children.flatMap(({ name, parent, run, step, attempt, createdMs, goneMs = Number.POSITIVE_INFINITY }) => {
+    const { endedMs = Number.POSITIVE_INFINITY } = history.pods.get(parent) ?? {};
+    const story = [...ledger.tables.runs.values()].find(({ record }) => record.run.id === run)?.story ?? [];
+    const isEnd = ({ type, data }: { readonly type: string; readonly data: object }): boolean =>
+      /^run\.(step\.succeeded|step\.failed|attempt\.failed)$/.test(type) && isOf(data, { step, attempt });
+    const told = story.find((it) => isEnd(it) && it.atMs >= createdMs);
+    const isLost = story.some(({ type }) => type === "run.lost");
+    return told === undefined || isLost || createdMs >= endedMs || goneMs <= told.atMs
+      ? []
+      : [`${step} of ${run} ended at ${at(told.atMs)}, and ${name}, made at ${at(createdMs)}, went at ${at(goneMs)}`];
+  });
+}
+
+const isOf = (data: object, of: { readonly step: string; readonly attempt: number }): boolean =>
+  Object.entries(of).every(([name, value]) => Reflect.get(data, name) === value);
 
 function turns({ history, scenario: { groups, turnsMost = Number.POSITIVE_INFINITY } }: World): readonly string[] {
   return groups.flatMap(({ name }) => {

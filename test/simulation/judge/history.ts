@@ -69,6 +69,18 @@ export interface Owned {
   goneMs?: number;
 }
 
+/** A pod that a step's program made. */
+export interface Child {
+  readonly name: string;
+  /** The pod of the program. */
+  readonly parent: string;
+  readonly run: string;
+  readonly step: string;
+  readonly attempt: number;
+  readonly createdMs: number;
+  goneMs?: number;
+}
+
 export interface Claim {
   readonly name: string;
   readonly by: string;
@@ -88,6 +100,7 @@ export interface History {
   readonly jobs: Map<string, JobLife>;
   readonly pods: Map<string, PodLife>;
   readonly owned: Map<string, Owned>;
+  readonly children: Child[];
   readonly posts: Map<string, Post>;
   readonly claims: Claim[];
   /** Jobs that a launcher of ours created in a cluster that is not its group's. */
@@ -103,6 +116,7 @@ export const emptyHistory = (): History => ({
   jobs: new Map(),
   pods: new Map(),
   owned: new Map(),
+  children: [],
   posts: new Map(),
   claims: [],
   astray: [],

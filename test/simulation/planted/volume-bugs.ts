@@ -67,4 +67,16 @@ export const VOLUMES: readonly PlantedBug[] = [
     breaks: ["Volumes: two generations"],
     seeds: [55, 562],
   },
+  {
+    name: "◆ the pods that a step's program made are its own business",
+    edits: [
+      edit(
+        "packages/domain/attempt/moves/move.ts",
+        "const mayHaveChildren = hasToken &&",
+        "const mayHaveChildren = attempt.claimNo < 0 && hasToken &&",
+      ),
+    ],
+    breaks: ["Children: a step ends after"],
+    seeds: [4],
+  },
 ];

@@ -21,13 +21,14 @@ export interface VolumePlot {
 
 const END_MS = 25 * MINUTE;
 
-function requested(chance: Chance, run: string): CommandInput<"run.requested"> {
+function requested(chance: Chance, run: string, makesPods = false): CommandInput<"run.requested"> {
   const step = (name: string, needs: string[] = []) => ({
     name,
     image: "registry.invalid/simulated:1",
     env: { CONTENT: run },
     needs,
     mounts: [{ volume: "data", path: "/data" }],
+    ...(makesPods && { serviceAccount: { name: "worker", token: true } }),
   });
   const steps = chance.pick([
     [step("only")],
@@ -133,7 +134,8 @@ export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, 
     ): void => void deeds.push({ atMs: whenMs, kind: "publish", asked: make(`v${++count}`, run) });
     const later = (): number =>
       atMs + chance.pick([chance.between(20, 900), chance.between(900, 30_000), chance.between(30_000, 900_000)]);
-    publish(atMs, (id) => requestOf(id, requested(chance, run)));
+    const makesPods = chanceOf(`pods made ${seed}`).is(0.5);
+    publish(atMs, (id) => requestOf(id, requested(chance, run, makesPods)));
     if (chance.is(0.35)) publish(later(), cancelOf);
     for (let times = chance.pick([0, 1, 2]); times > 0; times--)
       publish(atMs + chance.between(20, 1_200) * SECOND, (id, it) => restartOf(id, it, chance.pick(["failed", "start"])));

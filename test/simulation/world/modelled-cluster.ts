@@ -15,7 +15,7 @@ import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
 import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import type { ModelDelays } from "@longshore/pocket/testing/delays.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import type { History, JobLife, Owned } from "../judge/history.ts";
+import type { Child, History, JobLife, Owned } from "../judge/history.ts";
 import type { Trace } from "./trace.ts";
 import { mortal, type Mortal } from "./mortal.ts";
 
@@ -53,7 +53,7 @@ export function simulatedCluster(options: ClusterOptions): SimulatedCluster {
   const pods = scriptedPods(clock, (pod) => options.script(attemptOf(pod)));
   const model = createModel({
     clock,
-    kubelet: watched(options, pods),
+    kubelet: watched(options, pods, (pod) => makePod(model, pod)),
     delays: options.delays,
     namespaces,
     onChange: (change) => note(options, change),
@@ -173,6 +173,7 @@ const claimsIn = (volumes: PodObject["spec"]["volumes"] = []): readonly string[]
 function note(options: ClusterOptions, { resource, type, object }: Change): void {
   const { name: cluster, clock, history, trace } = options;
   noteOwned(options, { resource, type, object } as Change);
+  noteChild(options, { resource, type, object } as Change);
   if (resource !== "jobs") return;
   const job = object as JobObject;
   const { uid, name, namespace = "" } = job.metadata;
@@ -232,7 +233,50 @@ function begun(cluster: string, job: JobObject, nowMs: number): JobLife {
 
 // ── The history of pods ─────────────────────────────────────────────────────────────────────────────────────────────
 
-function watched({ name: cluster, clock, history, trace }: ClusterOptions, pods: ScriptedPods): Kubelet {
+const LABELS_OF_CHILDREN = "LONGSHORE_CHILD_LABELS";
+
+/** A program with a token makes a pod as soon as it runs. The pod's name says whose it is. */
+function makePod(model: Model, parent: PodObject): void {
+  const env = parent.spec.containers[0]?.env ?? [];
+  const words = env.find(({ name }) => name === LABELS_OF_CHILDREN)?.value?.split(",") ?? [];
+  if (words.length === 0) return;
+  const { name, namespace = "" } = parent.metadata;
+  const labels = Object.fromEntries(words.map((it) => it.split("=") as [string, string]));
+  const annotations = { [PARENT]: JSON.stringify({ parent: parent.metadata.uid, ...attemptOf(parent) }) };
+  const spec = { restartPolicy: "Never", containers: [{ name: "main", image: "busybox" }] };
+  const body = { apiVersion: "v1", kind: "Pod", metadata: { name: `${name}-child`, labels, annotations }, spec };
+  const path = `/api/v1/namespaces/${namespace}/pods?`;
+  // Its request may be lost, as any other: then there is no such pod.
+  const sent = model.transport({ user: "program" }).send({ method: "POST", path, body }, new AbortController().signal);
+  void sent.catch(() => undefined);
+}
+
+/** On a program's pod: what the history has to know of its parent. */
+const PARENT = "simulation/parent";
+
+function noteChild({ clock, history, trace, name: cluster }: ClusterOptions, { resource, type, object }: Change): void {
+  const said = resource === "pods" ? object.metadata.annotations?.[PARENT] : undefined;
+  if (said === undefined) return;
+  const { name } = object.metadata;
+  if (type === "ADDED") {
+    history.children.push({
+      name,
+      ...(JSON.parse(said) as Pick<Child, "parent" | "run" | "step" | "attempt">),
+      createdMs: clock.now(),
+    });
+    trace.say(`${cluster} pod ${name} made by a program`);
+  } else if (type === "DELETED") {
+    const child = history.children.findLast((it) => it.name === name);
+    if (child !== undefined) child.goneMs = clock.now();
+    trace.say(`${cluster} pod ${name} gone`);
+  }
+}
+
+function watched(
+  { name: cluster, clock, history, trace }: ClusterOptions,
+  pods: ScriptedPods,
+  onRuns: (pod: PodObject) => void,
+): Kubelet {
   return {
     start: (pod, report, look) => {
       const { uid, name } = pod.metadata;
@@ -242,7 +286,10 @@ function watched({ name: cluster, clock, history, trace }: ClusterOptions, pods:
         const ran = it.kind === "placed" ? it.containers.map(({ state }) => state).find((state) => state.kind === "running" || (state.kind === "terminated" && state.startedAtMs !== undefined)) : undefined; // biome-ignore format: one question
         if (ran === undefined || owner === undefined) return;
         const known = history.pods.get(uid);
-        if (known === undefined) say("runs");
+        if (known === undefined) {
+          say("runs");
+          onRuns(pod);
+        }
         const life = known ?? {
           cluster,
           job: owner.uid,

@@ -16,6 +16,8 @@ import type { InputKind, InputOf } from "../input.ts";
 export interface Context {
   readonly nowMs: number;
   readonly limits: Limits;
+  /** The step's program has a token, with which it may make pods of its own. */
+  readonly hasToken?: boolean;
 }
 
 /** News of an attempt, in order. Its end is told by the step's and the run's tables. */
@@ -116,9 +118,11 @@ function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["
  * Ends the attempt; the release loop takes its hold off later. If no cluster can have anything of the attempt, it is done at
  * once.
  */
-export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
+export function end(attempt: Attempt, result: AttemptResult, { nowMs, hasToken = false }: Context, how: How): Move {
   const { diagnosis } = how;
-  const { log, ...notes } = attempt.notes;
+  const { log, ...others } = attempt.notes;
+  const mayHaveChildren = hasToken && attempt.group !== undefined && startedAfter(attempt, how) !== "no";
+  const notes = mayHaveChildren ? { ...others, children: true as const } : others;
   const evidence = log === undefined ? how.evidence : { started: startedAfter(attempt, how), log, ...how.evidence };
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
   const ended: Attempt = {
@@ -150,4 +154,8 @@ export function doubted(attempt: Attempt, nowMs: number): Attempt {
   return { ...attempt, notes, dueMs: isKept(attempt) ? nowMs : attempt.dueMs };
 }
 
-export const finish = (attempt: Attempt): Attempt => ({ ...attempt, state: "done", dueMs: undefined, unanswered: [] });
+/** An attempt with children is not done: nobody would look for them. */
+export const finish = (attempt: Attempt): Attempt =>
+  attempt.notes.children === true
+    ? { ...attempt, unanswered: [] }
+    : { ...attempt, state: "done", dueMs: undefined, unanswered: [] };

@@ -83,6 +83,7 @@ export const input = {
   gone: { kind: "gone", uid: own },
   occupied: { kind: "occupied", uid: occupant },
   kept: { kind: "kept", uid: own, begunAtMs: NOW },
+  children: { kind: "children", found: "none" },
   inDoubt: { kind: "inDoubt" },
   fencePassed: { kind: "fencePassed", claimNo: 1, begunAtMs: NOW, found: "nothing" },
   released: { kind: "released", found: "released", begunAtMs: NOW },

@@ -56,6 +56,7 @@ export function pageOf(
     ...about("from", senderOf(run)),
     ...about("group", groupText(record, groups)),
     ...volumesText(record).flatMap((text) => about("volumes", text)),
+    ...childrenText(record).flatMap((text) => about("pods", text)),
     ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
     ...story.flatMap((event, index) =>
@@ -142,6 +143,12 @@ function volumesText(record: RunRecord): readonly string[] {
     state === "kept" && dueMs !== undefined ? `, kept until ${timeText(dueMs)}` : state === "sweeping" ? ", being deleted" : "";
   return [`${storageText(bytes)} in ${group}${until}`];
 }
+
+/** A step goes on after its program's end while pods that the program made are there, and nothing else says why. */
+export const childrenText = ({ attempts }: Pick<RunRecord, "attempts">): readonly string[] =>
+  attempts
+    .filter(({ notes }) => notes.children === true)
+    .map(({ step, group }) => `that ${step} made in ${group ?? "its group"} are being deleted; then the step ends`);
 
 /** Selects every Job and pod of a run. */
 export const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
