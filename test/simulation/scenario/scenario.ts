@@ -10,7 +10,7 @@ import { chanceOf } from "./chance.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
 import type { LedgerTrouble } from "../world/lines.ts";
 import { scriptFor } from "./behaviour.ts";
-import { type Asked, crowd, orders } from "./orders.ts";
+import { type Asked, crowd, keyed, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
 import { volumePlot } from "./plots-volumes.ts";
@@ -101,7 +101,9 @@ export function scenarioOf(seed: number): Scenario {
   const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
   const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
   const wanted = groups.map(({ name }) => name);
-  const publishes = orders(chance, { chaosMs, groups: wanted });
+  // Drawn from a chance of its own, so that all other scenarios stay as they are.
+  const keying = chanceOf(`keys ${seed}`);
+  const publishes = [...orders(chance, { chaosMs, groups: wanted }), ...(keying.is(0.1) ? keyed(keying) : [])];
   const runs = publishes.flatMap((it) =>
     it.kind === "publish" && it.asked.kind === "run" ? [{ run: it.asked.run, atMs: it.atMs }] : [],
   );
