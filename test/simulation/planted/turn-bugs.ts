@@ -1,0 +1,65 @@
+/**
+ * The planted bugs about turns: which run gets a slot, and which one its concurrency key lets in.
+ *
+ * The failure this prevents: a simulation that would not notice a run that passes another one, or one more than a limit allows.
+ */
+import { edit, type PlantedBug } from "./bug.ts";
+
+export const TURNS: readonly PlantedBug[] = [
+  {
+    name: "◆ a slot is for whoever is due when it becomes free",
+    edits: [
+      edit("packages/domain/group/place-attempts.ts", "sum + (openings.get(name) ?? 0)", "sum + 0 * (openings.get(name) ?? 0)"),
+    ],
+    breaks: ["A slot"],
+    seeds: [82],
+  },
+  {
+    name: "who was accepted first is placed first, whatever the priority",
+    edits: [edit("packages/domain/group/place-attempts.ts", "b.priority - a.priority || a.accepted", "a.accepted")],
+    breaks: ["A slot"],
+    seeds: [11],
+  },
+  {
+    name: "◆ a run goes on while one of its steps does, so it counts only then",
+    edits: [
+      edit(
+        "packages/domain/run/concurrency.ts",
+        "generation === run.generation && notes.letIn === true);",
+        'generation === run.generation && notes.letIn === true) &&\n  attempts.some(({ generation, state }) => generation === run.generation && ["ready", "claimed", "live", "closing"].includes(state));',
+      ),
+    ],
+    breaks: ["Concurrency: no key"],
+    seeds: [],
+  },
+  {
+    name: "as many of a line are let in at once as there are places, each",
+    edits: [edit("packages/domain/run/concurrency.ts", "inside + ahead >= limit", "inside + 0 * ahead >= limit")],
+    breaks: ["Concurrency: no key"],
+    seeds: [],
+  },
+  {
+    name: "who waits in line may pass one with a smaller limit",
+    edits: [
+      edit(
+        "packages/domain/run/concurrency.ts",
+        "return (stopped < 0 ? waiting : waiting.slice(0, stopped)).map(({ run }) => run);",
+        "return waiting.filter(({ limit }, ahead) => stopped < 0 || inside + ahead < limit).map(({ run }) => run);",
+      ),
+    ],
+    breaks: ["Concurrency: runs are let in by turn"],
+    seeds: [],
+  },
+  {
+    name: "a run that may not wait is refused only if all places are taken by runs that were let in",
+    edits: [
+      edit(
+        "packages/domain/run/concurrency.ts",
+        'concurrency?.then === "refuse" && unfinished >= concurrency.limit;',
+        'concurrency?.then === "refuse" && unfinished > concurrency.limit;',
+      ),
+    ],
+    breaks: ["Concurrency: a run that may not wait"],
+    seeds: [],
+  },
+];
