@@ -86,7 +86,7 @@ export function keyed(chance: Chance): readonly Planned[] {
   const isMixed = chance.is(0.4);
   const limits = { one: chance.pick([1, 1, 2]), other: chance.pick([1, 2, 3]) } as const;
   let count = 0;
-  return Array.from({ length: chance.between(6, 14) }, (_, n) => {
+  return Array.from({ length: chance.between(4, 8) }, (_, n) => {
     const run = `keyed-${n + 1}`;
     const atMs = chance.between(0, 180_000);
     const key = chance.pick(["one", "one", "other"] as const);
