@@ -13,6 +13,7 @@ import { scriptFor } from "./behaviour.ts";
 import { type Asked, crowd, keyed, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
+import { boundaryPlot } from "./plots-boundaries.ts";
 import { volumePlot } from "./plots-volumes.ts";
 import { retryPlot } from "./plots-retries.ts";
 import { MINUTE, type Setting } from "./setting.ts";
@@ -58,6 +59,8 @@ export type Deed =
   | { readonly kind: "way"; readonly cluster: string; readonly launcher: number | "all"; readonly to: "nowhere" | "another"; readonly forMs: number }
   /** A quota on claims of volumes in the cluster's namespace. */
   | { readonly kind: "limit claims"; readonly cluster: string; readonly most: number; readonly forMs: number }
+  /** Done as soon as so many steps of the run's generation have ended, before the launcher hears that this was recorded. */
+  | { readonly kind: "at boundary"; readonly run: string; readonly generation: number; readonly ended: number; readonly deed: Deed }
   | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
 
 export type Planned = Deed & { readonly atMs: number };
@@ -112,7 +115,7 @@ export function scenarioOf(seed: number): Scenario {
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
   const ofRetries = retryPlot(seed, setting);
-  const ofVolumes = ofRetries === undefined ? volumePlot(seed, setting) : undefined;
+  const ofVolumes = ofRetries === undefined ? (volumePlot(seed, setting) ?? boundaryPlot(seed, setting)) : undefined;
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
