@@ -212,7 +212,11 @@ t.test("a restart's parameters are judged by the definition as it was when the r
   t.match(admit(record, withParameters({ month: 3, rows: { most: "x" } }), at), {
     kind: "refuse",
     problems: [
-      { path: "/data/with/parameters/month", code: "WrongType", message: "This must be a text, not a number; write it in quotes." },
+      {
+        path: "/data/with/parameters/month",
+        code: "WrongType",
+        message: "This must be a text, not a number; write it in quotes.",
+      },
       { path: "/data/with/parameters/rows/most", code: "WrongType" },
     ],
   });

@@ -11,8 +11,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import pg from "pg";
 import { type Listeners, workHints } from "../work-hints.ts";
-import { connectionOf } from "./connection.ts";
-import { CHANNEL } from "./write.ts";
+import { CHANNEL, connectionOf } from "./connection.ts";
 
 const CHECK_MS = 15_000;
 const CHECK_WITHIN_MS = 5_000;

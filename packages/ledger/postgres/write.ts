@@ -10,10 +10,9 @@ import { slotsFreed } from "@longshore/domain/group/group.ts";
 import { type Change, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { putLines } from "./work/concurrency.ts";
-import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
+import { Bug, CHANNEL, type Queries, type Statement, toJson } from "./connection.ts";
 import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
-export const CHANNEL = "longshore_ledger";
 export const PARTITIONS = 16;
 /** How the names of the partitions' leases begin. */
 export const OUTBOX_LEASE = "outbox/";

@@ -60,6 +60,6 @@ export const TURNS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Concurrency: a run that may not wait"],
-    seeds: [],
+    seeds: [30],
   },
 ];
