@@ -21,36 +21,6 @@ export const TURNS: readonly PlantedBug[] = [
     seeds: [11],
   },
   {
-    name: "◆ a run goes on while one of its steps does, so it counts only then",
-    edits: [
-      edit(
-        "packages/domain/run/concurrency.ts",
-        "generation === run.generation && notes.letIn === true);",
-        'generation === run.generation && notes.letIn === true) &&\n  attempts.some(({ generation, state }) => generation === run.generation && ["ready", "claimed", "live", "closing"].includes(state));',
-      ),
-    ],
-    breaks: ["Concurrency: no key"],
-    seeds: [],
-  },
-  {
-    name: "as many of a line are let in at once as there are places, each",
-    edits: [edit("packages/domain/run/concurrency.ts", "inside + ahead >= limit", "inside + 0 * ahead >= limit")],
-    breaks: ["Concurrency: no key"],
-    seeds: [],
-  },
-  {
-    name: "who waits in line may pass one with a smaller limit",
-    edits: [
-      edit(
-        "packages/domain/run/concurrency.ts",
-        "return (stopped < 0 ? waiting : waiting.slice(0, stopped)).map(({ run }) => run);",
-        "return waiting.filter(({ limit }, ahead) => stopped < 0 || inside + ahead < limit).map(({ run }) => run);",
-      ),
-    ],
-    breaks: ["Concurrency: runs are let in by turn"],
-    seeds: [],
-  },
-  {
     name: "a run that may not wait is refused only if all places are taken by runs that were let in",
     edits: [
       edit(
