@@ -21,7 +21,7 @@ export const TURNS: readonly PlantedBug[] = [
     seeds: [11],
   },
   {
-    name: "a run that may not wait is refused only if all places are taken by runs that were let in",
+    name: "a run that may not wait is taken beside as many others as its limit allows",
     edits: [
       edit(
         "packages/domain/run/concurrency.ts",
