@@ -9,7 +9,7 @@ import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
 import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
-import type { GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { DefinitionName, GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { Placer, StorageUsed } from "@longshore/domain/group/group.ts";
@@ -300,6 +300,8 @@ export interface RunRow {
   readonly state: RunState;
   readonly outcome: Outcome | undefined;
   readonly group: GroupName | undefined;
+  /** The definition that the run was made of. */
+  readonly definition: DefinitionName | undefined;
   readonly acceptedAtMs: number;
   /** When the run's last restart was taken; until then, when the run was accepted. */
   readonly begunAtMs: number;

@@ -17,6 +17,7 @@ import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
 import { andThen, type Change, turnNext } from "./change.ts";
 import { NO_PLAN } from "./plan.ts";
 import type { Cancel, GivenUp, Plan, Run, RunRecord, Told } from "./record.ts";
+import { judgeCorrected } from "./resolve.ts";
 import { definitionOf } from "./story.ts";
 
 /**
@@ -155,16 +156,21 @@ function restarted(
     const message = `The run has no step "${from}"; it has ${Object.keys(existing.run.steps).join(", ")}.`;
     return { kind: "refuse", problems: [{ path: "/data/from", code: "RequestInvalid", message }] };
   }
-  const problems = correctionProblems(existing.run, from, corrections);
-  if (problems.length > 0) return { kind: "refuse", problems };
+  const judged = judgeCorrected(existing.run.plan, corrections?.parameters);
+  const problems = [
+    ...(judged.kind === "invalid" ? judged.problems : []),
+    ...correctionProblems(existing.run, from, corrections),
+  ];
+  if (problems.length > 0 || judged.kind === "invalid") return { kind: "refuse", problems };
+  const parameters = corrections?.parameters && judged.value;
   const kept = withVolumes(existing, from, at);
   if (kept === undefined)
     return refuse("VolumesGone", 'The volumes of the run are no longer kept: say `from: "start"`, which makes new ones.');
-  const storage = storageWith(existing.run, corrections?.parameters, pinnedTo(kept) !== undefined);
+  const storage = storageWith(existing.run, parameters, pinnedTo(kept) !== undefined);
   if ("problems" in storage) return { kind: "refuse", problems: storage.problems };
   const begun = restartRun(kept, from, {
     with: byStep(existing.run.plan, corrections),
-    ...(corrections?.parameters && { withParameters: corrections.parameters }),
+    ...(parameters && { withParameters: parameters }),
     ...storage,
   });
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {

@@ -1,5 +1,6 @@
 /** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, no types of a database. */
 import type { Owner } from "@longshore/contract/request/definition.ts";
+import type { ParametersSchema } from "@longshore/contract/request/parameters.ts";
 import type { Code, Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/messages/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
@@ -58,7 +59,13 @@ export interface Plan {
   /** The corrections that came with the newest restart, by step. */
   readonly with: Readonly<Record<string, Correction>> | undefined;
   /** The definition that the run was made of, as it was then: its digest tells whether it changed since. */
-  readonly definition?: { readonly name: DefinitionName; readonly digest: string; readonly owner?: Owner };
+  readonly definition?: {
+    readonly name: DefinitionName;
+    readonly digest: string;
+    readonly owner?: Owner;
+    /** The schemas of the parameters that a restart may correct. */
+    readonly parameters?: ParametersSchema["properties"];
+  };
   readonly concurrency?: Concurrency;
   /** The parameters that came with the newest restart. */
   readonly withParameters?: Readonly<Record<string, unknown>>;

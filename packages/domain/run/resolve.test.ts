@@ -2,7 +2,7 @@ import type { Invocation } from "@longshore/contract/messages/command.ts";
 import { type Definition, judgeDefinition } from "@longshore/contract/request/definition.ts";
 import { REQUESTED } from "@longshore/contract/messages/command.ts";
 import t from "tap";
-import { resolve } from "./resolve.ts";
+import { keptOf, resolve } from "./resolve.ts";
 
 function definitionOf(value: object): Definition {
   const judged = judgeDefinition(value);
@@ -49,6 +49,16 @@ const cases: readonly { readonly name: string; readonly asked: object; readonly 
 ];
 for (const { name, asked: request, want } of cases)
   t.test(name, async (t) => t.same(resolve(definition, asked(request), "a"), want));
+
+t.test("a run keeps the schemas of the parameters that its expressions use", async (t) => {
+  t.same(keptOf(definition, "1", ["month"]), {
+    name: "export",
+    digest: "1",
+    owner: { name: "Shop" },
+    parameters: { month: { type: "string" } },
+  });
+  t.notOk("parameters" in keptOf(definition, "1"));
+});
 
 t.test("a definition without parameters takes none", async (t) => {
   const plain = definitionOf({ name: "export", image: "export:1" });

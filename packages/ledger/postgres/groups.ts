@@ -4,8 +4,7 @@ import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/group.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
 import type { GroupChange, GroupState } from "../port.ts";
-import { type Database, inList, type Statement, toJson } from "./connection.ts";
-import { CHANNEL } from "./write.ts";
+import { CHANNEL, type Database, inList, type Statement, toJson } from "./connection.ts";
 
 export interface GroupColumns {
   readonly name: GroupName;

@@ -12,10 +12,9 @@ import {
 } from "@longshore/domain/run/change.ts"; // biome-ignore format: a list of names
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { putLines } from "./work/concurrency.ts";
-import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
+import { Bug, CHANNEL, type Queries, type Statement, toJson } from "./connection.ts";
 import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
-export const CHANNEL = "longshore_ledger";
 export const PARTITIONS = 16;
 /** How the names of the partitions' leases begin. */
 export const OUTBOX_LEASE = "outbox/";

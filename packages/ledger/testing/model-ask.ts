@@ -202,6 +202,7 @@ export function peopleCalls(
               state: run.state,
               outcome: run.outcome,
               group: run.group,
+              definition: run.plan.definition?.name,
               acceptedAtMs,
               begunAtMs: story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs,
               endedAtMs,

@@ -16,9 +16,8 @@ import { durationMs } from "@longshore/contract/units.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import { NO_PLAN, planOf } from "@longshore/domain/run/plan.ts";
-import type { Plan } from "@longshore/domain/run/record.ts";
-import { resolve } from "@longshore/domain/run/resolve.ts";
-import type { Intake } from "@longshore/ledger/port.ts";
+import { keptOf, resolve } from "@longshore/domain/run/resolve.ts";
+import type { Intake, StoredDefinition } from "@longshore/ledger/port.ts";
 import type { Definitions } from "../definitions/known.ts";
 import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
@@ -99,9 +98,10 @@ async function requestOf(
   const run = { id, tenant: TENANT, source, digest, nowMs };
   if ("problems" in found) return { admission: { kind: "run", run: { ...run, plan: NO_PLAN }, told, problems: found.problems } };
   const { request, definition } = found;
+  const planned = planOf(request, defaults, id);
   const plan = {
-    ...planOf(request, defaults, id),
-    ...(definition && { definition }),
+    ...planned,
+    ...(definition && { definition: keptOf(definition.body, definition.digest, planned.parameters) }),
     ...(traceparent !== undefined && { traceparent }),
     ...(correlationId !== undefined && { correlationId }),
   };
@@ -109,7 +109,7 @@ async function requestOf(
 }
 
 type Found =
-  | { readonly request: RunRequest; readonly definition?: Plan["definition"] }
+  | { readonly request: RunRequest; readonly definition?: StoredDefinition }
   | { readonly problems: readonly CommandProblem[] };
 
 async function ofDefinition(definitions: Definitions, asked: Invocation, run: string): Promise<Found> {
@@ -120,10 +120,8 @@ async function ofDefinition(definitions: Definitions, asked: Invocation, run: st
     const message = `No definition is named "${name}"${meant === undefined ? "." : `; did you mean "${meant}"?`}`;
     return { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message }] };
   }
-  const { digest, body } = stored;
-  const resolved = resolve(body, asked, run);
-  if (resolved.kind === "refused") return resolved;
-  return { request: resolved.request, definition: { name, digest, ...(body.owner && { owner: body.owner }) } };
+  const resolved = resolve(stored.body, asked, run);
+  return resolved.kind === "refused" ? resolved : { request: resolved.request, definition: stored };
 }
 
 function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admission {

@@ -8,6 +8,7 @@ import { problemsOf } from "@longshore/domain/attempt/testing/invariants.ts";
 import { judge, type Rule } from "../../judge/rules.ts";
 import { at, type Broken } from "../../judge/view.ts";
 import type { World } from "../world/world.ts";
+import { takenOrRefused, tooMany } from "./concurrency.ts";
 import { fenceOf, viewOf } from "./view.ts";
 
 /**
@@ -22,6 +23,9 @@ const RULES: Readonly<Record<string, Rule<World>>> = {
   "G6: upstream reads every event, and each once": misheard,
   "Nothing is created where another cluster answers": ({ history }) => history.astray,
   "A slot goes to the most urgent run that waits for it": ({ history }) => history.passedOver,
+  "Concurrency: no key has more runs at work than its limit": tooMany,
+  "Concurrency: runs are let in by turn": ({ history }) => history.outOfTurn,
+  "Concurrency: a run that may not wait is taken if there is room, and else refused": takenOrRefused,
   "A group's health is not told in turns": turns,
   "Records are sound": ({ ledger }) =>
     [...ledger.tables.runs.values()].flatMap(({ record }) => problemsOf(record).map((it) => `${record.run.id}: ${it}`)),

@@ -108,6 +108,9 @@ export interface History {
   readonly turns: Turn[];
   /** Slots that were given past a more urgent run that waited for them. */
   readonly passedOver: string[];
+  /** The generations of runs that were let in by their concurrency key, and those that were let in before their turn. */
+  readonly letIn: Set<string>;
+  readonly outOfTurn: string[];
   /** Programs that ended by themselves. Each is a bug. */
   readonly falls: string[];
 }
@@ -122,5 +125,7 @@ export const emptyHistory = (): History => ({
   astray: [],
   turns: [],
   passedOver: [],
+  letIn: new Set(),
+  outOfTurn: [],
   falls: [],
 });

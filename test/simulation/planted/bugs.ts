@@ -4,6 +4,7 @@
  * The bug this prevents: a simulation whose models are so kind that it passes anything.
  */
 import { edit, type PlantedBug } from "./bug.ts";
+import { TURNS } from "./turn-bugs.ts";
 import { VOLUMES } from "./volume-bugs.ts";
 
 const LIFECYCLE: readonly PlantedBug[] = [
@@ -304,23 +305,6 @@ const LOOPS: readonly PlantedBug[] = [
     ],
     breaks: ["G5", "G4", "Timers"],
     seeds: [3],
-  },
-];
-
-const TURNS: readonly PlantedBug[] = [
-  {
-    name: "◆ a slot is for whoever is due when it becomes free",
-    edits: [
-      edit("packages/domain/group/place-attempts.ts", "sum + (openings.get(name) ?? 0)", "sum + 0 * (openings.get(name) ?? 0)"),
-    ],
-    breaks: ["A slot"],
-    seeds: [82],
-  },
-  {
-    name: "who was accepted first is placed first, whatever the priority",
-    edits: [edit("packages/domain/group/place-attempts.ts", "b.priority - a.priority || a.accepted", "a.accepted")],
-    breaks: ["A slot"],
-    seeds: [11],
   },
 ];
 

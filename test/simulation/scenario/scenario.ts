@@ -10,9 +10,10 @@ import { chanceOf } from "./chance.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
 import type { LedgerTrouble } from "../world/lines.ts";
 import { scriptFor } from "./behaviour.ts";
-import { type Asked, crowd, orders } from "./orders.ts";
+import { type Asked, crowd, keyed, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
+import { boundaryPlot } from "./plots-boundaries.ts";
 import { volumePlot } from "./plots-volumes.ts";
 import { retryPlot } from "./plots-retries.ts";
 import { MINUTE, type Setting } from "./setting.ts";
@@ -58,6 +59,8 @@ export type Deed =
   | { readonly kind: "way"; readonly cluster: string; readonly launcher: number | "all"; readonly to: "nowhere" | "another"; readonly forMs: number }
   /** A quota on claims of volumes in the cluster's namespace. */
   | { readonly kind: "limit claims"; readonly cluster: string; readonly most: number; readonly forMs: number }
+  /** Done as soon as so many steps of the run's generation have ended, before the launcher hears that this was recorded. */
+  | { readonly kind: "at boundary"; readonly run: string; readonly generation: number; readonly ended: number; readonly deed: Deed }
   | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
 
 export type Planned = Deed & { readonly atMs: number };
@@ -102,7 +105,9 @@ export function scenarioOf(seed: number): Scenario {
   const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
   const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
   const wanted = groups.map(({ name }) => name);
-  const publishes = orders(chance, { chaosMs, groups: wanted });
+  // Drawn from a chance of its own, so that all other scenarios stay as they are.
+  const keying = chanceOf(`keys ${seed}`);
+  const publishes = [...orders(chance, { chaosMs, groups: wanted }), ...(keying.is(0.1) ? keyed(keying) : [])];
   const runs = publishes.flatMap((it) =>
     it.kind === "publish" && it.asked.kind === "run" ? [{ run: it.asked.run, atMs: it.atMs }] : [],
   );
@@ -111,7 +116,7 @@ export function scenarioOf(seed: number): Scenario {
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
   const ofRetries = retryPlot(seed, setting);
-  const ofVolumes = ofRetries === undefined ? volumePlot(seed, setting) : undefined;
+  const ofVolumes = ofRetries === undefined ? (volumePlot(seed, setting) ?? boundaryPlot(seed, setting)) : undefined;
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,

@@ -282,7 +282,7 @@ const PAGE = 5_000;
 export function deliveryQueries(
   database: Database,
   { server, log }: { readonly server: string; readonly log: Log },
-): Omit<Deliveries, typeof Symbol.asyncDispose> {
+): Omit<Deliveries, "changes" | typeof Symbol.asyncDispose> {
   async function catchUp(sink: string, owner: string, { epoch_now, xid_now }: CursorColumns): Promise<void> {
     log.warn(
       "the sink's cursor counts the transactions of another server, or of a time before a restore: each run is looked at",

@@ -12,10 +12,10 @@ import { type Admitting, answerCommand, duplicateOf, isBeginning, isRemembered }
 import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
 import type { Admitted, Intake, Notice } from "../../port.ts";
 import { countUnder, putLines, type Unfinished } from "./concurrency.ts";
-import { Bug, type Queries, type Statement, toJson } from "../connection.ts";
+import { Bug, CHANNEL, type Queries, type Statement, toJson } from "../connection.ts";
 import type { Parts } from "./record.ts";
 import { attemptValues, type Locked, lockRuns, runValues } from "../rows.ts";
-import { CHANNEL, eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "../write.ts";
+import { eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "../write.ts";
 
 /**
  * Inserts the runs that do not exist yet, each with all its rows, in the order of their ids. Runs that exist are left alone.

@@ -12,11 +12,10 @@ import { STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { KINDS_DUE } from "@longshore/domain/run/change.ts";
 import { type Anchor, type AttemptState, type Cancel, FENCE_MS, type Plan, type Run } from "@longshore/domain/run/record.ts";
 import type { AnchorWork, Ledger, Standing, StrayWork, Work, WorkKind } from "../../port.ts";
-import { type Database, inList, type Statement } from "../connection.ts";
+import { CHANNEL, type Database, inList, type Statement } from "../connection.ts";
 import {
   ANCHOR_COLUMNS, type AnchorColumns, anchorOf, ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf,
 } from "../rows.ts"; // biome-ignore format: a list of names
-import { CHANNEL } from "../write.ts";
 
 interface WorkColumns extends AttemptColumns {
   readonly run_id: RunId;

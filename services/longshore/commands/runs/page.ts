@@ -54,6 +54,7 @@ export function pageOf(
       paragraph(it, { indent: 2, mark: "seen: " }, screen),
     ),
     ...about("from", senderOf(run)),
+    ...definitionText(run).flatMap((text) => about("made of", text)),
     ...about("group", groupText(record, groups)),
     ...volumesText(record).flatMap((text) => about("volumes", text)),
     ...childrenText(record).flatMap((text) => about("pods", text)),
@@ -80,6 +81,10 @@ function senderOf({ tenant, source }: Run): string {
   const sender = source === CLI ? "longshore publish" : source;
   return tenant === ONLY_TENANT ? sender : `${sender}, tenant ${tenant}`;
 }
+
+/** The definition may have changed since: its digest tells which one the run was made of. */
+const definitionText = ({ plan: { definition } }: Run): readonly string[] =>
+  definition === undefined ? [] : [`${definition.name} (${definition.digest})`];
 
 const COMMAND_MOST = 150;
 const STEP_COMMAND_MOST = 80;

@@ -227,11 +227,11 @@ function tookText({ begunAtMs, endedAtMs, finishedAtMs }: RunRow, nowMs: number)
 }
 
 function recordOf(row: Omit<RunRow, "cursor">): object {
-  const { id, tenant, state, outcome, group, acceptedAtMs, begunAtMs, endedAtMs, finishedAtMs } = row;
+  const { id, tenant, state, outcome, group, definition, acceptedAtMs, begunAtMs, endedAtMs, finishedAtMs } = row;
   const { word, reason, code, exitCode } = statusOf(row);
   return {
     run: id, tenant, state, outcome: outcome ?? null, status: word, reason: reason ?? null, code: code ?? null, exitCode: exitCode ?? null,
-    group: group ?? null, acceptedAt: iso(acceptedAtMs), begunAt: iso(begunAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
+    group: group ?? null, definition: definition ?? null, acceptedAt: iso(acceptedAtMs), begunAt: iso(begunAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
   }; // biome-ignore format: as in the list
 }
 
@@ -253,6 +253,7 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
   return {
     ...recordOf({
       ...run,
+      definition: run.plan.definition?.name,
       begunAtMs: begunAtMs(run, story),
       finishedAtMs: finishedAtMs(record),
       newest: newestOfRun(run, story),
