@@ -43,7 +43,7 @@ const EXPANDED: readonly string[] = ["command", "args", "env"];
 export function rendered(step: StepRequest, { labels = {}, annotations = {} }: Marks, values: Values, at = ""): RenderedResult {
   const { files: asked, ...rest } = step;
   if (asked === undefined && !hasExpression(JSON.stringify([rest, labels, annotations])))
-    return { kind: "rendered", step: step as RenderedStep, labels, annotations };
+    return { kind: "rendered", step: step as typeof rest as RenderedStep, labels, annotations };
   const { field, plain, files: filesOf, problems } = openRendering(values);
   const container = (fields: ContainerFields, place: string): object =>
     Object.fromEntries(CONTAINER.map((name) => [name, field(fields[name], name, `${place}/${name}`)]));
