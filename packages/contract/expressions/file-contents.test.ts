@@ -14,7 +14,11 @@ const values: Values = {
 };
 
 const requested = (...files: readonly object[]): RunRequest =>
-  REQUESTED.pipeline.parse({ run: "r", parameters: values.parameters, steps: [{ name: "s", image: "app", files }] }) as RunRequest;
+  REQUESTED.pipeline.parse({
+    run: "r",
+    parameters: values.parameters,
+    steps: [{ name: "s", image: "app", files }],
+  }) as RunRequest;
 
 function made(...files: readonly object[]) {
   const [step] = stepsOf(requested(...files));
@@ -40,11 +44,17 @@ const CONTENTS: readonly { readonly name: string; readonly file: object; readonl
 ];
 
 for (const { name, file, content } of CONTENTS)
-  t.test(`a file holds ${name}`, async (t) => t.match(made({ path: "/f", ...file }), { files: [{ path: "/f", content, isLarge: false }] }));
+  t.test(`a file holds ${name}`, async (t) =>
+    t.match(made({ path: "/f", ...file }), { files: [{ path: "/f", content, isLarge: false }] }),
+  );
 
 t.test("a step's files stand in annotations as long as these have room, the smallest first", async (t) => {
   const text = (bytes: number) => "z".repeat(bytes);
-  const { files = [] } = made({ path: "/a", text: text(20_000) }, { path: "/b", text: text(13_000) }, { path: "/c", text: text(5) });
+  const { files = [] } = made(
+    { path: "/a", text: text(20_000) },
+    { path: "/b", text: text(13_000) },
+    { path: "/c", text: text(5) },
+  );
   t.same(files.map(({ isLarge }) => isLarge), [true, false, false]); // biome-ignore format: one line
   t.equal(annotatedBytes(files), 13_005);
   t.same(made({ path: "/a", text: text(FILE_BYTES_MAX.ofStep) }).files?.map(({ isLarge }) => isLarge), [false]); // biome-ignore format: one line
@@ -56,17 +66,30 @@ t.test("bytes count, not characters", async (t) => {
 
 t.test("a large file is known before any step has run, each content once", async (t) => {
   const big = { json: "${{ parameters.big }}" };
-  const request = requested({ path: "/a", ...big }, { path: "/b", ...big }, { path: "/c", text: "${{ steps.load.outputs.much }}" });
+  const request = requested(
+    { path: "/a", ...big },
+    { path: "/b", ...big },
+    { path: "/c", text: "${{ steps.load.outputs.much }}" },
+  );
   t.equal(largeFilesOf(request, "r").length, 1);
 });
 
 t.test("a file whose value comes from outputs cannot be large, and its place is told", async (t) => {
-  const { problems } = made({ path: "/a", text: "${{ steps.load.outputs.rows }}" }, { path: "/b", text: "${{ steps.load.outputs.much }}" });
+  const { problems } = made(
+    { path: "/a", text: "${{ steps.load.outputs.rows }}" },
+    { path: "/b", text: "${{ steps.load.outputs.much }}" },
+  );
   t.match(problems, [{ path: "/steps/0/files/1", message: /32769 bytes|32770 bytes/ }]);
 });
 
 const refusal = (data: object) => {
-  const message = { specversion: "1.0", id: "m1", source: "/shop", type: "dev.longshore.run.requested", data: { run: "r", ...data } };
+  const message = {
+    specversion: "1.0",
+    id: "m1",
+    source: "/shop",
+    type: "dev.longshore.run.requested",
+    data: { run: "r", ...data },
+  };
   const read = readCommand(new TextEncoder().encode(JSON.stringify(message)));
   return read.kind === "refused" ? read.problems : [];
 };
@@ -91,5 +114,7 @@ t.test("the annotations of a step and its small files share the room of its pods
   const annotations = Object.fromEntries(Array.from({ length: 45 }, (_, at) => [`a${at}`, "x".repeat(4000)]));
   const files = [{ path: "/a", text: "x".repeat(30_000) }];
   t.same(refusal({ image: "a", annotations }), []);
-  t.match(refusal({ image: "a", annotations, files }), [{ path: "/data/annotations", message: /with those of the run and its small files/ }]);
+  t.match(refusal({ image: "a", annotations, files }), [
+    { path: "/data/annotations", message: /with those of the run and its small files/ },
+  ]);
 });

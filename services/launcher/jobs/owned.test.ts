@@ -14,7 +14,13 @@ const SECRETS = {
   secrets: [{ values: ["ca.pem"], mount: "/etc/ca" }],
 };
 const LARGE = "x".repeat(40_000);
-const FILES = { image: "busybox", files: [{ path: "/etc/big", text: LARGE }, { path: "/etc/small", json: { a: 1 } }] };
+const FILES = {
+  image: "busybox",
+  files: [
+    { path: "/etc/big", text: LARGE },
+    { path: "/etc/small", json: { a: 1 } },
+  ],
+};
 
 const allowed = (t: Test, request: object, staging: Staging = {}): Promise<Claimed> =>
   anchored(t, request, { pods: { startsAfterMs: 10, runsMs: 10 }, policy: { secretValues: true }, ...staging });
@@ -123,7 +129,10 @@ t.test("a restart with other values makes another Secret beneath the anchor that
   await it.publish("run.restart", { run: RUN, from: "failed", with: { secretValues } });
   t.match(await again(it), { input: { kind: "created" } });
   const used = podOf(it)?.spec.volumes?.find(({ name }) => name === "secret-0")?.secret?.secretName;
-  t.match(secrets(it).find(({ metadata }) => metadata.name === used), { stringData: secretValues });
+  t.match(
+    secrets(it).find(({ metadata }) => metadata.name === used),
+    { stringData: secretValues },
+  );
   t.match(anchorOf(it), { number: 1 });
 });
 
@@ -137,24 +146,29 @@ t.test("a run that never got its Secret can be restarted without giving the valu
   t.match(await again(it), { input: { kind: "created" } });
 });
 
-t.test("a run that waits no longer than a day after its end forgets its values, though nothing of it was ever there", async (t) => {
-  const it = await allowed(t, SECRETS);
-  await it.record({ kind: "abandon", diagnosis: diagnose("Abandoned", "An operator gave it up.") });
-  await it.parts.ledger.prune(10);
-  t.ok(sealedOf(it));
-  await it.clock.sleep(24 * 3_600_000);
-  await it.parts.ledger.prune(10);
-  t.equal(sealedOf(it), undefined);
-  await it.publish("run.restart", { run: RUN, from: "start" });
-  t.match(lastNotice(it), { problems: [{ code: "SecretsGone" }] });
-});
+t.test(
+  "a run that waits no longer than a day after its end forgets its values, though nothing of it was ever there",
+  async (t) => {
+    const it = await allowed(t, SECRETS);
+    await it.record({ kind: "abandon", diagnosis: diagnose("Abandoned", "An operator gave it up.") });
+    await it.parts.ledger.prune(10);
+    t.ok(sealedOf(it));
+    await it.clock.sleep(24 * 3_600_000);
+    await it.parts.ledger.prune(10);
+    t.equal(sealedOf(it), undefined);
+    await it.publish("run.restart", { run: RUN, from: "start" });
+    t.match(lastNotice(it), { problems: [{ code: "SecretsGone" }] });
+  },
+);
 
 // ── Files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 t.test("a small file stands in the pod's annotations, and a large one in a ConfigMap beneath an anchor", async (t) => {
   const it = await allowed(t, FILES);
   t.match(await create(it), { input: { kind: "created" } });
-  t.match(contents(it), [{ immutable: true, data: { content: LARGE }, metadata: { ownerReferences: [{ uid: anchorOf(it)?.uid }] } }]);
+  t.match(contents(it), [
+    { immutable: true, data: { content: LARGE }, metadata: { ownerReferences: [{ uid: anchorOf(it)?.uid }] } },
+  ]);
   const { metadata, spec } = podOf(it) ?? {};
   t.match(metadata?.annotations, { "longshore.dev/file-1": '{"a":1}' });
   t.notOk("longshore.dev/file-0" in (metadata?.annotations ?? {}));
@@ -192,7 +206,11 @@ t.test("a large file goes with the run's Jobs, and a restart makes it anew", asy
 });
 
 t.test("a file that becomes large with a restart's parameters finds an anchor", async (t) => {
-  const it = await allowed(t, { image: "busybox", parameters: { stage: "small" }, files: [{ path: "/a", text: "${{ parameters.stage }}" }] });
+  const it = await allowed(t, {
+    image: "busybox",
+    parameters: { stage: "small" },
+    files: [{ path: "/a", text: "${{ parameters.stage }}" }],
+  });
   await ended(it, "failed");
   t.equal(anchorOf(it), undefined);
   await it.publish("run.restart", { run: RUN, from: "failed", with: { parameters: { stage: LARGE } } });
@@ -201,7 +219,12 @@ t.test("a file that becomes large with a restart's parameters finds an anchor", 
 });
 
 t.test("each step makes its own large files, and a content that two steps have is one object", async (t) => {
-  const step = (name: string, needs: readonly string[] = []) => ({ name, needs, image: "a", files: [{ path: `/${name}`, text: LARGE }] });
+  const step = (name: string, needs: readonly string[] = []) => ({
+    name,
+    needs,
+    image: "a",
+    files: [{ path: `/${name}`, text: LARGE }],
+  });
   const it = await allowed(t, { steps: [step("first"), step("second", ["first"])] });
   await ended(it, "complete");
   t.equal(contents(it).length, 1);
@@ -210,12 +233,15 @@ t.test("each step makes its own large files, and a content that two steps have i
   t.equal(it.pocket.jobs(NAMESPACE).length, 2);
 });
 
-t.test("a group that allows neither volumes nor secret values has no right to make large files, and takes no such run", async (t) => {
-  const it = await allowed(t, FILES);
-  const settings = { ...it.cluster.settings, policy: { storageClasses: [] } };
-  const answer = await create({ ...it, cluster: { ...it.cluster, settings } });
-  t.match(answer, { input: { kind: "refused", diagnosis: { sentence: /does not allow large files/ } } });
-});
+t.test(
+  "a group that allows neither volumes nor secret values has no right to make large files, and takes no such run",
+  async (t) => {
+    const it = await allowed(t, FILES);
+    const settings = { ...it.cluster.settings, policy: { storageClasses: [] } };
+    const answer = await create({ ...it, cluster: { ...it.cluster, settings } });
+    t.match(answer, { input: { kind: "refused", diagnosis: { sentence: /does not allow large files/ } } });
+  },
+);
 
 t.test("a step whose file is too large with its outputs' values is refused, and told which", async (t) => {
   const it = await allowed(t, FILES);
@@ -224,4 +250,3 @@ t.test("a step whose file is too large with its outputs' values is refused, and 
   const answer = await create(it, { ...work, run: { ...work.run, steps } });
   t.match(answer, { input: { kind: "refused", diagnosis: { code: "RequestInvalid", evidence: [/\/files\/0: .*40000|40002/] } } });
 });
-

@@ -57,4 +57,3 @@ export async function release(it: Claimed): Promise<void> {
   await it.cluster.writes.releaseJob(it.attempt().name, it.attempt().uid ?? "", "longshore.dev/unrecorded", {}, never);
   await it.record({ kind: "released", found: "released", begunAtMs: await it.parts.ledger.now() });
 }
-
