@@ -8,9 +8,7 @@ import { edit, type PlantedBug } from "./bug.ts";
 export const VOLUMES: readonly PlantedBug[] = [
   {
     name: "◆ a volume needs no owner, since its run deletes it",
-    edits: [
-      edit("packages/domain/pod/volumes.ts", "  ownerReferences: [ownerOf({ name: input.name, uid })],\n", ""),
-    ],
+    edits: [edit("packages/domain/pod/volumes.ts", "  ownerReferences: [ownerOf({ name: input.name, uid })],\n", "")],
     breaks: ["Volumes: each has an owner"],
     seeds: [2],
   },
