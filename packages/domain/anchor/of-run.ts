@@ -84,8 +84,10 @@ export function attemptMoved(draft: Draft, before: Attempt, attempt: Attempt, is
   if (anchor === undefined) return;
   const { number } = anchor;
   if (attempt.uid !== undefined) setAnchor(draft, number, { kind: "stands" });
-  // A claim that is not just being worked on may have sent a create of the anchor that nobody heard of.
-  const isLeft = isUnanswered || attempt.state !== "claimed" || attempt.unanswered.length > 1;
+  // A claim that is not just being worked on may have sent a create of the anchor that nobody heard of. If its Job is there, the
+  // anchor's create was answered before: else each fact that comes before its answer would keep the anchor for the fence's time.
+  const isAtWork = attempt.state === "claimed" || attempt.uid !== undefined;
+  const isLeft = isUnanswered || !isAtWork || attempt.unanswered.length > 1;
   if (isLeft && isOpen(attempt) && attempt.fenceUntilMs !== undefined)
     setAnchor(draft, number, { kind: "unanswered", fenceUntilMs: attempt.fenceUntilMs });
   if (attempt.state === "done" && before.state !== "done" && isClear(draft, anchor)) setAnchor(draft, number, { kind: "clear" });

@@ -1,12 +1,13 @@
 /** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { Installation } from "@longshore/contract/ids.ts";
+import { Installation, RunId, Uid } from "@longshore/contract/ids.ts";
 import { LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
 import { anchored, anchorOf, type Claimed, counts, create, end, objects, release, sweepAll } from "../testing/anchored.ts";
+import { sweepAnchors } from "../loops/sweep.ts";
 import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "../testing/stage.ts";
 import { createUnderAnchor } from "./anchor.ts";
 
@@ -263,6 +264,41 @@ t.test("a run that succeeded gives up its volumes, but not before its last attem
   await sweepAll(it);
   t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
   t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("facts that come before the create's answer keep nothing: no create of the anchor is under way then", async (t) => {
+  const it = await claimed(t);
+  const answer = await createUnderAnchor(it.parts, it.cluster, it.work, never);
+  const uid = it.pocket.jobs(NAMESPACE)[0]?.metadata.uid;
+  await it.clock.sleep(5_000);
+  await it.record({ kind: "complete", group: GROUP, rv: "9", uid: Uid.parse(uid), evidence: { started: "yes" } });
+  await it.parts.recording({ run: RUN, step: it.work.attempt.step, n: 1, ...answer });
+  await release(it);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("one listing tells that the volumes of all runs are gone which ended together", async (t) => {
+  const it = await stage(t);
+  const { reads } = it.cluster;
+  const asked: string[] = [];
+  const cluster = {
+    ...it.cluster,
+    reads: { ...reads, claimsWith: (selector: string, signal: AbortSignal) => (asked.push(selector), reads.claimsWith(selector, signal)) },
+  }; // biome-ignore format: one line each
+  const runs = ["one", "two", "three"];
+  for (const run of runs) {
+    await it.publish("run.requested", { ...REQUEST, run } as unknown as CommandData<"run.requested">);
+    await it.place();
+  }
+  for (const run of runs) await it.publish("run.cancel", { run: RunId.parse(run) });
+  for (let round = 0; round < 2; round++) {
+    await it.clock.sleep(2_000);
+    await sweepAnchors(it.parts, cluster, await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 }), never);
+  }
+  const states = runs.map((run) => it.model.tables.runs.get(RunId.parse(run))?.record.anchors?.at(-1)?.state);
+  t.same(states, ["gone", "gone", "gone"]);
+  t.equal(asked.length, 1);
 });
 
 t.test("a neighbour's run of the same id, with volumes of its own, is not taken for this run", async (t) => {

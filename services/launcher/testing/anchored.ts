@@ -7,7 +7,7 @@ import type { CommandData } from "@longshore/contract/messages/command.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import type { Test } from "tap";
 import { createUnderAnchor } from "../jobs/anchor.ts";
-import { sweepAnchor } from "../loops/sweep.ts";
+import { sweepAnchors } from "../loops/sweep.ts";
 import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "./stage.ts";
 
 export interface Claimed extends Stage {
@@ -40,7 +40,7 @@ export async function create(it: Claimed, work = it.work) {
 export async function sweepAll(it: Stage): Promise<void> {
   for (let round = 0; round < 5; round++) {
     const due = await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 });
-    for (const work of due) await sweepAnchor(it.parts, it.cluster, work, never);
+    await sweepAnchors(it.parts, it.cluster, due, never);
     await it.clock.sleep(2_000);
   }
 }

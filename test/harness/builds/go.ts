@@ -19,6 +19,9 @@ export interface GoModule {
   readonly packages: Readonly<Record<string, string>>;
 }
 
+/** Four minutes, if nobody else uses the machine. A build that is ended begins anew. */
+const BUILD_MINUTES_MOST = 90;
+
 /** Returns the folder in the cache that holds the module's programs. */
 export async function built({ name, folder, module, packages }: GoModule, say: Say): Promise<string> {
   const version = await versionIn(path.join(folder, "go.mod"), module);
@@ -28,8 +31,14 @@ export async function built({ name, folder, module, packages }: GoModule, say: S
 /** What Go compiled for one program serves the next: all builds share the standard library, most share Kubernetes' libraries. */
 const compiledByGo = (): string => path.join(cacheFolder(), "go-build");
 
-/** Removes what Go compiled, three gigabytes, when the last program is built. */
+let hasBuilt = false;
+
+/**
+ * Removes what Go compiled, three gigabytes, when the last program is built. A process that has built nothing removes nothing:
+ * another one may be in the middle of a build.
+ */
 export async function forgetCompiled(): Promise<void> {
+  if (!hasBuilt) return;
   await fs.rm(compiledByGo(), { recursive: true, force: true });
 }
 
@@ -44,6 +53,7 @@ interface Build {
 /** Builds one program after the other, so that each says when it is done, and memory holds one linker at a time. */
 async function build({ folder, packages, version, making, say }: Build): Promise<void> {
   await goIsThere();
+  hasBuilt = true;
   const env = {
     CGO_ENABLED: "0",
     GOCACHE: compiledByGo(),
@@ -59,7 +69,7 @@ async function build({ folder, packages, version, making, say }: Build): Promise
     const what = `building ${name} ${version}`;
     say(`${what} from Go modules, once for all checkouts`);
     const args = ["-n", "5", "go", "build", "-trimpath", compiling, linking, "-o", path.join(making, name), from];
-    await run("nice", args, { cwd: folder, env, what, say });
+    await run("nice", args, { cwd: folder, env, what, say, minutesMost: BUILD_MINUTES_MOST });
     say(`  ${name} ${version} is built, ${Math.round((performance.now() - began) / 1000)} s`);
   }
 }

@@ -61,6 +61,8 @@ export interface PrivateCluster extends TestCluster {
   readonly etcd: Etcd;
   /** The real node, if the test asked for one. */
   readonly node?: RealNode;
+  /** What plays the simulated nodes, if the test asked for them. */
+  readonly kwok?: Part;
   /** Copies the present content of etcd; `restore` returns to a copy. */
   snapshot(): Promise<string>;
   restore(snapshot: string): Promise<void>;

@@ -24,7 +24,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge"),
       edit("packages/domain/anchor/of-run.ts", 'if (input.kind === "gone" && !isClear(draft, anchor)) return [];', ""),
       edit("services/launcher/loops/sweep.ts", 'if (got.kind === "found" && (', 'if (isClear && got.kind === "found" && ('),
-      edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ? anchor :", "begunAtMs < 0 ? anchor :"),
+      edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ?", "begunAtMs < 0 ?"),
     ],
     breaks: ["Volumes: each has an owner"],
     seeds: [131],
