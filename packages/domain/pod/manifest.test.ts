@@ -56,6 +56,7 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   },
   resources: { limits: { memory: "71Mi" }, requests: { cpu: "73m", "ephemeral-storage": "79Mi" } },
   secrets: [{ name: "asked-secret", mount: "/asked/secrets" }],
+  files: [{ path: "/asked/file", text: "asked-content" }],
   serviceAccount: { name: "asked-account", token: true },
   workingDir: "/asked/dir",
   mounts: [{ volume: "asked-volume", path: "/asked/mount", readOnly: true }],
@@ -118,7 +119,14 @@ t.test("the watcher's selector finds the Job and its pods", async (t) => {
 });
 
 t.test("pods meet on one node only with those that have the same volumes", async (t) => {
-  const anchor = { number: 2, name: "anchor", uid: "uid-of-the-anchor", claimName: (volume: string) => volume };
+  const anchor = {
+    number: 2,
+    name: "anchor",
+    uid: "uid-of-the-anchor",
+    claimName: (volume: string) => volume,
+    secretName: "secret",
+    fileName: () => "file",
+  };
   const { metadata, spec } = manifest({ ...input, node: "data", anchor }).spec.template;
   const [term] = (spec.affinity as ReturnType<typeof meetingOn>).podAffinity.requiredDuringSchedulingIgnoredDuringExecution;
   const selected = term?.labelSelector.matchLabels;

@@ -18,7 +18,7 @@ import { wordsOfLabels } from "../run/identity.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 import {
-  meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
+  fileAnnotations, meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
 } from "./volumes.ts"; // biome-ignore format: a list of names
 
 type Words = Readonly<Record<string, string>>;
@@ -125,7 +125,7 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
       env: environment(input, asked.env),
-      ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
+      ...(mounted.length > 0 && { volumeMounts: mounted.flatMap(({ mounts }) => mounts) }),
     };
   };
   return job(
@@ -193,7 +193,10 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(parts, input.step) },
+      template: {
+        metadata: { labels, annotations: { ...annotations, ...(mode.suspend !== true && fileAnnotations(input.step.files)) } },
+        spec: pod(parts, input.step),
+      },
     },
   };
 }
@@ -240,7 +243,7 @@ const inCommon = (input: ManifestInput, node: string): Words => ({
 });
 
 function environment(
-  { run, step, attempt, childLabels }: ManifestInput,
+  { run, step, attempt, childLabels, anchor }: ManifestInput,
   asked: RenderedContainer["env"],
 ): readonly EnvVariable[] {
   const own = {
@@ -255,7 +258,9 @@ function environment(
   return Object.entries(all).map(([name, value]) => {
     if (typeof value === "string") return { name, value };
     if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };
-    return { name, valueFrom: { secretKeyRef: { name: value.secret, key: value.key } } };
+    const ref =
+      "secret" in value ? { name: value.secret, key: value.key } : { name: anchor?.secretName ?? "", key: value.secretValue };
+    return { name, valueFrom: { secretKeyRef: ref } };
   });
 }
 

@@ -1,22 +1,26 @@
 /**
- * Makes what owns a run's volumes, then the volumes, then the Job: inside the claim of the first attempt that needs them.
+ * Makes what owns a run's objects, then the volumes, secret values and large files, then the Job: inside the claim of the first
+ * attempt that needs them.
  *
- *   anchor (409: ours by its proof) ──▶ all claims of volumes, together or none ──▶ Job
+ *   anchor (409: ours by its proof) ──▶ all claims of volumes and the Secret, together or none; the step's large files ──▶ Job
  *
- * The bugs this prevents: a volume without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
+ * The bugs this prevents: an object without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
  * each hold one volume and wait for their second; and a pod that writes to a volume which a pod of the run's earlier life still has.
  */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
-import type { Volume } from "@longshore/contract/request/volumes.ts";
+import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { afterCreate, type AttemptInput, type InputOf } from "@longshore/domain/attempt/input.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { mayCreate } from "@longshore/domain/group/view.ts";
-import { type AnchorOf, anchorManifest, claimManifests, type StandingAnchor } from "@longshore/domain/pod/volumes.ts";
+import {
+  type AnchorOf, anchorManifest, claimManifests, fileManifests, secretManifest, type StandingAnchor,
+} from "@longshore/domain/pod/volumes.ts"; // biome-ignore format: a list of names
 import { ANNOTATIONS, LABELS, selectorOfAnchor } from "@longshore/domain/run/marks.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
+import type { StepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
@@ -48,7 +52,7 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
 
   const mayGoOn = turnOf(parts, cluster, work);
-  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), volumes: step.volumes, mayGoOn };
+  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), step, mayGoOn };
   const made = await ensure(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made.answer;
   const uid = Uid.parse(made.anchor.uid);
@@ -74,21 +78,34 @@ const stopped = (parts: Creating, cluster: Cluster, work: Work): InputOf<"deferr
 interface Making {
   readonly anchor: Anchor;
   readonly of: AnchorOf;
-  readonly volumes: readonly Volume[];
+  readonly step: Extract<StepToRun, { kind: "rendered" }>;
   readonly mayGoOn: () => boolean;
 }
 
 async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
-  const { anchor, of, volumes, mayGoOn } = making;
+  const { anchor, of, step, mayGoOn } = making;
   const inUse = await usedByEarlier(parts, cluster, work, making, signal);
   if (inUse !== undefined) return answered(inUse);
   if (!mayGoOn()) return answered(stopped(parts, cluster, work));
+  const isNew = anchor.state === "making";
+  const secrets = secretsFor(parts, work, isNew);
+  if (secrets === "gone") return answered({ kind: "refused", claimNo: work.attempt.claimNo, diagnosis: SECRETS_GONE });
   const made = await makeAnchor(parts, cluster, work, making, signal);
-  if (made.kind === "answered" || anchor.state === "standing") return made;
-  const news: AnchorInput = { kind: "made", uid: Uid.parse(made.anchor.uid) };
+  if (made.kind === "answered") return made;
+  const news: AnchorInput | undefined = isNew ? { kind: "made", uid: Uid.parse(made.anchor.uid) } : undefined;
   if (!mayGoOn()) return answered(stopped(parts, cluster, work), news);
-  const claims = claimManifests(of, made.anchor, volumes);
-  const created = await Promise.all(claims.map((claim) => cluster.writes.createClaim(claim, signal)));
+  const { writes } = cluster;
+  const send = (what: string, all: readonly object[], create: (manifest: object, signal: AbortSignal) => Promise<Created>) =>
+    all.map(async (manifest) => ({ what, created: await create(manifest, signal) }));
+  const created = await Promise.all([
+    ...send("volume", isNew ? claimManifests(of, made.anchor, step.volumes) : [], writes.createClaim),
+    ...send(
+      "Secret of its secret values",
+      secrets.map((it) => secretManifest(of, made.anchor, it)),
+      writes.createSecret,
+    ),
+    ...send("ConfigMap of a large file", fileManifests(of, made.anchor, step.step), writes.createFile),
+  ]);
   const failure = await worstFailure(parts, cluster, work, created);
   if (failure === undefined) return made;
   if (!isFull(failure)) return answered(failure.input, news);
@@ -98,6 +115,24 @@ async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Mak
 
 /** Each try makes an anchor and volumes, and deletes them again, so a full cluster is asked less and less often. */
 const FULL_MOST_MS = 60_000;
+
+const SECRETS_GONE = diagnose(
+  "RequestInvalid",
+  "The secret values of the run are no longer kept, or were sealed with another key.",
+  [],
+  "Restart it and give them again, as `with.secretValues`, or publish it with a new id.",
+);
+
+/**
+ * The secret values that have to be made a Secret: with the anchor, and again in a generation that brought others. A Secret that is
+ * there already is our own earlier try.
+ */
+function secretsFor({ keys }: Creating, { run, attempt, sealed }: Work, isNew: boolean): readonly SecretValues[] | "gone" {
+  const { secrets } = run.plan.storage?.anchor ?? {};
+  if (secrets === undefined || (!isNew && secrets.since !== attempt.generation)) return [];
+  const values = sealed === undefined ? undefined : keys.openValues(run.id, sealed);
+  return values === undefined ? "gone" : [values];
+}
 
 const anchorOf = (
   { installation, keys }: Creating,
@@ -114,11 +149,13 @@ const anchorOf = (
   name: keys.anchorName(run.id, number),
 });
 
-const standing = ({ keys }: Creating, { number, name }: AnchorOf, uid: string): StandingAnchor => ({
+const standing = ({ keys }: Creating, { run }: Work, { number, name }: AnchorOf, uid: string): StandingAnchor => ({
   number,
   name,
   uid,
   claimName: (volume) => keys.claimName(uid, volume),
+  secretName: keys.secretName(uid, run.plan.storage?.anchor?.secrets?.since ?? 1),
+  fileName: (content) => keys.fileName(uid, content),
 });
 
 async function makeAnchor(
@@ -129,7 +166,7 @@ async function makeAnchor(
   signal: AbortSignal,
 ): Promise<Made> {
   const { keys } = parts;
-  const stands = (uid: string): Made => ({ kind: "made", anchor: standing(parts, of, uid) });
+  const stands = (uid: string): Made => ({ kind: "made", anchor: standing(parts, work, of, uid) });
   if (anchor.uid !== undefined) return stands(anchor.uid);
   const identity = { run: work.run.id, number: anchor.number };
   const { namespaceUid = "" } = viewOf(parts, cluster.name);
@@ -191,24 +228,24 @@ const isFull = (failure: Failure): failure is Failure<InputOf<"deferred">> =>
   failure.status === 403 && failure.input.kind === "deferred" && failure.input.diagnosis.code === "QuotaExceeded";
 
 /**
- * Returns the answer if not all claims are there. A name that is taken is our own earlier create: it holds the anchor's UID. A
- * claim that lands late is owned by the anchor, so its missing answer leaves nothing open.
+ * Returns the answer if not everything is there. A name that is taken is our own earlier create: it holds an HMAC of the anchor's
+ * UID. What lands late is owned by the anchor, so its missing answer leaves nothing open.
  */
 async function worstFailure(
   parts: Creating,
   cluster: Cluster,
   work: Work,
-  created: readonly Created[],
+  all: readonly { readonly what: string; readonly created: Created }[],
 ): Promise<Failure | undefined> {
   const failures: Failure[] = [];
-  for (const it of created) {
-    if (it.kind === "created") continue;
-    const input = await afterFailure(parts, cluster, work, it, "volume");
+  for (const { what, created } of all) {
+    if (created.kind === "created") continue;
+    const input = await afterFailure(parts, cluster, work, created, what);
     if (input === "taken") continue;
     const isAnswer = input.kind === "refused" || input.kind === "deferred";
     failures.push({
       input: isAnswer ? input : putOff(parts, cluster, work, SLOW),
-      status: it.kind === "answered" ? it.status : undefined,
+      status: created.kind === "answered" ? created.status : undefined,
     });
   }
   return failures.find(({ input }) => input.kind === "refused") ?? failures.find(isFull) ?? failures[0];
@@ -222,7 +259,7 @@ async function usedByEarlier(
   parts: Creating,
   cluster: Cluster,
   work: Work,
-  { anchor: { number, uid }, of: anchorOf, volumes }: Making,
+  { anchor: { number, uid }, of: anchorOf, step }: Making,
   signal: AbortSignal,
 ): Promise<InputOf<"deferred"> | undefined> {
   const { generation, claimNo } = work.attempt;
@@ -230,7 +267,7 @@ async function usedByEarlier(
   const { plan, steps } = work.run;
   const selector = selectorOfAnchor(parts.installation, parts.keys.runLabel(work.run.id), number);
   const madePods = plan.steps.some(({ uses }) => uses?.token === true);
-  const claims = uid === undefined ? [] : claimManifests(anchorOf, standing(parts, anchorOf, uid), volumes);
+  const claims = uid === undefined ? [] : claimManifests(anchorOf, standing(parts, work, anchorOf, uid), step.volumes);
   const listed = await (madePods
     ? cluster.reads.podsMounting(claims.map(({ metadata }) => metadata.name), signal)
     : cluster.reads.podsWith(selector, signal)); // biome-ignore format: one question

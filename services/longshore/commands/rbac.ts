@@ -3,7 +3,7 @@
  *
  * The failure this prevents: an administrator who is asked for "rights for Longshore" and gives cluster-admin.
  */
-import { type GroupSettings, makesVolumes } from "@longshore/contract/messages/group-settings.ts";
+import { type GroupSettings, madeIn } from "@longshore/contract/messages/group-settings.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
@@ -59,7 +59,7 @@ export const rbac = command({
     config: { ...CONFIG, about: "a launcher's config file, which names a groups file" },
   },
   more: `
-The launcher may create, read, change and delete Jobs there, and make and delete the volumes of runs if the group's policy has storage classes for them; the watcher may only read. Without --confine, Kubernetes cannot limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own. GROUP/NAMESPACE stands for one of a group's namespaces.
+The launcher may create, read, change and delete Jobs there, and what the group's policy lets runs have beside them: volumes and large files, unless it has no storage classes, and Secrets for the runs' own secret values, if it allows these; the watcher may only read. Without --confine, Kubernetes cannot limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own. GROUP/NAMESPACE stands for one of a group's namespaces.
 
 With --steps: the Role longshore-step-annotate is for programs that write outputs as annotations of their pod, longshore-step-spawn for programs that make pods of their own. Bind them to the accounts that need them:
   kubectl -n NS create rolebinding NAME --role longshore-step-annotate --serviceaccount NS:ACCOUNT
@@ -139,7 +139,7 @@ function ofGroup(
 
 function policyOf(group: Pick<GroupOfFile, "poll" | keyof GroupSettings>): Omit<Found, "namespaces"> {
   const { serviceAccounts = [], tokens = false } = group.policy;
-  const use = { polls: group.poll !== undefined, volumes: makesVolumes(group), tokens };
+  const use = { polls: group.poll !== undefined, ...madeIn(group), tokens };
   return { use, accounts: tokens ? serviceAccounts : [] };
 }
 

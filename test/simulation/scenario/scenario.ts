@@ -96,7 +96,7 @@ export function scenarioOf(seed: number): Scenario {
   const isCrowded = crowding.is(0.08);
   const groups = clusters.map((cluster) => {
     const jobs = chance.pick([1, 2, 5, 20]);
-    const policy = { serviceAccounts: ["worker"], tokens: true };
+    const policy = { serviceAccounts: ["worker"], tokens: true, secretValues: true };
     const settings = GroupSettings.parse({ hold, limits: { jobs: isCrowded ? Math.min(2, jobs) : jobs }, policy });
     return { name: `group-${cluster}`, cluster, namespace: "batch", settings };
   });
