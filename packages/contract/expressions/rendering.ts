@@ -11,6 +11,7 @@ import {
 import { exceeding, overAnnotated } from "../request/request-problems.ts";
 import { bounded, judge, pointer, problem } from "../problems/schema-problems.ts";
 import { bytesOf, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt, wholePath } from "./template.ts";
+import { countOf, type Slices } from "../request/slices.ts";
 import { isMade, type RequestedVolume, sizeText, type Volume } from "../request/volumes.ts";
 
 type Words = Readonly<Record<string, string>>;
@@ -39,13 +40,14 @@ const EXPANDED: readonly string[] = ["command", "args", "env"];
 export function rendered(step: StepRequest, { labels = {}, annotations = {} }: Marks, values: Values, at = ""): RenderedResult {
   if (!hasExpression(JSON.stringify([step, labels, annotations])))
     return { kind: "rendered", step: step as RenderedStep, labels, annotations };
-  const { field, plain, problems } = openRendering(values);
+  const { field, plain, whole, problems } = openRendering(values);
   const container = (fields: ContainerFields, place: string): object =>
     Object.fromEntries(CONTAINER.map((name) => [name, field(fields[name], name, `${place}/${name}`)]));
   const made = {
     ...container(step, at),
     init: step.init?.map((it, which) => ({ name: it.name, ...container(it, `${at}/init/${which}`) })),
     scratch: plain(step.scratch, `${at}/scratch`),
+    slices: whole(step.slices, `${at}/slices`),
     labels: plain(step.labels, `${at}/labels`),
     annotations: plain(step.annotations, `${at}/annotations`),
   };
@@ -249,7 +251,7 @@ function stepTexts(step: StepRequest, at: string): readonly Text[] {
   return [
     ...container(step, at),
     ...(step.init ?? []).flatMap((it, which) => container(it, `${at}/init/${which}`)),
-    ...texts([step.if, `${at}/if`]).map((it) => ({ ...it, takesOutputs: true })),
+    ...texts([step.if, `${at}/if`], [step.slices, `${at}/slices`]).map((it) => ({ ...it, takesOutputs: true })),
     ...texts([step.scratch, `${at}/scratch`], [step.labels, `${at}/labels`], [step.annotations, `${at}/annotations`]),
   ];
 }
@@ -280,7 +282,7 @@ function namesIn(
         return name === "id" && rest.length === 0 ? [] : [told("Of the run, only run.id can be named.")];
       case "steps":
         if (!takesOutputs)
-          return [told("Outputs may stand in image, command, args, env, resources and if, and in no other field.")];
+          return [told("Outputs may stand in image, command, args, env, resources, slices and if, and in no other field.")];
         if (ancestors.includes(name)) return outputsOf(path, request).map(told);
         return [told(`This step does not come after a step "${name}": name the step in \`needs\`.`)];
       default:
@@ -343,6 +345,12 @@ function dependsOnOutputs(text: string): boolean {
   if (!hasExpression(text)) return false;
   const parsed = parse(text);
   return parsed.kind === "parts" && parsed.parts.some((it) => typeof it !== "string" && it[0] === "steps");
+}
+
+/** How many slices a step has, if that is known before any step has run. */
+export function knownCount(slices: Slices, values: Values): number | undefined {
+  const known = withoutOutputs(slices);
+  return countOf({ ...known, ...(openRendering(values).whole({ count: known?.count, over: known?.over }) as Slices) });
 }
 
 /** The images of a step as far as they are known before any step has run, for the policies of groups. */

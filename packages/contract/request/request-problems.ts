@@ -5,6 +5,7 @@
  * refuses after it has waited for room.
  */
 import { declaredOf, type RunRequest, type StepRequest, stepsOf } from "./request.ts";
+import { ITEM_BYTES_MAX, type Slices, slicesProblems } from "./slices.ts";
 import { bytesOf } from "../expressions/template.ts";
 import { quantity } from "../units.ts";
 import { volumeProblems } from "./volumes.ts";
@@ -13,7 +14,12 @@ import { volumeProblems } from "./volumes.ts";
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   const steps = stepsOf(request).flatMap((step, at) => {
     const place = "steps" in request ? `/steps/${at}` : "";
-    return [...exceeding(step, place), ...namedTwice(step, place), ...overAnnotated(step, request.annotations, place)];
+    return [
+      ...exceeding(step, place),
+      ...namedTwice(step, place),
+      ...slicesProblems(step, place),
+      ...overAnnotated(step, request.annotations, place),
+    ];
   });
   const inPlan = pipelineProblems(request);
   return [...inPlan, ...steps, ...(inPlan.length > 0 ? [] : mountProblems(request))];
@@ -48,16 +54,21 @@ function namedTwice(step: StepRequest, at: string): readonly (readonly [string, 
 const ANNOTATION_BYTES_MAX = { beside: 200 * 1024, withOutputs: 176 * 1024 } as const;
 
 export function overAnnotated(
-  step: Pick<StepRequest, "annotations" | "outputs">,
+  step: Pick<StepRequest, "annotations" | "outputs" | "slices">,
   ofRun: RunRequest["annotations"],
   at: string,
 ): readonly (readonly [string, string])[] {
   const most = ANNOTATION_BYTES_MAX[declaredOf(step).annotations.length > 0 ? "withOutputs" : "beside"];
-  const bytes = bytesOf({ ...ofRun, ...step.annotations });
+  const ofItems = itemBytes(step.slices);
+  if (ofItems > ITEM_BYTES_MAX)
+    return [[`${at}/slices/over`, `The items have ${ofItems} bytes as JSON; at most ${ITEM_BYTES_MAX} reach a step's pods.`]];
+  const bytes = bytesOf({ ...ofRun, ...step.annotations }) + ofItems;
   if (bytes <= most) return [];
   const place = step.annotations === undefined ? "/annotations" : `${at}/annotations`;
   return [[place, `The annotations of a step have ${bytes} bytes, with those of the run; at most ${most} fit on its pod.`]];
 }
+
+const itemBytes = ({ over }: Slices = {}): number => (Array.isArray(over) ? bytesOf(over) : 0);
 
 /** Which steps may run at the same time is known only of a sound pipeline. */
 const mountProblems = (request: RunRequest): ReturnType<typeof volumeProblems> =>

@@ -14,6 +14,7 @@ import type { RenderedContainer } from "@longshore/contract/request/container.ts
 import { declaredOf, type RenderedStep } from "@longshore/contract/request/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Volume } from "@longshore/contract/request/volumes.ts";
+import { envOfSlice, type IndexedSpec, indexedSpec, itemsAnnotation, itemsMounted } from "./slices.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 import {
@@ -40,7 +41,10 @@ interface JobSpec {
   readonly suspend?: boolean;
   readonly parallelism: number;
   readonly completions: number;
-  readonly backoffLimit: 0;
+  readonly completionMode?: "Indexed";
+  readonly backoffLimitPerIndex?: number;
+  readonly maxFailedIndexes?: number;
+  readonly backoffLimit?: 0;
   readonly podReplacementPolicy: "Failed";
   readonly activeDeadlineSeconds: number;
   readonly template: { readonly metadata: { readonly labels: Words; readonly annotations: Words }; readonly spec: PodSpec };
@@ -87,6 +91,8 @@ export interface ManifestInput {
   };
   readonly step: RenderedStep;
   readonly attempt: number;
+  /** How many slices run at the same time. */
+  readonly slots?: number | undefined;
   readonly generation: number;
   readonly epoch: number;
   /** `jobName`, `runLabel` and the HMAC of `proofInput`, all from run/identity.ts. */
@@ -112,7 +118,8 @@ const DEADLINE_MARGIN_SECONDS = 600;
  */
 export function manifest(input: ManifestInput): JobManifest {
   const { init = [] } = input.step;
-  const mounted = mountsOf(input);
+  const { slices } = input.step;
+  const mounted = [...mountsOf(input), ...itemsMounted(slices)];
   const of = (name: string, asked: RenderedContainer): Container => {
     const { image, command, args, workingDir, resources } = asked;
     return {
@@ -121,14 +128,14 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(args && { args }),
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
-      env: environment(input, asked.env),
+      env: [...environment(input, asked.env), ...envOfSlice(slices)],
       ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
     };
   };
   return job(
     input,
     { ...ownLabels(input), ...(input.node !== undefined && { [LABELS.node]: input.node }) },
-    { parallelism: 1 },
+    slices ? indexedSpec(slices, input.slots ?? 1) : ONE_POD,
     {
       ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
       containers: [of(CONTAINER, input.step)],
@@ -147,14 +154,17 @@ export function occupant(input: ManifestInput): JobManifest {
   return job(
     input,
     labels,
-    { suspend: true, parallelism: 0 },
+    { ...ONE_POD, suspend: true, parallelism: 0 },
     { containers: [{ ...container(CONTAINER, input.step.image), command: ["/longshore-occupant-runs-nothing"] }] },
   );
 }
 
+const ONE_POD = { parallelism: 1, completions: 1, backoffLimit: 0 } as const;
+
+type Mode = Pick<JobSpec, "suspend" | "backoffLimit" | "parallelism" | "completions"> & Partial<IndexedSpec>;
 type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes" | "affinity">;
 
-function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
+function job(input: ManifestInput, own: Words, mode: Mode, parts: Parts): JobManifest {
   const { anchor } = input;
   const ofAnchor = anchor !== undefined && { [LABELS.anchor]: String(anchor.number) };
   const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor };
@@ -187,11 +197,12 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
     },
     spec: {
       ...mode,
-      completions: 1,
-      backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(parts, input.step) },
+      template: {
+        metadata: { labels, annotations: { ...annotations, ...(mode.suspend !== true && itemsAnnotation(input.step.slices)) } },
+        spec: pod(parts, input.step),
+      },
     },
   };
 }

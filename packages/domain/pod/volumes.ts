@@ -87,6 +87,7 @@ const claimSpec = (volume: MadeVolume) => ({
 
 export type PodVolume =
   | { readonly name: string; readonly secret: { readonly secretName: string } }
+  | { readonly name: string; readonly downwardAPI: object }
   | { readonly name: string; readonly emptyDir: { readonly sizeLimit: string } }
   | { readonly name: string; readonly persistentVolumeClaim: { readonly claimName: string; readonly readOnly?: true } }
   | { readonly name: string; readonly ephemeral: { readonly volumeClaimTemplate: object } };

@@ -28,6 +28,8 @@ export const ANNOTATIONS = {
   generation: "longshore.dev/generation",
   /** On Jobs and pods of steps that declare them: the annotations that count as outputs, joined by commas. */
   outputs: "longshore.dev/outputs",
+  /** On pods of steps with slices over a list: the list. */
+  items: "longshore.dev/items",
   /** Present only if the group uses no hold: the annotation then says what the hold would say. */
   hold: "longshore.dev/hold",
 } as const;
@@ -42,6 +44,9 @@ export const MANAGED_BY = "longshore";
 
 /** Kubernetes' own label on the pods of a Job: its UID. Unlike the owner reference, it survives an orphaning deletion. */
 export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";
+
+/** Kubernetes' own annotation and label on the pods of an Indexed Job. */
+export const COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index";
 
 /** The name of our container in every pod: its exit code, log and termination message count. */
 export const CONTAINER = "main";

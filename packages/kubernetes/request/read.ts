@@ -54,7 +54,8 @@ export interface Reads {
 const RESTARTS_MAX = 5;
 /** More pages than any namespace has: stops the listing of a server that always names one more page. */
 const PAGES_MAX = 10_000;
-const PODS_MAX = 2_000;
+/** A step has at most 1,000 slices, each with at most 5 retries. */
+const PODS_MAX = 6_000;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
