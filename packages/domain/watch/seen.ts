@@ -7,6 +7,7 @@
  */
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
 import type { About } from "@longshore/contract/messages/fact.ts";
+import { SLICES_MAX } from "@longshore/contract/request/slices.ts";
 import { ANNOTATION_OUTPUTS_MAX } from "@longshore/contract/request/request.ts";
 import { ANNOTATION_BYTES_MAX } from "../run/outputs.ts";
 import { ANNOTATIONS, COMPLETION_INDEX, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
@@ -88,7 +89,7 @@ export function seeJob(raw: unknown): JobSeen | undefined {
     outputs: outputsIn(raw),
     ...(at(raw, "spec", "completionMode") === "Indexed" && {
       slices: {
-        count: integer(at(raw, "spec", "completions")) ?? 0,
+        count: Math.min(SLICES_MAX, integer(at(raw, "spec", "completions")) ?? 0),
         completed: text(field(status, "completedIndexes"), INDEXES_CHARS_MAX) ?? "",
         failed: text(field(status, "failedIndexes"), INDEXES_CHARS_MAX) ?? "",
       },

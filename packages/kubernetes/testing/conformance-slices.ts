@@ -54,30 +54,40 @@ export async function slices(t: Test, it: Conforming): Promise<void> {
     await refused("not-indexed", { backoffLimitPerIndex: 0 }, "spec.backoffLimitPerIndex");
   });
 
-  testWithProcesses("as many indexes fail as may: Failed, with the reason FailedIndexes, once all have ended", async (t, hand) => {
-    const job = await hand.createJob("some", byIndex("1) exit 3;; *) sleep 2;;"), indexed(3, { maxFailedIndexes: 1 }));
-    const failed = await ended(hand, "some");
-    t.equal(condition(failed, "Failed"), "FailedIndexes");
-    t.equal(condition(failed, "FailureTarget"), "FailedIndexes");
-    t.equal(condition(failed, "Complete"), undefined);
-    t.match(failed, { status: { succeeded: 2, failed: 1, completedIndexes: "0,2", failedIndexes: "1" } });
-    const phases = (await hand.podsOf(job)).map((pod) => `${indexOf(pod)} ${pod.status?.phase}`);
-    t.same(phases.sort(), ["0 Succeeded", "1 Failed", "2 Succeeded"]);
-  });
+  testWithProcesses(
+    "as many indexes fail as may: Failed, with the reason FailedIndexes, once all have ended",
+    async (t, hand) => {
+      const job = await hand.createJob("some", byIndex("1) exit 3;; *) sleep 2;;"), indexed(3, { maxFailedIndexes: 1 }));
+      const failed = await ended(hand, "some");
+      t.equal(condition(failed, "Failed"), "FailedIndexes");
+      t.equal(condition(failed, "FailureTarget"), "FailedIndexes");
+      t.equal(condition(failed, "Complete"), undefined);
+      t.match(failed, { status: { succeeded: 2, failed: 1, completedIndexes: "0,2", failedIndexes: "1" } });
+      const phases = (await hand.podsOf(job)).map((pod) => `${indexOf(pod)} ${pod.status?.phase}`);
+      t.same(phases.sort(), ["0 Succeeded", "1 Failed", "2 Succeeded"]);
+    },
+  );
 
-  testWithProcesses("one index too many fails: MaxFailedIndexesExceeded, and those that are ended have not failed", async (t, hand) => {
-    const job = await hand.createJob("many", byIndex("0) exit 3;; *) exec sleep 600;;"), indexed(3, { maxFailedIndexes: 0 }));
-    const failed = await ended(hand, "many");
-    t.equal(condition(failed, "Failed"), "MaxFailedIndexesExceeded");
-    t.equal(condition(failed, "FailureTarget"), "MaxFailedIndexesExceeded");
-    t.match(failed, { status: { failedIndexes: "0" } });
-    t.equal(failed.status?.completedIndexes ?? "", "");
-    const left = await hand.untilPods("the others gone", job, (pods) => pods.length === 1);
-    t.same(left.map(indexOf), ["0"]);
-  });
+  testWithProcesses(
+    "one index too many fails: MaxFailedIndexesExceeded, and those that are ended have not failed",
+    async (t, hand) => {
+      const job = await hand.createJob("many", byIndex("0) exit 3;; *) exec sleep 600;;"), indexed(3, { maxFailedIndexes: 0 }));
+      const failed = await ended(hand, "many");
+      t.equal(condition(failed, "Failed"), "MaxFailedIndexesExceeded");
+      t.equal(condition(failed, "FailureTarget"), "MaxFailedIndexesExceeded");
+      t.match(failed, { status: { failedIndexes: "0" } });
+      t.equal(failed.status?.completedIndexes ?? "", "");
+      const left = await hand.untilPods("the others gone", job, (pods) => pods.length === 1);
+      t.same(left.map(indexOf), ["0"]);
+    },
+  );
 
   testWithProcesses("an index is tried again by itself, and the pod says how often it failed before", async (t, hand) => {
-    const job = await hand.createJob("again", byIndex("1) exit 4;; *) exit 0;;"), indexed(2, { backoffLimitPerIndex: 1, maxFailedIndexes: 1 }));
+    const job = await hand.createJob(
+      "again",
+      byIndex("1) exit 4;; *) exit 0;;"),
+      indexed(2, { backoffLimitPerIndex: 1, maxFailedIndexes: 1 }),
+    );
     const failed = await ended(hand, "again");
     t.equal(condition(failed, "Failed"), "FailedIndexes");
     t.match(failed, { status: { failed: 2, completedIndexes: "0", failedIndexes: "1" } });
@@ -99,7 +109,7 @@ export async function slices(t: Test, it: Conforming): Promise<void> {
 
   testWithProcesses("a pod's program reads its index, and a list from a file", async (t, hand) => {
     const field = (name: string) => ({ fieldRef: { fieldPath: `metadata.annotations['${name}']` } });
-    const command = ["sh", "-c", "cat /longshore/items.json; echo \" $SLICE $JOB_COMPLETION_INDEX\""];
+    const command = ["sh", "-c", 'cat /longshore/items.json; echo " $SLICE $JOB_COMPLETION_INDEX"'];
     const containers = [
       {
         name: "main",

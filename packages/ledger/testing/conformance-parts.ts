@@ -61,6 +61,7 @@ export interface Wanted {
   readonly traceparent?: string;
   readonly concurrency?: Partial<Concurrency>;
   readonly notBeforeMs?: number;
+  readonly slices?: PlannedStep["slices"];
 }
 
 /** A request that is to be admitted. */
@@ -77,10 +78,11 @@ export function wanted(
     traceparent,
     concurrency,
     notBeforeMs,
+    slices,
   }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
-    (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
+    (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [], ...(slices && { slices }) }),
   );
   const plan = {
     simple: steps === undefined,

@@ -1,5 +1,14 @@
 /** The indexes of an Indexed Job: how its status writes them, and how often a pod of each has failed. */
-import { COMPLETION_INDEX, FAILURE_COUNT, finishedPhase, holds, isDeleting, type JobObject, type PodObject, TRACKING } from "../objects.ts";
+import {
+  COMPLETION_INDEX,
+  FAILURE_COUNT,
+  finishedPhase,
+  holds,
+  isDeleting,
+  type JobObject,
+  type PodObject,
+  TRACKING,
+} from "../objects.ts";
 
 export const indexOf = (pod: PodObject): number => Number(pod.metadata.annotations?.[COMPLETION_INDEX] ?? -1);
 export const failureCountOf = (pod: PodObject): number => Number(pod.metadata.annotations?.[FAILURE_COUNT] ?? 0);
@@ -22,7 +31,9 @@ export function textOf(indexes: ReadonlySet<number>): string {
     if (run?.[1] === it - 1) run[1] = it;
     else runs.push([it, it]);
   }
-  return runs.map(([first, last]) => (first === last ? `${first}` : `${first}${last === first + 1 ? "," : "-"}${last}`)).join(",");
+  return runs
+    .map(([first, last]) => (first === last ? `${first}` : `${first}${last === first + 1 ? "," : "-"}${last}`))
+    .join(",");
 }
 
 export interface IndexTally {

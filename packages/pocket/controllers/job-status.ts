@@ -50,7 +50,8 @@ export function countPods(job: JobObject, pods: readonly PodObject[]): Tally {
   const succeededCount = isIndexed ? done.size : (job.status.succeeded ?? 0) + succeeded.length;
   const failedCount = (job.status.failed ?? 0) + failed.length;
   const occupied = spec.podReplacementPolicy === "Failed" ? pods.filter((it) => !finishedPhase(it)) : active;
-  const open = spec.completions === undefined ? (succeededCount > 0 ? 0 : spec.parallelism) : spec.completions - succeededCount - given.size;
+  const open =
+    spec.completions === undefined ? (succeededCount > 0 ? 0 : spec.parallelism) : spec.completions - succeededCount - given.size;
   const wanted = Math.max(0, Math.min(spec.parallelism, open) - occupied.length);
   return {
     active,
@@ -115,13 +116,7 @@ const verdict = (type: Verdict["type"], from: Condition): Verdict => ({
   message: from.message ?? "",
 });
 
-function statusOf(
-  job: JobObject,
-  now: Now,
-  succeeded: number,
-  failed: number,
-  indexes: IndexTally | undefined,
-): JobStatus {
+function statusOf(job: JobObject, now: Now, succeeded: number, failed: number, indexes: IndexTally | undefined): JobStatus {
   const at = timestamp(now.nowMs);
   const ready = now.active.filter((it) => it.status.conditions?.some((c) => c.type === "Ready" && c.status === "True")).length;
   return {

@@ -190,7 +190,8 @@ export function startJobController(parts: Parts): void {
   store.listen(hear);
 }
 
-const backoffMs = (failures: number): number => (failures === 0 ? 0 : Math.min(BACKOFF_MS * 2 ** (failures - 1), BACKOFF_MOST_MS));
+const backoffMs = (failures: number): number =>
+  failures === 0 ? 0 : Math.min(BACKOFF_MS * 2 ** (failures - 1), BACKOFF_MOST_MS);
 
 /** The number of its index's failures would be lost with it. */
 const awaitsSuccessor = ({ indexes }: Tally, pod: PodObject): boolean => indexes?.replaced.get(indexOf(pod)) === pod;

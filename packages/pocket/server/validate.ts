@@ -72,9 +72,7 @@ function badPerIndex(spec: Fields): readonly Cause[] {
     ...badCount(limit, "spec.backoffLimitPerIndex", 0),
     ...badCount(most, "spec.maxFailedIndexes", 0),
     ...(given(most) && !given(limit) ? [required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified")] : []),
-    ...(given(limit) && !isIndexed
-      ? [invalidValue("spec.backoffLimitPerIndex", limit, "requires indexed completion mode")]
-      : []),
+    ...(given(limit) && !isIndexed ? [invalidValue("spec.backoffLimitPerIndex", limit, "requires indexed completion mode")] : []),
     ...(given(most) && !isIndexed ? [invalidValue("spec.maxFailedIndexes", most, "requires indexed completion mode")] : []),
     ...(isIndexed && typeof most === "number" && typeof completions === "number" && most > completions
       ? [invalidValue("spec.maxFailedIndexes", most, "must be less than or equal to completions")]

@@ -103,22 +103,21 @@ export const succeeded: Rule<"complete"> = ofOwn<"complete">((attempt, { evidenc
 const isTolerated = ({ slices }: Evidence, { failedMax }: Context): boolean =>
   failedMax !== undefined && slices?.reason === "FailedIndexes" && indexesIn(slices.failed).length <= failedMax;
 
-export const failed: Rule<"failed"> = ofOwn<"failed">((attempt, { evidence }, context) =>
-  isTolerated(evidence, context) ? succeed(attempt, evidence, context) : fail(attempt, evidence, context),
-);
-
-function fail(attempt: Attempt, evidence: Evidence, context: Context): Move {
+export const failed: Rule<"failed"> = ofOwn<"failed">((attempt, { evidence }, context) => {
+  if (isTolerated(evidence, context)) return succeed(attempt, evidence, context);
   const { attempt: ran, news } = begun(attempt, evidence, context);
   const diagnosis =
     evidence.diagnosis ?? attempt.notes.stall ?? diagnose("Unknown", "The Job failed, and nothing that was seen of it says why.");
   return after(news, end(ran, "failed", context, { evidence, diagnosis, started: evidence.started }));
-}
+});
 
 /**
- * After our DELETE only Complete counts as the Job's own end: our SIGTERM gives exit 143, which is not the program's failure.
+ * After our DELETE only Complete counts as the Job's own end, and as many failed slices as may be: our SIGTERM gives exit 143, which
+ * is not the program's failure. Slices that a deletion ends are not counted as failed.
  */
 export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, context) => {
-  if (attempt.cause === "external" || attempt.cause === "vanished") return fail(attempt, input.evidence, context);
+  const isOwnEnd = attempt.cause === "external" || attempt.cause === "vanished" || isTolerated(input.evidence, context);
+  if (isOwnEnd) return failed(attempt, input, context);
   const { evidence } = input;
   const { attempt: ran, news } = begun(attempt, evidence, context);
   return after(news, endOfCause(ran, context, { evidence, started: evidence.started }));
