@@ -51,7 +51,12 @@ await t.test("a step of which one slice may fail succeeds, and names it with its
   await sent(system, [run], sh(byIndex("1) echo bad item; exit 3;; *) echo fine;;"), { slices: { count: 3, failedMax: 1 } }));
   const { data } = await system.heard("run.succeeded", run, WITHIN_MS);
   t.match(data, {
-    slices: { count: 3, succeeded: 2, failed: "1", told: [{ index: 1, exitCode: 3, log: { tail: "bad item\n" } }, { index: 0 }, { index: 2 }] },
+    slices: {
+      count: 3,
+      succeeded: 2,
+      failed: "1",
+      told: [{ index: 1, exitCode: 3, log: { tail: "bad item\n" } }, { index: 0 }, { index: 2 }],
+    },
   });
   t.same(await system.faults([run], { withinMs: WITHIN_MS }), []);
 });
@@ -92,7 +97,10 @@ await t.test("a cancel ends the slices that run, and few that failed before it a
   );
   await system.command("run.cancel", { run, reason: "enough" });
   await system.heard("run.cancelled", run, WITHIN_MS);
-  t.same((await shown(site, "pods")).filter(({ metadata }) => metadata.name.includes("cancelled")), []);
+  t.same(
+    (await shown(site, "pods")).filter(({ metadata }) => metadata.name.includes("cancelled")),
+    [],
+  );
   t.same(await system.faults([run], { withinMs: WITHIN_MS }), []);
 });
 

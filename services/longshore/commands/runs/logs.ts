@@ -124,12 +124,7 @@ interface Told {
 }
 
 /** What the events have of an attempt's log: its last lines at most. */
-function fromStory(
-  story: readonly StoryEvent[],
-  { step, n }: Attempt,
-  { slice, print }: Printing,
-  { note }: Surroundings,
-): void {
+function fromStory(story: readonly StoryEvent[], { step, n }: Attempt, { slice, print }: Printing, { note }: Surroundings): void {
   const told = story.map(({ data }) => data as Told);
   const logIn = (it: Told): LogTail | undefined =>
     slice === undefined ? it.log : it.slices?.told?.find(({ index }) => index === slice)?.log;

@@ -321,7 +321,11 @@ async function logs(
     if (found === undefined) throw runUnknown(run, config);
     return found.record;
   };
-  return await printLogs({ record, story: () => ledger.story(run, 0, STORY_MOST) }, { run, step, slice, follows, config }, surroundings);
+  return await printLogs(
+    { record, story: () => ledger.story(run, 0, STORY_MOST) },
+    { run, step, slice, follows, config },
+    surroundings,
+  );
 }
 
 function sliceOf(text: string): number {
