@@ -107,28 +107,6 @@ export async function slices(t: Test, it: Conforming): Promise<void> {
     t.notOk(isFinished(await hand.job("gone")), "also not later");
   });
 
-  testWithProcesses("a pod's program reads its index, and a list from a file", async (t, hand) => {
-    const field = (name: string) => ({ fieldRef: { fieldPath: `metadata.annotations['${name}']` } });
-    const command = ["sh", "-c", 'cat /longshore/items.json; echo " $SLICE $JOB_COMPLETION_INDEX"'];
-    const containers = [
-      {
-        name: "main",
-        image: it.image,
-        command,
-        env: [{ name: "SLICE", valueFrom: field(INDEX) }],
-        volumeMounts: [{ name: "items", mountPath: "/longshore", readOnly: true }],
-      },
-    ];
-    const volumes = [{ name: "items", downwardAPI: { items: [{ path: "items.json", ...field("example.org/items") }] } }];
-    const metadata = { annotations: { "example.org/items": '["a","$(HOME)"]' } };
-    const template = { metadata, spec: { restartPolicy: "Never", containers, volumes } };
-    const job = await hand.createJob("reads", [], indexed(2, { template }));
-    await ended(hand, "reads");
-    const pod = (await hand.podsOf(job)).find((it) => indexOf(it) === "1");
-    const { body } = await hand.send("GET", `${hand.pods}/${pod?.metadata.name}/log?container=main`);
-    t.equal(String(body).trim(), '["a","$(HOME)"] 1 1');
-  });
-
   await settled();
 }
 
