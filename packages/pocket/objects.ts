@@ -57,6 +57,8 @@ export interface JobSpec {
   readonly completions?: number;
   readonly completionMode: "NonIndexed" | "Indexed";
   readonly backoffLimit: number;
+  readonly backoffLimitPerIndex?: number;
+  readonly maxFailedIndexes?: number;
   readonly suspend: boolean;
   readonly activeDeadlineSeconds?: number;
   readonly ttlSecondsAfterFinished?: number;
@@ -75,6 +77,7 @@ export interface JobStatus {
   readonly succeeded?: number;
   readonly failed?: number;
   readonly completedIndexes?: string;
+  readonly failedIndexes?: string;
   readonly uncountedTerminatedPods?: Fields;
 }
 
@@ -189,6 +192,8 @@ export const ORPHAN = "orphan";
 export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";
 export const JOB_NAME = "batch.kubernetes.io/job-name";
 export const COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index";
+/** How many pods of the index had failed before this one. */
+export const FAILURE_COUNT = "batch.kubernetes.io/job-index-failure-count";
 
 export const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
 

@@ -15,6 +15,7 @@ import {
   bytesOf, dependsOnOutputs, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, utf8Length, valueAt, wholePath,
 } from "./template.ts"; // biome-ignore format: a list of names
 import { FILE_BYTES_MAX, type RenderedFile, type RequestedFile } from "../request/files.ts";
+import { countOf, type Slices } from "../request/slices.ts";
 import { isMade, type RequestedVolume, sizeText, type Volume } from "../request/volumes.ts";
 
 type Words = Readonly<Record<string, string>>;
@@ -44,13 +45,14 @@ export function rendered(step: StepRequest, { labels = {}, annotations = {} }: M
   const { files: asked, ...rest } = step;
   if (asked === undefined && !hasExpression(JSON.stringify([rest, labels, annotations])))
     return { kind: "rendered", step: step as typeof rest as RenderedStep, labels, annotations };
-  const { field, plain, files: filesOf, problems } = openRendering(values);
+  const { field, plain, whole, files: filesOf, problems } = openRendering(values);
   const container = (fields: ContainerFields, place: string): object =>
     Object.fromEntries(CONTAINER.map((name) => [name, field(fields[name], name, `${place}/${name}`)]));
   const made = {
     ...container(step, at),
     init: step.init?.map((it, which) => ({ name: it.name, ...container(it, `${at}/init/${which}`) })),
     scratch: plain(step.scratch, `${at}/scratch`),
+    slices: whole(step.slices, `${at}/slices`),
     labels: plain(step.labels, `${at}/labels`),
     annotations: plain(step.annotations, `${at}/annotations`),
   };
@@ -286,7 +288,7 @@ function stepTexts(step: StepRequest, at: string): readonly Text[] {
   return [
     ...container(step, at),
     ...(step.init ?? []).flatMap((it, which) => container(it, `${at}/init/${which}`)),
-    ...texts([step.if, `${at}/if`]).map((it) => ({ ...it, takesOutputs: true })),
+    ...texts([step.if, `${at}/if`], [step.slices, `${at}/slices`]).map((it) => ({ ...it, takesOutputs: true })),
     ...(step.files ?? []).flatMap((file, which) =>
       texts([{ ...file, path: "" }, `${at}/files/${which}`]).map((it) => ({ ...it, takesOutputs: true })),
     ),
@@ -323,7 +325,9 @@ function namesIn(
         return [told("Only a step with a token (`serviceAccount: {name, token: true}`) has run.childLabels: it can make pods.")];
       case "steps":
         if (!takesOutputs)
-          return [told("Outputs may stand in image, command, args, env, files, resources and if, and in no other field.")];
+          return [
+            told("Outputs may stand in image, command, args, env, files, resources, slices and if, and in no other field."),
+          ];
         if (ancestors.includes(name)) return outputsOf(path, request).map(told);
         return [told(`This step does not come after a step "${name}": name the step in \`needs\`.`)];
       default:
@@ -380,6 +384,12 @@ function withoutOutputs(value: unknown): unknown {
       return left === undefined ? [] : [[name, left] as const];
     }),
   );
+}
+
+/** How many slices a step has, if that is known before any step has run. */
+export function knownCount(slices: Slices, values: Values): number | undefined {
+  const known = withoutOutputs(slices);
+  return countOf({ ...known, ...(openRendering(values).whole({ count: known?.count, over: known?.over }) as Slices) });
 }
 
 /** The images of a step as far as they are known before any step has run, for the policies of groups. */

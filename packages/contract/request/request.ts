@@ -12,6 +12,7 @@ import { orExpression, orTemplate } from "../expressions/template.ts";
 import { Duration, Quantity } from "../units.ts";
 import { Files, type RenderedFile } from "./files.ts";
 import { SecretValues } from "./secret-values.ts";
+import { RenderedSlices, Slices } from "./slices.ts";
 import { KeepVolumesFor, Mount, renderedVolume, requestedVolume } from "./volumes.ts";
 
 /** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
@@ -93,6 +94,9 @@ const Outputs = z.union([
 /** The fields of one step: the short form has them beside the common fields. */
 const shortForm = {
   ...container,
+  slices: Slices.describe(
+    "Many pods for one step, each with its index, in place of one: `{count | over, parallelism, retriesPerSlice, failedMax}`.",
+  ).optional(),
   init: z
     .array(z.strictObject({ name: InitName, ...container }))
     .max(INIT_MAX)
@@ -322,6 +326,7 @@ export const Rendered = z.object({
   ...renderedContainer,
   init: z.array(z.object({ name: InitName, ...renderedContainer })).optional(),
   scratch: z.array(z.object({ path: ScratchPath, size: Quantity })).optional(),
+  slices: RenderedSlices.optional(),
   labels: table(ownLabelName, labelValue, 50).optional(),
   annotations: Annotations.optional(),
 });

@@ -7,7 +7,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { Considered } from "@longshore/contract/messages/event.ts";
-import type { Evidence, Fact, LogTail } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, Fact, LogTail, SliceCounts } from "@longshore/contract/messages/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import { type Answer, classifyCreate } from "../diagnosis/replies.ts";
@@ -32,6 +32,8 @@ export type AttemptInput =
       /** `false`: the group's Jobs carry no hold. */
       readonly hold?: false;
       readonly embedded?: true;
+      /** How many slices may run at the same time. Absent for a step of one pod. */
+      readonly slots?: number;
     }
   | {
       readonly kind: "noPlace";
@@ -61,6 +63,7 @@ export type AttemptInput =
   | ({ readonly kind: "started"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "stalled"; readonly diagnosis: Diagnosis } & OfJob)
   | ({ readonly kind: "resumed" } & OfJob)
+  | ({ readonly kind: "progressed"; readonly slices: SliceCounts } & OfJob)
   | ({ readonly kind: "complete"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "failed"; readonly evidence: Evidence } & OfJob)
   /** `vanished`: nobody saw the Job being deleted; it was just not there any more. */
@@ -114,6 +117,8 @@ export function inputOf(fact: JobFact): AttemptInput {
       return { kind: "stalled", diagnosis: fact.data.diagnosis, ...of };
     case "job.resumed":
       return { kind: "resumed", ...of };
+    case "job.progressed":
+      return { kind: "progressed", slices: fact.data.slices, ...of };
     case "job.ended":
       return { kind: fact.data.condition === "Complete" ? "complete" : "failed", evidence: fact.data.evidence, ...of };
     case "job.deleting":

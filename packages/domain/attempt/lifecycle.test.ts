@@ -53,6 +53,7 @@ const TABLE: Readonly<Record<InputKind, readonly string[]>> = {
   started:       ["S",                "S",                "live",             "note",              "note",             "·",       "·"],
   stalled:       ["S",                "S",                "live",             "note",              "·",                "·",       "·"],
   resumed:       ["S",                "S",                "live",             "note",              "·",                "·",       "·"],
+  progressed:    ["S",                "S",                "live",             "note",              "·",                "·",       "·"],
   complete:      ["S",                "S",                "ended(succeeded)", "ended(succeeded)",  "ended(succeeded)", "·",       "release"],
   failed:        ["S",                "S",                "ended(failed)",    "ended(failed)",     "ended(cancelled)", "·",       "release"],
   deleting:      ["S",                "S",                "closing(external)","closing(external)", "·",                "·",       "release"],

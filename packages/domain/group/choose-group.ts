@@ -7,7 +7,7 @@
  */
 import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventData } from "@longshore/contract/messages/event.ts";
-import type { GroupName } from "@longshore/contract/ids.ts";
+import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
 import { quantity } from "@longshore/contract/units.ts";
@@ -238,6 +238,17 @@ const chosen = ({ name, slotsUsed, settings }: Group, { avoid, pinned }: Choosin
   return name === avoid ? `${room} The last try failed there, and no other group can take it.` : room;
 };
 
+/**
+ * A step with slices takes the slots that are free, and never more than it has slices: the others run when these have ended. If
+ * it waited for all that it may have, smaller runs would pass it for ever, or slots would stay empty for it.
+ */
+function slotsFor({ steps, withParameters }: Run["plan"], step: StepName, free: number): number | undefined {
+  const { slices } = steps.find(({ name }) => name === step) ?? {};
+  if (slices === undefined) return undefined;
+  const { parallelism, count = parallelism } = slices;
+  return Math.max(1, Math.min(free, parallelism, withParameters === undefined ? count : parallelism));
+}
+
 export type Judgement = InputOf<"placed" | "noPlace" | "waitExpired" | "hopeless">;
 
 export function judgeAttempt(
@@ -263,9 +274,11 @@ export function judgeAttempt(
     return { kind: "noPlace", reason, considered, retryAtMs, waitsFor, ...(diagnosis && { diagnosis }) };
   }
   const { name: group, namespace, settings } = found.group;
+  const slots = slotsFor(plan, step, settings.limits.jobs - found.group.slotsUsed);
   const how = {
     ...(settings.hold ? {} : { hold: false as const }),
     ...(settings.embedded === true && { embedded: true as const }),
+    ...(slots !== undefined && { slots }),
   };
   return { kind: "placed", group, namespace, considered, ...how };
 }

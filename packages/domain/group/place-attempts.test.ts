@@ -388,6 +388,25 @@ t.test("of those who wait for a group no more are read than it has free slots", 
   t.end();
 });
 
+const withSlices = (parallelism: number, count?: number, more: object = {}): RunRecord =>
+  runOf({
+    ...planOf([step("main", [], { slices: { parallelism, failedMax: 0, ...(count !== undefined && { count }) } })]),
+    ...more,
+  });
+const slotsOf = (records: readonly RunRecord[]) => records.map(({ attempts: [it] }) => `${it?.state} ${it?.slots ?? 1}`);
+
+t.test(
+  "a step with slices takes the slots that are free, never more than it has slices, and later runs what is left",
+  async (t) => {
+    const room = [open(east, { ...taking(10), slotsUsed: 3 })];
+    t.same(slotsOf(placedWith([withSlices(4), simple(), withSlices(4)], room)), ["ready 4", "ready 1", "ready 2"]);
+    t.same(slotsOf(placedWith([withSlices(9, 2), withSlices(20)], room)), ["ready 2", "ready 5"]);
+    t.same(slotsOf(placedWith([withSlices(20), simple()], room)), ["ready 7", "waiting 1"]);
+    const restarted = { withParameters: { files: [] } };
+    t.same(slotsOf(placedWith([withSlices(6, 2, restarted)], room)), ["ready 6"], "other parameters may make more slices");
+  },
+);
+
 const GIB = 2 ** 30;
 const withVolumes = (bytes = GIB): RunRecord =>
   runOf({

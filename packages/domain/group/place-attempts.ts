@@ -136,7 +136,7 @@ export function placeAttempts(
       const left = room.get(input.group) ?? 0;
       const isClaimed = claiming !== undefined && left > 0;
       const bytes = pinnedTo(before.after) === undefined ? (before.after.run.plan.storage?.anchor?.bytes ?? 0) : 0;
-      free = free.map((it) => (it.name === input.group ? withOneMore(it, isClaimed, bytes) : it));
+      free = free.map((it) => (it.name === input.group ? withOneMore(it, isClaimed, bytes, input.slots) : it));
       if (isClaimed) {
         const claim = { kind: "claimDue", by: claiming.by, untilMs: at.nowMs + claiming.forMs } as const;
         change = andThen(change, advance(change.after, { kind: "attempt", step, n, input: claim }, at));
@@ -204,9 +204,9 @@ function inputFor(
   return isOld && !isDue ? undefined : input;
 }
 
-const withOneMore = (group: Group, isClaimed: boolean, bytes: number): Group => ({
+const withOneMore = (group: Group, isClaimed: boolean, bytes: number, slots = 1): Group => ({
   ...group,
-  slotsUsed: group.slotsUsed + 1,
+  slotsUsed: group.slotsUsed + slots,
   inLine: (group.inLine ?? 0) + (isClaimed ? 0 : 1),
   ...(bytes > 0 && { storage: { ...NO_STORAGE, ...group.storage, usedBytes: (group.storage?.usedBytes ?? 0) + bytes } }),
 });

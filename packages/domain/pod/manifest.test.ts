@@ -62,6 +62,7 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   mounts: [{ volume: "asked-volume", path: "/asked/mount", readOnly: true }],
   init: [{ name: "asked-init", image: "registry.example.com/init:1", command: ["init-command"], env: { INIT_ENV: "init-env" } }],
   scratch: [{ path: "/asked/scratch", size: "107Mi" }],
+  slices: { count: 113, parallelism: 109, retriesPerSlice: 3, failedMax: 107 },
   if: false,
   outputs: ["asked-output"],
   labels: { "asked-label": "asked-value" },
@@ -88,7 +89,7 @@ for (const [field, value] of Object.entries(FIELDS)) {
     if (made?.kind !== "rendered") throw new TypeError("the request has no step");
     const volumes = [{ name: "asked-volume", claim: "asked-volume" }];
     const found = textsIn(
-      where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step: made.step, volumes }).spec.template,
+      where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step: made.step, volumes, slots: 109 }).spec,
     );
     for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });

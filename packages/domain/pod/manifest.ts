@@ -15,6 +15,7 @@ import { declaredOf, type RenderedStep } from "@longshore/contract/request/reque
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Volume } from "@longshore/contract/request/volumes.ts";
 import { wordsOfLabels } from "../run/identity.ts";
+import { envOfSlice, type IndexedSpec, indexedSpec, withItems } from "./slices.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 import {
@@ -41,7 +42,10 @@ interface JobSpec {
   readonly suspend?: boolean;
   readonly parallelism: number;
   readonly completions: number;
-  readonly backoffLimit: 0;
+  readonly completionMode?: "Indexed";
+  readonly backoffLimitPerIndex?: number;
+  readonly maxFailedIndexes?: number;
+  readonly backoffLimit?: 0;
   readonly podReplacementPolicy: "Failed";
   readonly activeDeadlineSeconds: number;
   readonly template: { readonly metadata: { readonly labels: Words; readonly annotations: Words }; readonly spec: PodSpec };
@@ -88,6 +92,8 @@ export interface ManifestInput {
   };
   readonly step: RenderedStep;
   readonly attempt: number;
+  /** How many slices run at the same time. */
+  readonly slots?: number | undefined;
   readonly generation: number;
   readonly epoch: number;
   /** `jobName`, `runLabel` and the HMAC of `proofInput`, all from run/identity.ts. */
@@ -113,8 +119,9 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * Makes the Job with the container that the step asked for. (A group's overlay will be merged into the pod's spec here, and
  * policy judges the result.)
  */
-export function manifest(input: ManifestInput): JobManifest {
-  const { init = [] } = input.step;
+export function manifest(asked: ManifestInput): JobManifest {
+  const input = { ...asked, step: withItems(asked.step) };
+  const { init = [], slices } = input.step;
   const mounted = mountsOf(input);
   const of = (name: string, asked: RenderedContainer): Container => {
     const { image, command, args, workingDir, resources } = asked;
@@ -124,14 +131,14 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(args && { args }),
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
-      env: environment(input, asked.env),
+      env: [...environment(input, asked.env), ...envOfSlice(slices)],
       ...(mounted.length > 0 && { volumeMounts: mounted.flatMap(({ mounts }) => mounts) }),
     };
   };
   return job(
     input,
     { ...ownLabels(input), ...(input.node !== undefined && { [LABELS.node]: input.node }) },
-    { parallelism: 1 },
+    slices ? indexedSpec(slices, input.slots ?? 1) : ONE_POD,
     {
       ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
       containers: [of(CONTAINER, input.step)],
@@ -150,14 +157,17 @@ export function occupant(input: ManifestInput): JobManifest {
   return job(
     input,
     labels,
-    { suspend: true, parallelism: 0 },
+    { ...ONE_POD, suspend: true, parallelism: 0 },
     { containers: [{ ...container(CONTAINER, input.step.image), command: ["/longshore-occupant-runs-nothing"] }] },
   );
 }
 
+const ONE_POD = { parallelism: 1, completions: 1, backoffLimit: 0 } as const;
+
+type Mode = Pick<JobSpec, "suspend" | "backoffLimit" | "parallelism" | "completions"> & Partial<IndexedSpec>;
 type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes" | "affinity">;
 
-function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
+function job(input: ManifestInput, own: Words, mode: Mode, parts: Parts): JobManifest {
   const { anchor } = input;
   const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor(input) };
   const outputs = declaredOf(input.step).annotations;
@@ -189,8 +199,6 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
     },
     spec: {
       ...mode,
-      completions: 1,
-      backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
       template: {

@@ -19,7 +19,7 @@ import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOut
 import { attemptIn, isOver } from "./record.ts";
 import type { Advanced, Advancing, Draft } from "./steps.ts";
 import { advancedOf, draftOf, endRun, openAttempt, openSteps, retryAtMs, setStep, skip, stepIn, untried } from "./steps.ts";
-import { endOf, jobOf, newsOf } from "./story.ts";
+import { endOf, jobOf, newsOf, slicesOf } from "./story.ts";
 
 export type { Advanced, Advancing };
 
@@ -91,6 +91,7 @@ const contextOf = ({ at, run: { plan } }: Draft, step: StepName): Context => ({
   nowMs: at.nowMs,
   limits: limitsFor(plan, step),
   hasToken: plan.steps.some(({ name, uses }) => name === step && uses?.token === true),
+  failedMax: plan.steps.find(({ name }) => name === step)?.slices?.failedMax,
 });
 
 /** If the anchor is given up, attempts that were placed in its group and not claimed may go to another group. */
@@ -155,7 +156,7 @@ const diagnosisOf = ({ diagnosis }: AttemptOutcome): Diagnosis =>
 function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
   const step = stepIn(draft, attempt.step);
   const nextAttemptAt = new Date(draft.at.nowMs).toISOString();
-  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), nextAttemptAt };
+  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), ...slicesOf(attempt), nextAttemptAt };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1 }, { after: attempt, waitUntilMs: attempt.notes.waitUntilMs });
 }
@@ -166,7 +167,7 @@ function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   const notBeforeMs = retryAtMs(draft.run, attempt, diagnosis, draft.at.nowMs);
   if (notBeforeMs === undefined) return false;
   const nextAttemptAt = new Date(notBeforeMs).toISOString();
-  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), nextAttemptAt };
+  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), ...slicesOf(attempt), nextAttemptAt };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1, retries: step.retries + 1 }, { notBeforeMs, after: attempt });
   return true;
@@ -183,10 +184,11 @@ function endStep(
   if (draft.run.plan.simple) return;
   const { group } = attempt;
   const about = jobOf(draft.run, attempt);
-  if (outcome === "succeeded") draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: {}, ...found } });
+  if (outcome === "succeeded")
+    draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: {}, ...found, ...slicesOf(attempt) } });
   else {
     const diagnosis = found.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
-    draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis, ...endOf(attempt) } });
+    draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis, ...endOf(attempt), ...slicesOf(attempt) } });
   }
 }
 

@@ -48,6 +48,9 @@ export const MANAGED_BY = "longshore";
 /** Kubernetes' own label on the pods of a Job: its UID. Unlike the owner reference, it survives an orphaning deletion. */
 export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";
 
+/** Kubernetes' own annotation and label on the pods of an Indexed Job. */
+export const COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index";
+
 /** The name of our container in every pod: its exit code, log and termination message count. */
 export const CONTAINER = "main";
 

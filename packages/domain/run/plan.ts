@@ -4,7 +4,8 @@
  */
 import type { Correction } from "@longshore/contract/messages/command.ts";
 import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
-import { knownImages, renderedIf, renderedKey } from "@longshore/contract/expressions/rendering.ts";
+import { PARALLELISM_DEFAULT, type Slices } from "@longshore/contract/request/slices.ts";
+import { knownCount, knownImages, renderedIf, renderedKey } from "@longshore/contract/expressions/rendering.ts";
 import {
   declaredOf,
   type RenderedStep,
@@ -58,10 +59,17 @@ function plannedStep(step: StepRequest, request: RunRequest, run: string): Plann
     outputs,
     ...(annotations.length > 0 && { annotations }),
     ...(step.if !== undefined && { if: plannedIf(step.if, request) }),
+    ...(step.slices && { slices: plannedSlices(step.slices, request, run) }),
     uses: knownUses(step, request, run),
     ...(Object.keys(limits).length > 0 && { limits }),
     ...((step.retries?.max ?? request.retries?.max ?? 0) > 0 && { retriesAsked: true }),
   };
+}
+
+function plannedSlices(slices: Slices, { parameters }: RunRequest, run: string): NonNullable<PlannedStep["slices"]> {
+  const { parallelism = PARALLELISM_DEFAULT, failedMax = 0 } = slices;
+  const count = knownCount(slices, { run: { id: run }, parameters, steps: {} });
+  return { parallelism, failedMax, ...(count !== undefined && { count }) };
 }
 
 function knownUses(step: StepRequest, { parameters }: RunRequest, run: string): Uses {

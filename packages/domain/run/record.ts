@@ -4,7 +4,7 @@ import type { ParametersSchema } from "@longshore/contract/request/parameters.ts
 import type { Code, Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/messages/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
-import type { Evidence, LogTail, Started } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, LogTail, SliceCounts, Started } from "@longshore/contract/messages/fact.ts";
 import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request/request.ts";
 import type { RequestedVolume } from "@longshore/contract/request/volumes.ts";
@@ -121,6 +121,8 @@ export interface PlannedStep {
   readonly if?: { readonly given: boolean | string; readonly known?: boolean };
   /** What the groups' policies judge, as far as it is known. What depends on an output is judged when the Job is created. */
   readonly uses?: Uses;
+  /** Absent for a step of one pod. `count`: how many slices there are, if no output and no restart's parameter says it. */
+  readonly slices?: { readonly parallelism: number; readonly failedMax: number; readonly count?: number };
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
   /** The request has `retries` with a number for this step: its author expects them. */
@@ -197,6 +199,8 @@ export interface Attempt {
    * not judged since it began to wait.
    */
   readonly waitsFor: readonly GroupName[] | undefined;
+  /** How many slots of its group it takes, if more than one: as many slices run at the same time. */
+  readonly slots?: number;
   readonly claimNo: number;
   readonly claimBy: string | undefined;
   readonly claimUntilMs: number | undefined;
@@ -243,6 +247,8 @@ export interface Notes {
   readonly launchedAtMs?: number;
   readonly startedAtMs?: number;
   readonly stall?: Diagnosis;
+  /** How the slices stood when that was told last. */
+  readonly slices?: SliceCounts;
   readonly stalledAtMs?: number;
   /** What the program had printed when its Job's deletion was seen, until the attempt ends. */
   readonly log?: LogTail;

@@ -25,6 +25,13 @@ export function endOf({ outcome }: Pick<Attempt, "outcome">): End {
   return { ...(exitCode !== undefined && { exitCode }), ...(log && { log }), ...(at !== undefined && { finishedAt: at }) };
 }
 
+/** How its slices ended, without what only the outputs need. */
+export function slicesOf({ outcome }: Pick<Attempt, "outcome">): Pick<EventData<"run.step.failed">, "slices"> {
+  if (outcome?.evidence?.slices === undefined) return {};
+  const { count, succeeded, failed, told } = outcome.evidence.slices;
+  return { slices: { count, succeeded, failed, ...(told && { told }) } };
+}
+
 export function newsOf(run: Run, attempt: Attempt, news: News): Told {
   const { group } = attempt;
   const about = jobOf(run, attempt);
@@ -48,6 +55,7 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
           considered: [...(attempt.notes.considered ?? [])],
           ...(news.adopted && { adopted: true }),
           ...(attempt.notes.hold === false && { weaker: ["one-job-per-attempt", "every-end-is-told"] }),
+          ...(attempt.slots !== undefined && { parallelism: attempt.slots }),
         },
       };
     case "started": {
@@ -67,6 +75,8 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
       return { type: "run.stalled", group, data: { ...about, diagnosis: news.diagnosis } };
     case "resumed":
       return { type: "run.resumed", group, data: about };
+    case "progressed":
+      return { type: "run.progressed", group, data: { ...about, slices: news.slices } };
   }
 }
 
@@ -103,6 +113,7 @@ export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, act
         ...aboutEnd(run, of),
         outputs: { ...outputs },
         ...(ignored !== undefined && { outputsIgnored: ignored }),
+        ...(of && slicesOf(of)),
         seconds: secondsOf(newest(run, attempts)),
         ...(log && { log }),
         ...(at !== undefined && { finishedAt: at }),
@@ -150,7 +161,7 @@ function failedOf(run: Run, attempts: readonly Attempt[]): Told {
     ...(run.plan.definition?.owner && { owner: run.plan.definition.owner }),
     started: culprit?.started ?? ("unknown" as const),
     seconds: secondsOf(culprit ? [culprit] : []),
-    ...(culprit && endOf(culprit)),
+    ...(culprit && { ...endOf(culprit), ...slicesOf(culprit) }),
   };
   return { type: "run.failed", group: run.group, data };
 }

@@ -58,7 +58,8 @@ export interface Reads {
 const RESTARTS_MAX = 5;
 /** More pages than any namespace has: stops the listing of a server that always names one more page. */
 const PAGES_MAX = 10_000;
-const PODS_MAX = 2_000;
+/** A step has at most 1,000 slices, each with at most 5 retries. */
+const PODS_MAX = 6_000;
 /** So many of the heaviest objects, of 256 KiB of annotations each, are within the length that is read. */
 const FIRST_PAGE = 50;
 const PAGE_BYTES = 4 * 1024 * 1024;

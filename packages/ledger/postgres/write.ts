@@ -22,7 +22,7 @@ export const OUTBOX_LEASE = "outbox/";
 const AT = (column: string): string => `to_timestamp(v.${column} / 1000.0)`;
 
 const ATTEMPT_SHAPE = `key bigint, was_state text, was_claim_no integer, run_key bigint, run_id text, step text, n integer, generation integer,
-  epoch integer, group_name text, state text, priority integer, due float8, waits_for text[], name text, claim_no integer, claim_by text, claim_until float8,
+  epoch integer, group_name text, state text, priority integer, due float8, waits_for text[], name text, slots integer, claim_no integer, claim_by text, claim_until float8,
   unanswered integer[], fence_until float8, occupant_uid text, uid text, seen_rv text, started text, cause text, outcome jsonb, notes jsonb`;
 
 /** The way to find a run's key: "said" with the row, or "looked up" by the run's id if the same statement inserts the run. */
@@ -35,10 +35,10 @@ const fromKeys = (how: KeyOf): string => (how === "said" ? "" : "cross join keys
 export const ifBorn = (how: KeyOf): string => (how === "said" ? "" : "where keys.of_run ? v.run_id");
 
 export const insertAttempts = (values: string, how: KeyOf): string => `
-  insert into attempt (run_key, step, n, generation, epoch, group_id, state, priority, due, waits_for, name, claim_no, claim_by, claim_until,
+  insert into attempt (run_key, step, n, generation, epoch, group_id, state, priority, due, waits_for, name, slots, claim_no, claim_by, claim_until,
     unanswered, fence_until, occupant_uid, uid, seen_rv, started, cause, outcome, notes)
   select ${keyOf(how)}, v.step, v.n, v.generation, v.epoch, g.id, v.state, v.priority, ${AT("due")},
-    v.waits_for, v.name, v.claim_no, v.claim_by, ${AT("claim_until")}, v.unanswered, ${AT("fence_until")}, v.occupant_uid, v.uid, v.seen_rv, v.started,
+    v.waits_for, v.name, v.slots, v.claim_no, v.claim_by, ${AT("claim_until")}, v.unanswered, ${AT("fence_until")}, v.occupant_uid, v.uid, v.seen_rv, v.started,
     v.cause, v.outcome, v.notes
   from json_to_recordset(${values}) as v(${ATTEMPT_SHAPE})
   ${fromKeys(how)} left join cluster_group g on g.name = v.group_name ${ifBorn(how)}`;
@@ -92,7 +92,7 @@ with runs as (
   update run_spec s set secrets = v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text)
   where s.run_key = v.run_key and v.spec is null
 ), moved as (
-  update attempt a set state = v.state, group_id = g.id, due = ${AT("due")}, waits_for = v.waits_for, claim_no = v.claim_no, claim_by = v.claim_by,
+  update attempt a set state = v.state, group_id = g.id, due = ${AT("due")}, waits_for = v.waits_for, slots = v.slots, claim_no = v.claim_no, claim_by = v.claim_by,
     claim_until = ${AT("claim_until")}, unanswered = v.unanswered, fence_until = ${AT("fence_until")}, occupant_uid = v.occupant_uid,
     uid = v.uid, seen_rv = v.seen_rv, started = v.started, cause = v.cause, outcome = coalesce(v.outcome, a.outcome),
     notes = coalesce(v.notes, a.notes)

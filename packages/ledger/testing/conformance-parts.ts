@@ -62,6 +62,7 @@ export interface Wanted {
   readonly correlationId?: string;
   readonly concurrency?: Partial<Concurrency>;
   readonly notBeforeMs?: number;
+  readonly slices?: PlannedStep["slices"];
 }
 
 /** A request that is to be admitted. */
@@ -79,10 +80,11 @@ export function wanted(
     correlationId,
     concurrency,
     notBeforeMs,
+    slices,
   }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
-    (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
+    (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [], ...(slices && { slices }) }),
   );
   const plan = {
     simple: steps === undefined,

@@ -97,7 +97,9 @@ export function setAttempt({ run, attempt }: Located, change: Partial<Attempt>):
 }
 
 export const slotsUsed = (tables: Tables, group: GroupName): number =>
-  attemptsOf(tables).filter(({ attempt }) => attempt.group === group && SLOT_STATES.includes(attempt.state)).length;
+  attemptsOf(tables)
+    .filter(({ attempt }) => attempt.group === group && SLOT_STATES.includes(attempt.state))
+    .reduce((sum, { attempt }) => sum + (attempt.slots ?? 1), 0);
 
 export const groupStates = (tables: Tables): readonly GroupState[] =>
   [...tables.groups.values()].map((group) => ({

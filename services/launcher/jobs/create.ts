@@ -189,6 +189,7 @@ function manifestInput(
     run: { id: run.id, labels, annotations, traceparent: run.plan.traceparent },
     step,
     attempt: attempt.n,
+    slots: attempt.slots,
     generation: attempt.generation,
     epoch: ledger.epoch,
     name: attempt.name,

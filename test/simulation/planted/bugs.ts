@@ -383,4 +383,31 @@ const VALUES: readonly PlantedBug[] = [
   },
 ];
 
-export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VOLUMES, ...VALUES];
+const SLICES: readonly PlantedBug[] = [
+  {
+    name: "◆ a step with too many failed slices has as many as may fail",
+    edits: [
+      edit(
+        "packages/domain/attempt/moves/sightings.ts",
+        'slices?.reason === "FailedIndexes" && indexesIn(slices.failed).length <= failedMax',
+        "slices?.reason !== undefined",
+      ),
+    ],
+    breaks: ["G4", "G5"],
+    seeds: [54, 86],
+  },
+  {
+    name: "no slice may fail, whatever the request says",
+    edits: [
+      edit(
+        "packages/domain/attempt/moves/sightings.ts",
+        'slices?.reason === "FailedIndexes" && indexesIn(slices.failed).length <= failedMax',
+        "slices === undefined",
+      ),
+    ],
+    breaks: ["G4", "G5"],
+    seeds: [31, 34],
+  },
+];
+
+export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VOLUMES, ...VALUES, ...SLICES];

@@ -9,11 +9,12 @@ import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { chanceOf } from "./chance.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
 import type { LedgerTrouble } from "../world/lines.ts";
-import { scriptFor } from "./behaviour.ts";
+import { scriptFor, type ScriptOf } from "./behaviour.ts";
 import { type Asked, crowd, keyed, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
 import { boundaryPlot } from "./plots-boundaries.ts";
+import { slicesPlot } from "./plots-slices.ts";
 import { volumePlot } from "./plots-volumes.ts";
 import { retryPlot } from "./plots-retries.ts";
 import { MINUTE, type Setting } from "./setting.ts";
@@ -84,7 +85,7 @@ export interface Scenario {
   readonly turnsMost?: number;
   /** A launcher knows within this time that a Job is gone. Absent if faults may delay this for longer. */
   readonly noticesWithinMs?: number;
-  readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
+  readonly script: (of: ScriptOf) => PodScript;
 }
 
 export function scenarioOf(seed: number): Scenario {
@@ -116,7 +117,8 @@ export function scenarioOf(seed: number): Scenario {
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
   const ofRetries = retryPlot(seed, setting);
-  const ofVolumes = ofRetries === undefined ? (volumePlot(seed, setting) ?? boundaryPlot(seed, setting)) : undefined;
+  const ofRuns =
+    ofRetries === undefined ? (volumePlot(seed, setting) ?? slicesPlot(seed, setting) ?? boundaryPlot(seed, setting)) : undefined;
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
@@ -124,21 +126,21 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: ofRetries?.pollMs ?? ofVolumes?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
+    pollMs: ofRetries?.pollMs ?? ofRuns?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: (
       ofRetries?.deeds ??
-      ofVolumes?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]
+      ofRuns?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]
     ).toSorted((a, b) => a.atMs - b.atMs),
     chaosMs:
       ofRetries?.endMs ??
-      ofVolumes?.endMs ??
+      ofRuns?.endMs ??
       ofGroups?.endMs ??
       Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
     ...(ofRetries
       ? { noticesWithinMs: ofRetries.noticesWithinMs }
-      : ofGroups && ofVolumes === undefined && { turnsMost: ofGroups.turnsMost }),
+      : ofGroups && ofRuns === undefined && { turnsMost: ofGroups.turnsMost }),
     script: scriptFor(seed),
   };
 }

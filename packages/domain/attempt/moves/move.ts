@@ -7,7 +7,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventData } from "@longshore/contract/messages/event.ts";
-import type { Evidence } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, SliceCounts } from "@longshore/contract/messages/fact.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
 import { isFenced, isKept, isOpen } from "../../run/record.ts";
@@ -18,6 +18,8 @@ export interface Context {
   readonly limits: Limits;
   /** The step's program has a token, with which it may make pods of its own. */
   readonly hasToken?: boolean;
+  /** How many slices of the step may fail. Absent for a step of one pod. */
+  readonly failedMax?: number | undefined;
 }
 
 /** News of an attempt, in order. Its end is told by the step's and the run's tables. */
@@ -31,7 +33,8 @@ export type News =
   | { readonly kind: "launched"; readonly adopted: boolean }
   | { readonly kind: "started"; readonly evidence: Evidence }
   | { readonly kind: "stalled"; readonly diagnosis: Diagnosis }
-  | { readonly kind: "resumed" };
+  | { readonly kind: "resumed" }
+  | { readonly kind: "progressed"; readonly slices: SliceCounts };
 
 /** `attempt` stays the same object if nothing of it changed, and only then. */
 export interface Move {

@@ -42,6 +42,7 @@ const OPTIONS = {
   secret: SECRET,
   yes: { type: "boolean", about: "give the run up" },
   step: { type: "string", value: "STEP", about: "of a pipeline: this step's log (default: the newest that ran)" },
+  slice: { type: "string", value: "N", about: "of a step with slices: this one, from 0 (default: the first that failed)" },
   follow: { type: "boolean", about: "go on printing until the run ends" },
   json: JSON_OPTION,
   config: CONFIG,
@@ -140,10 +141,10 @@ Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (
     }),
     logs: verb("logs", logs, {
       summary: "print what a run's program has printed",
-      usage: "[--step STEP] [--follow]",
-      options: { step: OPTIONS.step, follow: OPTIONS.follow },
+      usage: "[--step STEP] [--slice N] [--follow]",
+      options: { step: OPTIONS.step, slice: OPTIONS.slice, follow: OPTIONS.follow },
       more: `
-It is read from the cluster while the pod is there, with the watcher's credential of the groups file. When the pod is gone, the last lines are printed that the run's events have (16 KiB).
+It is read from the cluster while the pod is there, with the watcher's credential of the groups file. When the pod is gone, the last lines are printed that the run's events have (16 KiB; of a step with slices, 2 KiB of at most 8 of them, the failed ones first).
 
 Exit 0: it was printed. Exit 1: there is nothing to print yet. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
@@ -325,14 +326,28 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   return exitCodeOf(await watch({ run, config: values.config, onStop: () => GOES_ON }, toEnd, surroundings));
 }
 
-async function logs(run: RunId, { step, follow: follows = false, config }: Values, surroundings: Surroundings): Promise<number> {
+async function logs(
+  run: RunId,
+  { step, slice: sliceText, follow: follows = false, config }: Values,
+  surroundings: Surroundings,
+): Promise<number> {
+  const slice = sliceText === undefined ? undefined : sliceOf(sliceText);
   await using ledger = await ledgerOf(config, surroundings);
   const record = async () => {
     const found = await ledger.find(run);
     if (found === undefined) throw runUnknown(run, config);
     return found.record;
   };
-  return await printLogs({ record, story: () => ledger.story(run, 0, STORY_MOST) }, { run, step, follows, config }, surroundings);
+  return await printLogs(
+    { record, story: () => ledger.story(run, 0, STORY_MOST) },
+    { run, step, slice, follows, config },
+    surroundings,
+  );
+}
+
+function sliceOf(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new Usage(`a slice is a number from 0: "${text}" is none`);
+  return Number(text);
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {

@@ -76,6 +76,7 @@ create table attempt (
   due timestamptz,
   waits_for text[] collate "C",
   name text collate "C" not null unique,
+  slots integer check (slots >= 1),
   claim_no integer not null,
   claim_by text,
   claim_until timestamptz,
@@ -92,6 +93,8 @@ create table attempt (
   check ((state = 'done') = (due is null)),
   check (state in ('waiting', 'ended', 'done') or group_id is not null)
 );
+-- Only a step with slices takes more than one slot: the others are counted by the next index alone.
+create index attempt_sliced on attempt (group_id) where slots > 1 and due is not null;
 create index attempt_due on attempt (group_id, state, priority desc, due) where due is not null;
 -- The next attempt for a slot: attempts that wait for room in the same groups form a line, and attempts not judged yet another.
 create index attempt_line on attempt (waits_for, priority desc, run_key, due) where state = 'waiting';
