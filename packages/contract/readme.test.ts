@@ -101,7 +101,7 @@ t.test(
       .split("\n")
       .find((line) => line.startsWith("## ") && line.slice(3).toLowerCase().replaceAll(" ", "-") === target);
     t.ok(heading, `deploy/README.md has the chapter "${target}"`);
-    t.match(PAGES["README.md"], /a secret is named, and only the pod sees it/);
+    t.match(PAGES["README.md"], /\[name a secret\s+instead\]/);
     t.match(deploy, /env: \{ PASSWORD: \{ secret: app-db, key: password \} \}/);
   },
 );
