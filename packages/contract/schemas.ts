@@ -64,7 +64,7 @@ export const WHEN_EVENTS: Record<EventType, string> = {
 };
 
 /** A JSON Schema cannot say this: it judges a value, and not the bytes that carry it. */
-const SIZES = `A message has at most ${MESSAGE.bytesMax / 1024 ** 2} MiB, and its data, as JSON without spaces, at most ${DATA_BYTES_MAX / 1024} KiB.`;
+const SIZES = `A message has at most ${MESSAGE.bytesMax / 1024 ** 2} MiB, and its data, as JSON without spaces, at most ${DATA_BYTES_MAX / 1024} KiB beside the parameters, secret values and files of a request.`;
 
 interface Kind {
   readonly name: "command" | "fact" | "event" | "control";

@@ -27,6 +27,7 @@ const EVERY: { readonly [K in keyof GroupSettings]-?: Required<GroupSettings[K]>
     secrets: ["app-*"],
     serviceAccounts: ["workflow"],
     tokens: true,
+    secretValues: true,
     claims: ["shared-*"],
     storageClasses: ["fast"],
   },

@@ -137,7 +137,7 @@ export interface Ledger extends AsyncDisposable {
   /** Returns the anchors of this group that are not gone. */
   anchors(group: GroupName): Promise<readonly { readonly run: RunId; readonly number: number }[]>;
   counts(): Promise<Counts>;
-  /** Removes tombstones past their day, and old notices and suspects. Returns how many rows were removed. */
+  /** Removes tombstones past their day, secret values that no restart can need, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;
 
   // ── For people ──
@@ -174,6 +174,8 @@ export interface Work {
   readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "steps" | "cancel">;
   readonly request: RunRequest;
   readonly nowMs: number;
+  /** The run's own secret values, sealed, as long as the ledger keeps them. */
+  readonly sealed?: string;
   /** The anchor that owns the attempt's Job. */
   readonly anchor?: Anchor;
 }

@@ -101,6 +101,16 @@ export interface Volume {
   readonly emptyDir?: { readonly sizeLimit?: string };
   readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
   readonly ephemeral?: { readonly volumeClaimTemplate: { readonly metadata?: Fields; readonly spec?: unknown } };
+  readonly secret?: { readonly secretName: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean };
+  readonly configMap?: { readonly name: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean };
+  readonly downwardAPI?: {
+    readonly items: readonly { readonly path: string; readonly fieldRef?: { readonly fieldPath: string } }[];
+  };
+}
+
+interface KeyToPath {
+  readonly key: string;
+  readonly path: string;
 }
 
 export interface Container {
@@ -111,7 +121,12 @@ export interface Container {
   readonly workingDir?: string;
   readonly env?: readonly EnvVar[];
   readonly terminationMessagePath?: string;
-  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[];
+  readonly volumeMounts?: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly subPath?: string;
+    readonly readOnly?: boolean;
+  }[];
   readonly resources?: {
     readonly requests?: Readonly<Record<string, string>>;
     readonly limits?: Readonly<Record<string, string>>;

@@ -10,7 +10,11 @@ import {
 } from "../request/request.ts"; // biome-ignore format: a list of names
 import { exceeding, overAnnotated } from "../request/request-problems.ts";
 import { bounded, judge, pointer, problem } from "../problems/schema-problems.ts";
-import { bytesOf, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt, wholePath } from "./template.ts";
+import { annotatedBytes, largeFiles, renderedFiles } from "./file-contents.ts";
+import {
+  bytesOf, dependsOnOutputs, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, utf8Length, valueAt, wholePath,
+} from "./template.ts"; // biome-ignore format: a list of names
+import { FILE_BYTES_MAX, type RenderedFile, type RequestedFile } from "../request/files.ts";
 import { isMade, type RequestedVolume, sizeText, type Volume } from "../request/volumes.ts";
 
 type Words = Readonly<Record<string, string>>;
@@ -37,9 +41,10 @@ const EXPANDED: readonly string[] = ["command", "args", "env"];
 
 /** Returns the step with its values in place, and the run's own labels and annotations. `at`: where the step stands. */
 export function rendered(step: StepRequest, { labels = {}, annotations = {} }: Marks, values: Values, at = ""): RenderedResult {
-  if (!hasExpression(JSON.stringify([step, labels, annotations])))
-    return { kind: "rendered", step: step as RenderedStep, labels, annotations };
-  const { field, plain, problems } = openRendering(values);
+  const { files: asked, ...rest } = step;
+  if (asked === undefined && !hasExpression(JSON.stringify([rest, labels, annotations])))
+    return { kind: "rendered", step: step as typeof rest as RenderedStep, labels, annotations };
+  const { field, plain, files: filesOf, problems } = openRendering(values);
   const container = (fields: ContainerFields, place: string): object =>
     Object.fromEntries(CONTAINER.map((name) => [name, field(fields[name], name, `${place}/${name}`)]));
   const made = {
@@ -50,6 +55,7 @@ export function rendered(step: StepRequest, { labels = {}, annotations = {} }: M
     annotations: plain(step.annotations, `${at}/annotations`),
   };
   const marks = { labels: plain(labels, "/labels"), annotations: plain(annotations, "/annotations") };
+  const files = asked && filesOf(asked, `${at}/files`);
   if (problems.length > 0) return { kind: "invalid", problems: bounded(problems) };
   const judged = judge(Rendered, made, at);
   const judgedMarks = judge(Rendered.pick({ labels: true, annotations: true }), marks);
@@ -58,16 +64,16 @@ export function rendered(step: StepRequest, { labels = {}, annotations = {} }: M
   const { value } = judged;
   const unfit = [
     ...exceeding(value, at),
-    ...overAnnotated({ ...value, outputs: step.outputs }, judgedMarks.value.annotations, at),
+    ...overAnnotated({ ...value, outputs: step.outputs }, judgedMarks.value.annotations, at, annotatedBytes(files)),
   ];
   const wrong = unfit.map(([path, message]) => problem(path, "Inconsistent", message));
   if (bytesOf(judged.value) > RESULT_BYTES_MAX)
     wrong.push(problem(at, "TooLarge", `With its values, the step has more than ${RESULT_BYTES_MAX} bytes.`));
   if (wrong.length > 0) return { kind: "invalid", problems: wrong };
-  const others = Object.entries(step).filter(([name]) => !Object.hasOwn(Rendered.shape, name));
+  const others = Object.entries(rest).filter(([name]) => !Object.hasOwn(Rendered.shape, name));
   return {
     kind: "rendered",
-    step: { ...Object.fromEntries(others), ...judged.value } as RenderedStep,
+    step: { ...Object.fromEntries(others), ...judged.value, ...(files && { files }) } as RenderedStep,
     ...marksOf(judgedMarks.value),
   };
 }
@@ -82,6 +88,8 @@ function openRendering(values: Values) {
   const tell = (place: string, message: string): void => void problems.push(problem(place, "Inconsistent", message));
   const rendering = { lookUp: (path: Path) => valueAt(values, path), problem: tell, room: { bytes: RESULT_BYTES_MAX } };
   const plain = (given: unknown, place: string): unknown => settled(render(given, place, { dollars: "kept" }, rendering));
+  const files = (given: readonly RequestedFile[], place: string): readonly RenderedFile[] =>
+    renderedFiles(given, place, rendering);
 
   function field(given: unknown, name: string, place: string): unknown {
     const value = settled(render(given, place, { dollars: EXPANDED.includes(name) ? "doubled" : "kept" }, rendering));
@@ -98,7 +106,7 @@ function openRendering(values: Values) {
 
   const whole = (given: unknown, place = ""): unknown => render(given, place, { dollars: "kept" }, rendering);
 
-  return { field, plain, whole, tell, problems };
+  return { field, plain, files, whole, tell, problems };
 }
 
 const valueOf = (given: unknown, name: string): unknown =>
@@ -169,7 +177,8 @@ export function renderedKey(key: string, values: Values): string | { readonly pr
 
 /** Finds names that expressions cannot have, and values that the fields cannot have, as far as both are known beforehand. */
 export function expressionProblems(request: RunRequest, run: string): readonly CommandProblem[] {
-  if (!hasExpression(JSON.stringify(request))) return [];
+  const steps = stepsOf(request);
+  if (!steps.some(({ files }) => files !== undefined) && !hasExpression(JSON.stringify(request))) return [];
   const { parameters = {} } = request;
   const values: Values = { run: { id: run }, parameters, steps: {} };
   const names = nameProblems(request, { names: Object.keys(parameters), has: (path) => valueAt(parameters, path) !== undefined });
@@ -180,17 +189,39 @@ export function expressionProblems(request: RunRequest, run: string): readonly C
   return bounded([
     ...(volumes.kind === "invalid" ? volumes.problems : []),
     ...(typeof key === "string" ? [] : [problem("/concurrency/key", "Inconsistent", key.problem)]),
-    ...stepsOf(request).flatMap((step, at) => {
-      const known = { ...withoutOutputs(step), image: withoutOutputs(step.image) ?? SOME_IMAGE };
-      const result = rendered(
-        { ...known, init: known.init?.map((it) => ({ ...it, image: it.image ?? SOME_IMAGE })) } as StepRequest,
-        request,
-        values,
-        place(at),
-      );
+    ...steps.flatMap((step, at) => {
+      const result = rendered(asKnown(step), request, values, place(at));
       return [...(result.kind === "invalid" ? result.problems : []), ...ifProblems(step, values, place(at))];
     }),
+    ...fileProblems(request, run),
   ]);
+}
+
+/** The step as far as no output is needed for it. A file that needs one is empty, so that the others keep their places. */
+function asKnown({ files, ...step }: StepRequest): StepRequest {
+  const known = { ...withoutOutputs(step), image: withoutOutputs(step.image) ?? SOME_IMAGE };
+  return {
+    ...known,
+    init: known.init?.map((it) => ({ ...it, image: it.image ?? SOME_IMAGE })),
+    ...(files && { files: knownFiles(files) }),
+  } as StepRequest;
+}
+
+const knownFiles = (files: readonly RequestedFile[]): readonly RequestedFile[] =>
+  files.map((it) => (dependsOnOutputs(it) ? { path: it.path, text: "" } : it));
+
+/** The contents of a run's large files, as far as they can be known: before any step has run. */
+export function largeFilesOf(request: RunRequest, run: string): readonly string[] {
+  const { files: filesOf } = openRendering({ run: { id: run }, parameters: request.parameters, steps: {} });
+  return largeFiles(stepsOf(request).map(({ files = [] }) => ({ files: filesOf(knownFiles(files), "") })));
+}
+
+function fileProblems(request: RunRequest, run: string): readonly CommandProblem[] {
+  const bytes = largeFilesOf(request, run).reduce((sum, it) => sum + utf8Length(it), 0);
+  if (bytes <= FILE_BYTES_MAX.ofRun) return [];
+  const at = stepsOf(request).findIndex((step) => largeFilesOf({ ...request, steps: [step] } as RunRequest, run).length > 0);
+  const message = `The large files of a run have ${bytes} bytes; at most ${FILE_BYTES_MAX.ofRun} fit into the cluster. Put large content into a volume.`;
+  return [problem(`${placeIn(request)(at)}/files`, "TooLarge", message)];
 }
 
 const placeIn =
@@ -250,6 +281,9 @@ function stepTexts(step: StepRequest, at: string): readonly Text[] {
     ...container(step, at),
     ...(step.init ?? []).flatMap((it, which) => container(it, `${at}/init/${which}`)),
     ...texts([step.if, `${at}/if`]).map((it) => ({ ...it, takesOutputs: true })),
+    ...(step.files ?? []).flatMap(({ path: _, ...content }, which) =>
+      texts([content, `${at}/files/${which}`]).map((it) => ({ ...it, takesOutputs: true })),
+    ),
     ...texts([step.scratch, `${at}/scratch`], [step.labels, `${at}/labels`], [step.annotations, `${at}/annotations`]),
   ];
 }
@@ -280,7 +314,7 @@ function namesIn(
         return name === "id" && rest.length === 0 ? [] : [told("Of the run, only run.id can be named.")];
       case "steps":
         if (!takesOutputs)
-          return [told("Outputs may stand in image, command, args, env, resources and if, and in no other field.")];
+          return [told("Outputs may stand in image, command, args, env, files, resources and if, and in no other field.")];
         if (ancestors.includes(name)) return outputsOf(path, request).map(told);
         return [told(`This step does not come after a step "${name}": name the step in \`needs\`.`)];
       default:
@@ -337,12 +371,6 @@ function withoutOutputs(value: unknown): unknown {
       return left === undefined ? [] : [[name, left] as const];
     }),
   );
-}
-
-function dependsOnOutputs(text: string): boolean {
-  if (!hasExpression(text)) return false;
-  const parsed = parse(text);
-  return parsed.kind === "parts" && parsed.parts.some((it) => typeof it !== "string" && it[0] === "steps");
 }
 
 /** The images of a step as far as they are known before any step has run, for the policies of groups. */

@@ -16,13 +16,16 @@ import { canonical, MESSAGE, parseJson } from "../json.ts";
 import type { CommandProblem } from "../problems/problem-codes.ts";
 import { namedIn } from "../sender.ts";
 import { expressionProblems } from "../expressions/rendering.ts";
-import { requestProblems } from "../request/request-problems.ts";
+import { requestProblems, secretValueProblems } from "../request/request-problems.ts";
 import { bounded, judge, type Judged, nearest, problem } from "../problems/schema-problems.ts";
 
 /** The prefix of every type in a message. In routing keys, types have no prefix. */
 export const PREFIX = "dev.longshore.";
 export const CONTENT_TYPE = "application/cloudevents+json";
-/** The maximum bytes of one request, as canonical JSON: a Kubernetes object can hardly be larger. */
+/**
+ * The maximum bytes of one request, as canonical JSON, beside its parameters, secret values and files: a Kubernetes object can
+ * hardly be larger.
+ */
 export const DATA_BYTES_MAX = 256 * 1024;
 
 const visible = /^[\x21-\x7e]+$/;
@@ -252,7 +255,9 @@ function judgeCommand(type: string, data: unknown): Judged<unknown> {
   if (has("definition")) return judge(REQUESTED.invocation, data, "/data");
   const judged = judge(has("steps") ? REQUESTED.pipeline : REQUESTED.simple, data, "/data");
   if (judged.kind === "invalid") return judged;
-  const structure = requestProblems(judged.value).map(([path, message]) => problem(path, "Inconsistent", message));
+  const structure = [...requestProblems(judged.value), ...secretValueProblems(judged.value)].map(([path, message]) =>
+    problem(path, "Inconsistent", message),
+  );
   const wrong = (structure.length > 0 ? structure : expressionProblems(judged.value, judged.value.run)).map((it) => ({
     ...it,
     path: `/data${it.path}`,
@@ -267,19 +272,26 @@ function unknownType(type: string, known: readonly string[], what: string): Judg
   return { kind: "invalid", problems: [problem("/type", "UnknownType", `This is not the type of a ${what}; ${hint}`)] };
 }
 
+/** Has no cluster object of its own. What steps make of parameters is bounded where it is put in. */
+function withoutContents(data: unknown): unknown {
+  if (typeof data !== "object" || data === null || Array.isArray(data)) return data;
+  const { parameters: _, secretValues: _values, files: _files, ...rest }: Readonly<Record<string, unknown>> = { ...data };
+  return Array.isArray(rest["steps"]) ? { ...rest, steps: rest["steps"].map(withoutContents) } : rest;
+}
+
 /**
  * If the whole message is within the limit, so is its data: canonical JSON makes only numbers longer, and a request has few of
  * them.
  */
 function tooLarge(bytes: Uint8Array, data: unknown): readonly CommandProblem[] {
   if (bytes.length <= DATA_BYTES_MAX) return [];
-  const size = new TextEncoder().encode(canonical(data)).length;
+  const size = new TextEncoder().encode(canonical(withoutContents(data))).length;
   if (size <= DATA_BYTES_MAX) return [];
   return [
     problem(
       "/data",
       "TooLarge",
-      `The request has ${size} bytes; at most ${DATA_BYTES_MAX} fit into a Kubernetes object. Put large content elsewhere.`,
+      `The request has ${size} bytes beside its parameters, secret values and files; at most ${DATA_BYTES_MAX} fit into a Kubernetes object. Put large content elsewhere.`,
     ),
   ];
 }

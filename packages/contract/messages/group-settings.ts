@@ -35,6 +35,11 @@ export const GroupSettings = z.strictObject({
       serviceAccounts: patterns,
       /** Whether a run may have the token of its account, with which it may do in the cluster what the account may do. */
       tokens: z.boolean().optional(),
+      /**
+       * Whether a run may bring secret values of its own. They show it nothing that it did not know, but the launcher needs the
+       * right to create Secrets for them, so it is asked for.
+       */
+      secretValues: z.boolean().optional(),
       /** Claims of volumes that are in the group's namespace already. Absent: none. */
       claims: patterns,
       /** Storage classes of volumes; "" is the cluster's default. Absent: every class. Empty: no volume is made here. */
@@ -47,6 +52,24 @@ export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
 /** False if no run can have a volume made in the group: then its launcher needs no permission for that. */
 export const makesVolumes = ({ limits: { storage }, policy: { storageClasses } }: GroupSettings): boolean =>
   storageClasses?.length !== 0 && quantity(storage ?? "1") !== 0;
+
+/** What the launcher may have to make in the group beside Jobs: it needs permissions for these alone. */
+export interface Making {
+  readonly volumes?: boolean;
+  readonly secretValues?: boolean;
+  /** What owns volumes, secret values and large files: a ConfigMap, as the large files are. */
+  readonly anchors?: boolean;
+}
+
+export const madeIn = (settings: GroupSettings): Making => ({
+  volumes: makesVolumes(settings),
+  secretValues: settings.policy.secretValues === true,
+  anchors: allowsAnchors(settings.policy),
+});
+
+/** A group that lets runs have neither volumes nor secret values lets them have no large files: these need the same permission. */
+export const allowsAnchors = ({ storageClasses, secretValues }: GroupSettings["policy"]): boolean =>
+  storageClasses?.length !== 0 || secretValues === true;
 
 /** A group of one namespace, without its credentials and without the way to its cluster. */
 export interface ConfiguredGroup {

@@ -5,18 +5,48 @@
  * refuses after it has waited for room.
  */
 import { declaredOf, type RunRequest, type StepRequest, stepsOf } from "./request.ts";
+import { secretProblems } from "./secret-values.ts";
 import { bytesOf } from "../expressions/template.ts";
 import { quantity } from "../units.ts";
 import { volumeProblems } from "./volumes.ts";
+
+/** A request gives exactly the secret values that its steps name. */
+export const secretValueProblems = (request: RunRequest): readonly (readonly [path: string, message: string])[] =>
+  secretProblems(
+    request.secretValues,
+    stepsOf(request).map((step, at) => ({ ...step, at: "steps" in request ? `/steps/${at}` : "" })),
+  );
 
 /** Finds names used twice, needs that name nothing, circles, requests above limits, mounts that cannot be. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   const steps = stepsOf(request).flatMap((step, at) => {
     const place = "steps" in request ? `/steps/${at}` : "";
-    return [...exceeding(step, place), ...namedTwice(step, place), ...overAnnotated(step, request.annotations, place)];
+    return [
+      ...exceeding(step, place),
+      ...namedTwice(step, place),
+      ...unplaceable(step, place),
+      ...overAnnotated(step, request.annotations, place),
+    ];
   });
   const inPlan = pipelineProblems(request);
   return [...inPlan, ...steps, ...(inPlan.length > 0 ? [] : mountProblems(request))];
+}
+
+/** A node makes the place of a file before it mounts it, which it cannot do beneath what nobody may write. */
+function unplaceable(step: StepRequest, at: string): readonly (readonly [string, string])[] {
+  const { files = [], secrets = [], mounts = [] } = step;
+  const readOnly = [
+    ...secrets.map(({ mount }) => mount),
+    ...mounts.filter((it) => it.readOnly === true).map(({ path }) => path.replace(/\/+$/, "")),
+    ...files.map(({ path }) => path),
+  ];
+  return files.flatMap(({ path }, which) => {
+    const above = readOnly.find((it) => path.startsWith(`${it}/`));
+    if (above === undefined) return [];
+    return [
+      [`${at}/files/${which}/path`, `Nothing can be placed in ${above}, which is read-only: choose another folder.`] as const,
+    ];
+  });
 }
 
 function namedTwice(step: StepRequest, at: string): readonly (readonly [string, string])[] {
@@ -25,6 +55,7 @@ function namedTwice(step: StepRequest, at: string): readonly (readonly [string, 
     ...(step.secrets ?? []).map(({ mount }, which) => ({ path: mount, place: `/secrets/${which}/mount` })),
     ...(step.scratch ?? []).map(({ path }, which) => ({ path, place: `/scratch/${which}/path` })),
     ...(step.mounts ?? []).map(({ path }, which) => ({ path: path.replace(/\/+$/, ""), place: `/mounts/${which}/path` })),
+    ...(step.files ?? []).map(({ path }, which) => ({ path, place: `/files/${which}/path` })),
   ];
   const { message, annotations } = declaredOf(step);
   const twice = (all: readonly string[], place: (at: number) => string, what: string) =>
@@ -51,12 +82,14 @@ export function overAnnotated(
   step: Pick<StepRequest, "annotations" | "outputs">,
   ofRun: RunRequest["annotations"],
   at: string,
+  fileBytes = 0,
 ): readonly (readonly [string, string])[] {
   const most = ANNOTATION_BYTES_MAX[declaredOf(step).annotations.length > 0 ? "withOutputs" : "beside"];
-  const bytes = bytesOf({ ...ofRun, ...step.annotations });
+  const bytes = bytesOf({ ...ofRun, ...step.annotations }) + fileBytes;
   if (bytes <= most) return [];
   const place = step.annotations === undefined ? "/annotations" : `${at}/annotations`;
-  return [[place, `The annotations of a step have ${bytes} bytes, with those of the run; at most ${most} fit on its pod.`]];
+  const of = fileBytes > 0 ? "those of the run and its small files" : "those of the run";
+  return [[place, `The annotations of a step have ${bytes} bytes, with ${of}; at most ${most} fit on its pod.`]];
 }
 
 /** Which steps may run at the same time is known only of a sound pipeline. */

@@ -84,7 +84,7 @@ export function runEnded(draft: Draft, outcome: Outcome): void {
   if (newest !== undefined) setAnchor(draft, newest.number, { kind: "runEnded", keepMs: keepMsOf(draft, outcome) });
 }
 
-function keepMsOf({ run }: Pick<RunRecord, "run">, outcome: Outcome): number {
+export function keepMsOf({ run }: Pick<RunRecord, "run">, outcome: Outcome): number {
   const { keepSucceededMs = 0, keepFailedMs = 0 } = run.plan.storage?.anchor ?? {};
   switch (outcome) {
     case "succeeded":

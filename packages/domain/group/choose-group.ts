@@ -14,7 +14,7 @@ import { quantity } from "@longshore/contract/units.ts";
 import { pinnedTo } from "../anchor/of-run.ts";
 import type { Anchor, Attempt, PlannedStorage, Run } from "../run/record.ts";
 import { type Group, isUnserved, lineMost, NO_STORAGE, type Placer } from "./group.ts";
-import { notAllowed, type Uses, usesOf, usesWith } from "./policy.ts";
+import { notAllowed, storageUses, type Uses, usesOf, usesWith } from "./policy.ts";
 
 /** From the least to the most hopeful: if groups are passed over for several reasons, the run is told the most hopeful one. */
 export const NO_PLACE = [
@@ -156,7 +156,7 @@ function skipped(
 ): Skip | undefined {
   const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
   const { jobs, createsPerSecond } = settings.limits;
-  const refused = notAllowed(settings.policy, { ...uses, claims: storage?.claims ?? [], storageClasses: storage?.classes ?? [] });
+  const refused = notAllowed(settings.policy, { ...uses, ...storageUses(storage) });
   if (refused !== undefined) return policyRefused(group.name, refused);
   if (!serves.has(group.name) && isUnserved(group, nowMs)) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };

@@ -55,6 +55,7 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   },
   resources: { limits: { memory: "71Mi" }, requests: { cpu: "73m", "ephemeral-storage": "79Mi" } },
   secrets: [{ name: "asked-secret", mount: "/asked/secrets" }],
+  files: [{ path: "/asked/file", text: "asked-content" }],
   serviceAccount: { name: "asked-account", token: true },
   workingDir: "/asked/dir",
   mounts: [{ volume: "asked-volume", path: "/asked/mount", readOnly: true }],

@@ -17,7 +17,7 @@ import type { Volume } from "@longshore/contract/request/volumes.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 import {
-  meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
+  fileAnnotations, meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
 } from "./volumes.ts"; // biome-ignore format: a list of names
 
 type Words = Readonly<Record<string, string>>;
@@ -122,7 +122,7 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
       env: environment(input, asked.env),
-      ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
+      ...(mounted.length > 0 && { volumeMounts: mounted.flatMap(({ mounts }) => mounts) }),
     };
   };
   return job(
@@ -191,7 +191,10 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
       backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(parts, input.step) },
+      template: {
+        metadata: { labels, annotations: { ...annotations, ...(mode.suspend !== true && fileAnnotations(input.step.files)) } },
+        spec: pod(parts, input.step),
+      },
     },
   };
 }
@@ -223,7 +226,7 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
   [LABELS.managedBy]: MANAGED_BY,
 });
 
-function environment({ run, step, attempt }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {
+function environment({ run, step, attempt, anchor }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {
   const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
@@ -231,7 +234,9 @@ function environment({ run, step, attempt }: ManifestInput, asked: RenderedConta
   return Object.entries(all).map(([name, value]) => {
     if (typeof value === "string") return { name, value };
     if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };
-    return { name, valueFrom: { secretKeyRef: { name: value.secret, key: value.key } } };
+    const ref =
+      "secret" in value ? { name: value.secret, key: value.key } : { name: anchor?.secretName ?? "", key: value.secretValue };
+    return { name, valueFrom: { secretKeyRef: ref } };
   });
 }
 

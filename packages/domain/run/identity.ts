@@ -48,14 +48,14 @@ export const anchorProofInput = (of: AnchorIdentity & { readonly group: GroupNam
   JSON.stringify(["longshore.dev/anchor-proof", of.installation, of.group, of.namespaceUid, of.run, of.number]);
 
 /**
- * The text whose HMAC stands in a volume's name. The anchor's UID is new with each anchor, so a name that is taken can only be
- * taken by our own earlier create for the same anchor.
+ * The text whose HMAC stands in the name of what an anchor owns. The anchor's UID is new with each anchor, so a name that is taken
+ * can only be taken by our own earlier create for the same anchor. `content`: which volume, which values, or what a file holds.
  */
-export const claimNameInput = (anchorUid: string, volume: string): string =>
-  JSON.stringify(["longshore.dev/claim-name", anchorUid, volume]);
+export const ownedNameInput = (what: "claim" | "secret" | "file", anchorUid: string, content: string): string =>
+  JSON.stringify([`longshore.dev/${what}-name`, anchorUid, content]);
 
-/** `hmac` is of `claimNameInput`, in hex. */
-export const claimName = (volume: string, hmac: string): string => `${slug(volume, 63 - 27)}-${base32(hmac, 26)}`;
+/** `hmac` is of `ownedNameInput`, in hex; `shown` is for people. */
+export const nameOfOwned = (shown: string, hmac: string): string => `${slug(shown, 63 - 27)}-${base32(hmac, 26)}`;
 
 /** JSON of a list: no two attempts give the same text, whatever characters their names contain. */
 export const jobNameInput = ({ installation, run, step, attempt }: AttemptIdentity): string =>

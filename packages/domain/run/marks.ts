@@ -28,6 +28,8 @@ export const ANNOTATIONS = {
   generation: "longshore.dev/generation",
   /** On Jobs and pods of steps that declare them: the annotations that count as outputs, joined by commas. */
   outputs: "longshore.dev/outputs",
+  /** On pods: with a number after it, the content of a small file. */
+  file: "longshore.dev/file",
   /** Present only if the group uses no hold: the annotation then says what the hold would say. */
   hold: "longshore.dev/hold",
 } as const;

@@ -22,6 +22,7 @@ import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
 export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
   // Values may hold what looks like an expression, and is none.
   const parameters = parametersIn({ ...request, parameters: undefined });
+  const limits = limitsOf(request, defaults);
   return {
     simple: !("steps" in request),
     steps: stepsOf(request).map((step) => plannedStep(step, request, run)),
@@ -30,10 +31,10 @@ export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
     groups: request.groups,
     priority: request.priority ?? 0,
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
-    limits: limitsOf(request, defaults),
+    limits,
     with: undefined,
     ...(request.concurrency && { concurrency: concurrencyOf(request.concurrency, request, run) }),
-    ...storageOf(request, run),
+    ...storageOf(request, limits, run),
   };
 }
 

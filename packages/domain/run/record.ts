@@ -72,18 +72,24 @@ export interface Plan {
   readonly storage?: PlannedStorage;
 }
 
+export interface PlannedAnchor {
+  /** The size of all volumes of the run together; 0 if it has none. */
+  readonly bytes: number;
+  readonly keepSucceededMs: number;
+  readonly keepFailedMs: number;
+  /** The names of the run's own secret values, and the generation for which they were given. */
+  readonly secrets?: { readonly names: readonly string[]; readonly since: number };
+}
+
 export interface PlannedStorage {
   /** The claims that are there already, which the group's policy must allow. */
   readonly claims: readonly string[];
   /** The storage classes of volumes that are made; "" is the cluster's default. */
   readonly classes: readonly string[];
-  /** Absent if no volume is made for the run: then it has no anchor. */
-  readonly anchor?: {
-    /** The size of all its volumes together. */
-    readonly bytes: number;
-    readonly keepSucceededMs: number;
-    readonly keepFailedMs: number;
-  };
+  /** Absent if nothing but Jobs is made for the run: then it has no anchor. */
+  readonly anchor?: PlannedAnchor;
+  /** The parameters in the values of files: with other values a file may become large, and then it needs an anchor. */
+  readonly files?: readonly string[];
   /** The volumes with their expressions, and the parameters in these: a restart may correct them. */
   readonly asked?: { readonly volumes: readonly RequestedVolume[]; readonly parameters: Readonly<Record<string, unknown>> };
 }

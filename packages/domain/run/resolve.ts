@@ -10,6 +10,7 @@ import { bodyOf, type Definition } from "@longshore/contract/request/definition.
 import { judgeParameters, NO_PARAMETERS } from "@longshore/contract/request/parameters.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import { expressionProblems } from "@longshore/contract/expressions/rendering.ts";
+import { secretValueProblems } from "@longshore/contract/request/request-problems.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { bounded, pointer } from "@longshore/contract/problems/schema-problems.ts";
 
@@ -36,9 +37,14 @@ export function resolve(definition: Definition, invocation: Invocation, run: str
     ...(labels && { labels: { ...body.labels, ...labels } }),
     ...(annotations && { annotations: { ...body.annotations, ...annotations } }),
   };
-  const wrong = expressionProblems(request, run).map(({ path, message }) =>
-    problem("/data/parameters", `The definition "${name}" cannot take these values, at ${path}: ${message}`),
-  );
+  const wrong = [
+    ...expressionProblems(request, run).map(({ path, message }) =>
+      problem("/data/parameters", `The definition "${name}" cannot take these values, at ${path}: ${message}`),
+    ),
+    ...secretValueProblems(request).map(([path, message]) =>
+      problem("/data/secretValues", `The definition "${name}" needs other secret values, at ${path}: ${message}`),
+    ),
+  ];
   return wrong.length > 0 ? { kind: "refused", problems: bounded(wrong) } : { kind: "resolved", request };
 }
 

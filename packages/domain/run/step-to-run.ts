@@ -10,7 +10,7 @@ import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import { rendered, renderedVolumes, type RenderedResult, type Values } from "@longshore/contract/expressions/rendering.ts";
 import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";
 import type { Volume } from "@longshore/contract/request/volumes.ts";
-import { notAllowed, usesOf } from "../group/policy.ts";
+import { notAllowed, storageUses, usesOf } from "../group/policy.ts";
 import { corrected } from "./plan.ts";
 import type { Run } from "./record.ts";
 import { valuesOf } from "./story.ts";
@@ -55,8 +55,7 @@ export function stepToRun(
       diagnosis: diagnose("RequestInvalid", "The values of its expressions make no step that can run.", said, HINT),
     };
   }
-  const { claims = [], classes = [] } = run.plan.storage ?? {};
-  const refused = notAllowed(group.settings.policy, { ...usesOf(result.step), claims, storageClasses: classes });
+  const refused = notAllowed(group.settings.policy, { ...usesOf(result.step), ...storageUses(run.plan.storage) });
   if (refused === undefined) return { ...result, volumes: made.volumes };
   const sentence = `The group ${group.name} does not allow ${refused}.`;
   return { kind: "refused", diagnosis: diagnose("PolicyRefused", sentence) };

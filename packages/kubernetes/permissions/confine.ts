@@ -5,7 +5,8 @@
  * The failure this prevents: a launcher's stolen token deletes, or changes, the Jobs of other people in the same namespace.
  * Reading is not confined: for that, give the group a namespace of its own.
  */
-import type { KubernetesObject, Use } from "./rbac.ts";
+import type { Making } from "@longshore/contract/messages/group-settings.ts";
+import { type KubernetesObject, type Use, withOwners } from "./rbac.ts";
 
 const API = "admissionregistration.k8s.io/v1";
 
@@ -19,7 +20,7 @@ const MARK = {
   annotation: "'longshore.dev/run-id'",
 };
 
-export function confinement(namespace: string, { volumes = false }: Use = {}): readonly KubernetesObject[] {
+export function confinement(namespace: string, use: Use = {}): readonly KubernetesObject[] {
   const name = `longshore-launcher-${namespace}`;
   const metadata = { name, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": "launcher" } };
   return [
@@ -29,7 +30,7 @@ export function confinement(namespace: string, { volumes = false }: Use = {}): r
       metadata,
       spec: {
         failurePolicy: "Fail",
-        matchConstraints: { resourceRules: volumes ? [...RESOURCES, ...OF_VOLUMES] : RESOURCES },
+        matchConstraints: { resourceRules: [...RESOURCES, ...resourcesMade(withOwners(use))] },
         matchConditions: [
           {
             name: "the-launcher",
@@ -59,10 +60,13 @@ const RESOURCES = [
 ];
 
 // biome-ignore format: a table is read down its columns
-const OF_VOLUMES = [
-  { apiGroups: [""],      apiVersions: ["v1"], resources: ["configmaps"], operations: ["CREATE", "DELETE"] },
-  { apiGroups: [""],      apiVersions: ["v1"], resources: ["persistentvolumeclaims"], operations: ["CREATE"] },
+const MADE: readonly (readonly [keyof Making, object])[] = [
+  ["anchors",      { apiGroups: [""], apiVersions: ["v1"], resources: ["configmaps"], operations: ["CREATE", "DELETE"] }],
+  ["volumes",      { apiGroups: [""], apiVersions: ["v1"], resources: ["persistentvolumeclaims"], operations: ["CREATE"] }],
+  ["secretValues", { apiGroups: [""], apiVersions: ["v1"], resources: ["secrets"], operations: ["CREATE"] }],
 ];
+
+const resourcesMade = (use: Use): readonly object[] => MADE.flatMap(([what, rule]) => (use[what] === true ? [rule] : []));
 
 const labelled = (it: string): string => `${it}.metadata.?labels[?${MARK.label}].orValue('') == ${MARK.says}`;
 

@@ -55,6 +55,9 @@ const RESTARTS_MAX = 5;
 /** More pages than any namespace has: stops the listing of a server that always names one more page. */
 const PAGES_MAX = 10_000;
 const PODS_MAX = 2_000;
+/** So many of the heaviest objects, of 256 KiB of annotations each, are within the length that is read. */
+const FIRST_PAGE = 50;
+const PAGE_BYTES = 4 * 1024 * 1024;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
@@ -109,7 +112,8 @@ export async function* listPages(
 ): AsyncGenerator<Page, void, undefined> {
   const accept = as === "metadata" ? { accept: METADATA_LIST } : {};
   let next: string | undefined;
-  let size = pageSize;
+  let most = pageSize;
+  let size = Math.min(most, FIRST_PAGE);
   for (let restarts = 0, pages = 0; ; ) {
     const query = new URLSearchParams({ limit: String(size) });
     if (selector) query.set("labelSelector", selector);
@@ -122,7 +126,7 @@ export async function* listPages(
     } catch (error) {
       // If a page was too long, its objects are large: fewer are asked for at a time, else this listing could never be read.
       if (networkCode(error) !== TOO_LONG || size === 1) throw error;
-      size = Math.max(1, Math.floor(size / 4));
+      most = size = Math.max(1, Math.floor(size / 4));
       continue;
     }
     if (answer.status === 410 && next) {
@@ -141,9 +145,19 @@ export async function* listPages(
     if (++pages > PAGES_MAX || (list.next !== undefined && list.next === next))
       throw new Failure("retry", "Garbled", `Listing ${path} does not end: page ${pages} leads to itself, or to too many more.`);
     next = list.next;
+    size = nextSize(answer, list.items.length, most);
     yield { kind: "page", items: list.items, resourceVersion: list.resourceVersion };
     if (next === undefined) return;
   }
+}
+
+/**
+ * Returns how many objects the next page may have: as many as fit into its bytes if they weigh what those of this page did. A page of
+ * 500 pods that each carry 200 KiB of files and annotations would be refused for its length, and cost the API server as much.
+ */
+function nextSize({ bytes }: ApiAnswer, items: number, most: number): number {
+  if (bytes === undefined || items === 0) return most;
+  return Math.max(1, Math.min(most, Math.floor(PAGE_BYTES / (bytes / items))));
 }
 
 /** Turns an unexpected answer into a Failure: loops back off at it, and people can read it. */

@@ -85,7 +85,11 @@ with runs as (
   where r.key = v.key and r.state = v.was_state and r.seq = v.was_seq
   returning 1
 ), specs as (
-  insert into run_spec (run_key, spec) select v.run_key, v.spec from json_to_recordset($2) as v(run_key bigint, spec json)
+  insert into run_spec (run_key, spec, secrets)
+  select v.run_key, v.spec, v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text) where v.spec is not null
+), resealed as (
+  update run_spec s set secrets = v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text)
+  where s.run_key = v.run_key and v.spec is null
 ), moved as (
   update attempt a set state = v.state, group_id = g.id, due = ${AT("due")}, waits_for = v.waits_for, claim_no = v.claim_no, claim_by = v.claim_by,
     claim_until = ${AT("claim_until")}, unanswered = v.unanswered, fence_until = ${AT("fence_until")}, occupant_uid = v.occupant_uid,
@@ -121,13 +125,17 @@ export interface Writing {
   readonly change: Change;
   readonly held: Locked;
   readonly request?: RunRequest | undefined;
+  /** Sealed secret values in place of those that were there. */
+  readonly sealed?: string | undefined;
 }
 
 export async function write(queries: Queries, writings: readonly Writing[], nowMs: number, epoch: number): Promise<void> {
   const all = writings.filter(({ change }) => isChanged(change));
   if (all.length === 0) return;
   const runs = all.flatMap(runsOf);
-  const specs = all.flatMap(({ held, request }) => (request === undefined ? [] : [{ run_key: held.key, spec: request }]));
+  const specs = all.flatMap(({ held, request, sealed }) =>
+    request === undefined && sealed === undefined ? [] : [{ run_key: held.key, spec: request, secrets: sealed }],
+  );
   const touched = all.flatMap(attemptsOf);
   const moved = touched.filter((it) => "key" in it);
   const born = touched.filter((it) => !("key" in it));

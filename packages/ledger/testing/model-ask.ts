@@ -4,6 +4,7 @@ import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts"
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
 import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { UNREACHED } from "@longshore/domain/group/view.ts";
+import { keepsSecrets } from "@longshore/domain/anchor/secrets.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { isChanged } from "@longshore/domain/run/change.ts";
@@ -253,10 +254,12 @@ export function prune(tables: its.Tables, most: number, nowMs: number): number {
       },
     ]) => run.state === "tombstone" && run.acceptedAtMs <= nowMs - TOMBSTONE_MS,
   );
+  const worn = [...tables.runs.values()].filter(({ record, sealed }) => sealed !== undefined && !keepsSecrets(record, nowMs));
   const notices = [...tables.notices].filter(([, { sentAtMs }]) => sentAtMs !== undefined && sentAtMs <= nowMs - NOTICE_MS);
   const suspects = [...tables.suspects].filter(([, { atMs }]) => atMs <= nowMs - SUSPECT_MS);
   for (const [id] of stones.slice(0, most)) tables.runs.delete(id);
+  for (const run of worn.slice(0, most)) run.sealed = undefined;
   for (const [id] of notices.slice(0, most)) tables.notices.delete(id);
   for (const [digest] of suspects.slice(0, most)) tables.suspects.delete(digest);
-  return [stones, notices, suspects].reduce((sum, { length }) => sum + Math.min(length, most), 0);
+  return [stones, worn, notices, suspects].reduce((sum, { length }) => sum + Math.min(length, most), 0);
 }

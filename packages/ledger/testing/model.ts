@@ -141,7 +141,11 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
     case "duplicate":
       return duplicate(tables, existing, intake, at);
     case "write":
-      its.write(tables, answer.change, { ...at, request: admission.kind === "run" ? intake.request : undefined });
+      its.write(tables, answer.change, {
+        ...at,
+        request: admission.kind === "run" ? intake.request : undefined,
+        sealed: intake.sealed,
+      });
       return { kind: "recorded" };
     case "refuse": {
       const { problems } = answer;

@@ -2,8 +2,8 @@
  * Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. An unreadable message goes to
  * quarantine; if its id, its source or its run can be read, its refusal is recorded first.
  *
- * The bug this prevents: anybody who may publish abandons a run, or puts a person's name behind a command. The broker says who
- * sent a message, never the message itself.
+ * The bugs this prevents: anybody who may publish abandons a run, or puts a person's name behind a command (the broker says who
+ * sent a message, never the message itself); and a secret value that is written into the ledger with the request that brought it.
  */
 import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
@@ -11,6 +11,7 @@ import type { Command, Invocation } from "@longshore/contract/messages/command.t
 import { readCommand, type ReadCommand } from "@longshore/contract/messages/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request/request.ts";
+import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
@@ -77,8 +78,12 @@ async function intakeOf(parts: Admitting, read: Readable): Promise<Intake> {
   const { command } = read;
   const { run } = command.data;
   const identity = { run, tenant: TENANT, source: command.source, command: command.id };
-  if (command.type !== "run.requested") return { ...identity, admission: changeOf(command) };
-  return { ...identity, ...(await requestOf(parts, command)) };
+  const sealed = (values: SecretValues | undefined): Pick<Intake, "sealed"> =>
+    values === undefined ? {} : { sealed: parts.keys.sealValues(run, values) };
+  if (command.type === "run.requested")
+    return { ...identity, ...(await requestOf(parts, command)), ...sealed(command.data.secretValues) };
+  const given = command.type === "run.restart" ? command.data.with?.secretValues : undefined;
+  return { ...identity, admission: changeOf(command), ...sealed(given) };
 }
 
 /** The digest is of what was sent: a definition may change between two deliveries of one request. */
@@ -93,7 +98,9 @@ async function requestOf(
   const told = actor ? { actor } : {};
   const run = { id, tenant: TENANT, source, digest, nowMs };
   if ("problems" in found) return { admission: { kind: "run", run: { ...run, plan: NO_PLAN }, told, problems: found.problems } };
-  const { request, definition } = found;
+  const { definition } = found;
+  // From here on nobody sees the values: they are sealed beside the request.
+  const { secretValues: _, ...request } = found.request;
   const plan = {
     ...planOf(request, defaults, id),
     ...(definition && { definition }),
@@ -132,8 +139,10 @@ function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admissi
       };
     }
     case "run.restart": {
-      const { generation, from, with: corrections, actor } = command.data;
-      return { kind: "restart", generation, from, with: corrections, actor };
+      const { generation, from, with: given, actor } = command.data;
+      const { secretValues, ...corrections } = given ?? {};
+      const secretNames = secretValues && Object.keys(secretValues);
+      return { kind: "restart", generation, from, with: given && corrections, secretNames, actor };
     }
     case "run.free":
       return { kind: "free" };

@@ -4,7 +4,7 @@ import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { sweepAnchor } from "../loops/sweep.ts";
+import { anchored, anchorOf, counts, create, end, objects, release, sweepAll } from "../testing/anchored.ts";
 import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "../testing/stage.ts";
 import { createUnderAnchor } from "./anchor.ts";
 
@@ -20,31 +20,7 @@ const REQUEST = {
 
 const DIAGNOSIS = diagnose("Abandoned", "An operator gave it up.");
 
-interface Claimed extends Stage {
-  readonly work: Work;
-}
-
-async function claimed(t: Test, staging: Staging = {}, more: object = {}): Promise<Claimed> {
-  const it = await stage(t, { pods: { startsAfterMs: 10, runsMs: 10 }, ...staging });
-  await it.publish("run.requested", { ...REQUEST, ...more } as unknown as CommandData<"run.requested">);
-  await it.place();
-  return { ...it, work: await it.claim() };
-}
-
-const objects = ({ pocket }: Stage) => ({
-  anchors: pocket.objects("configmaps", NAMESPACE),
-  claims: pocket.objects("persistentvolumeclaims", NAMESPACE),
-  jobs: pocket.jobs(NAMESPACE),
-});
-const counts = (it: Stage) => Object.fromEntries(Object.entries(objects(it)).map(([kind, all]) => [kind, all.length]));
-const anchorOf = ({ model }: Stage) => model.tables.runs.get(RUN)?.record.anchors?.at(-1);
-
-/** Creates under the claim, and records the answer as the launcher does. */
-async function create(it: Claimed, work = it.work) {
-  const answer = await createUnderAnchor(it.parts, it.cluster, work, never);
-  await it.parts.recording({ run: RUN, step: work.attempt.step, n: work.attempt.n, ...answer });
-  return answer;
-}
+const claimed = (t: Test, staging: Staging = {}, more: object = {}) => anchored(t, { ...REQUEST, ...more }, staging);
 
 t.test("the first claim makes the anchor, every volume and the Job, each owned by the anchor", async (t) => {
   const it = await claimed(t);
@@ -226,28 +202,6 @@ t.test("an anchor is not given up while another attempt of the run is claimed", 
 });
 
 // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Sweeps until nothing is due. */
-async function sweepAll(it: Stage): Promise<void> {
-  for (let round = 0; round < 5; round++) {
-    const due = await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 });
-    for (const work of due) await sweepAnchor(it.parts, it.cluster, work, never);
-    await it.clock.sleep(2_000);
-  }
-}
-
-/** Ends the attempt as its Job did, and takes the hold off. */
-async function end(it: Claimed, how: "complete" | "failed"): Promise<void> {
-  const uid = it.attempt().uid;
-  if (uid === undefined) throw new TypeError("the attempt has no Job");
-  await it.clock.sleep(5_000);
-  await it.record({ kind: how, group: GROUP, rv: "9", uid, evidence: { started: "yes" } });
-}
-
-async function release(it: Claimed): Promise<void> {
-  await it.cluster.writes.releaseJob(it.attempt().name, it.attempt().uid ?? "", "longshore.dev/unrecorded", {}, never);
-  await it.record({ kind: "released", found: "released", begunAtMs: await it.parts.ledger.now() });
-}
 
 t.test("a run that succeeded gives up its volumes, but not before its last attempt is done", async (t) => {
   const it = await claimed(t);

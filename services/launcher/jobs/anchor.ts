@@ -1,23 +1,26 @@
 /**
- * Makes what owns a run's volumes, then the volumes, then the Job: inside the claim of the first attempt that needs them.
+ * Makes what owns a run's objects, then the volumes, secret values and large files, then the Job: inside the claim of the first
+ * attempt that needs them.
  *
- *   anchor (409: ours by its proof) ──▶ all claims of volumes, together or none ──▶ Job
+ *   anchor (409: ours by its proof) ──▶ all claims of volumes and the Secret, together or none; the step's large files ──▶ Job
  *
- * The bugs this prevents: a volume without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
+ * The bugs this prevents: an object without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
  * each hold one volume and wait for their second; and a pod that writes to a volume which a pod of the run's earlier life still has.
  */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
-import type { Volume } from "@longshore/contract/request/volumes.ts";
+import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { afterCreate, type AttemptInput, type InputOf } from "@longshore/domain/attempt/input.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { mayCreate } from "@longshore/domain/group/view.ts";
-import { type AnchorOf, anchorManifest, claimManifests, type StandingAnchor } from "@longshore/domain/pod/volumes.ts";
+import {
+  type AnchorOf, anchorManifest, claimManifests, fileManifests, secretManifest, type StandingAnchor,
+} from "@longshore/domain/pod/volumes.ts"; // biome-ignore format: a list of names
 import { ANNOTATIONS, LABELS } from "@longshore/domain/run/marks.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
-import { stepToRun } from "@longshore/domain/run/step-to-run.ts";
+import { type StepToRun, stepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
@@ -48,7 +51,7 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
 
   const isInTime = turnOf(parts, work);
-  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), volumes: step.volumes, isInTime };
+  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), step, isInTime };
   const made = await ensure(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made.answer;
   const uid = Uid.parse(made.anchor.uid);
@@ -71,24 +74,55 @@ function turnOf({ clock }: Creating, { attempt, nowMs }: Work): () => boolean {
 interface Making {
   readonly anchor: Anchor;
   readonly of: AnchorOf;
-  readonly volumes: readonly Volume[];
+  readonly step: Extract<StepToRun, { kind: "rendered" }>;
   readonly isInTime: () => boolean;
 }
 
 async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
-  const { anchor, of, volumes, isInTime } = making;
+  const { anchor, of, step, isInTime } = making;
   const inUse = await usedByEarlier(parts, cluster, work, anchor, signal);
   if (inUse !== undefined) return answered(inUse);
+  const isNew = anchor.state === "making";
+  const secrets = secretsFor(parts, work, isNew);
+  if (secrets === "gone") return answered({ kind: "refused", claimNo: work.attempt.claimNo, diagnosis: SECRETS_GONE });
   const made = await makeAnchor(parts, cluster, work, making, signal);
-  if (made.kind === "answered" || anchor.state === "standing") return made;
-  const news: AnchorInput = { kind: "made", uid: Uid.parse(made.anchor.uid) };
+  if (made.kind === "answered") return made;
+  const news: AnchorInput | undefined = isNew ? { kind: "made", uid: Uid.parse(made.anchor.uid) } : undefined;
   if (!isInTime()) return answered(putOff(parts, cluster, work, SLOW), news);
-  const claims = claimManifests(of, made.anchor, volumes);
-  const created = await Promise.all(claims.map((claim) => cluster.writes.createClaim(claim, signal)));
+  const { writes } = cluster;
+  const send = (what: string, all: readonly object[], create: (manifest: object, signal: AbortSignal) => Promise<Created>) =>
+    all.map(async (manifest) => ({ what, created: await create(manifest, signal) }));
+  const created = await Promise.all([
+    ...send("volume", isNew ? claimManifests(of, made.anchor, step.volumes) : [], writes.createClaim),
+    ...send(
+      "Secret of its secret values",
+      secrets.map((it) => secretManifest(of, made.anchor, it)),
+      writes.createSecret,
+    ),
+    ...send("ConfigMap of a large file", fileManifests(of, made.anchor, step.step), writes.createFile),
+  ]);
   const failure = await firstFailure(parts, cluster, work, created);
   if (failure === undefined) return made;
   const isFull = failure.kind === "deferred" && failure.diagnosis.code === "QuotaExceeded" && failure.reason === undefined;
   return answered(failure, isFull ? { kind: "noRoom" } : news);
+}
+
+const SECRETS_GONE = diagnose(
+  "RequestInvalid",
+  "The secret values of the run are no longer kept, or were sealed with another key.",
+  [],
+  "Restart it and give them again, as `with.secretValues`, or publish it with a new id.",
+);
+
+/**
+ * The secret values that have to be made a Secret: with the anchor, and again in a generation that brought others. A Secret that is
+ * there already is our own earlier try.
+ */
+function secretsFor({ keys }: Creating, { run, attempt, sealed }: Work, isNew: boolean): readonly SecretValues[] | "gone" {
+  const { secrets } = run.plan.storage?.anchor ?? {};
+  if (secrets === undefined || (!isNew && secrets.since !== attempt.generation)) return [];
+  const values = sealed === undefined ? undefined : keys.openValues(run.id, sealed);
+  return values === undefined ? "gone" : [values];
 }
 
 const anchorOf = (
@@ -116,7 +150,14 @@ async function makeAnchor(
   const { keys } = parts;
   const stands = (uid: string): Made => ({
     kind: "made",
-    anchor: { number: of.number, name: of.name, uid, claimName: (volume) => keys.claimName(uid, volume) },
+    anchor: {
+      number: of.number,
+      name: of.name,
+      uid,
+      claimName: (volume) => keys.claimName(uid, volume),
+      secretName: keys.secretName(uid, work.run.plan.storage?.anchor?.secrets?.since ?? 1),
+      fileName: (content) => keys.fileName(uid, content),
+    },
   });
   if (anchor.uid !== undefined) return stands(anchor.uid);
   const identity = { run: work.run.id, number: anchor.number };
@@ -173,19 +214,19 @@ async function afterFailure(
 }
 
 /**
- * Returns the answer if not all claims are there. A name that is taken is our own earlier create: it holds the anchor's UID. A
- * claim that lands late is owned by the anchor, so its missing answer leaves nothing open.
+ * Returns the answer if not everything is there. A name that is taken is our own earlier create: it holds an HMAC of the anchor's
+ * UID. What lands late is owned by the anchor, so its missing answer leaves nothing open.
  */
 async function firstFailure(
   parts: Creating,
   cluster: Cluster,
   work: Work,
-  created: readonly Created[],
+  all: readonly { readonly what: string; readonly created: Created }[],
 ): Promise<InputOf<"refused" | "deferred"> | undefined> {
   const failures: InputOf<"refused" | "deferred">[] = [];
-  for (const it of created) {
-    if (it.kind === "created") continue;
-    const input = await afterFailure(parts, cluster, work, it, "volume");
+  for (const { what, created } of all) {
+    if (created.kind === "created") continue;
+    const input = await afterFailure(parts, cluster, work, created, what);
     if (input === "taken") continue;
     failures.push(input.kind === "refused" || input.kind === "deferred" ? input : putOff(parts, cluster, work, SLOW));
   }

@@ -48,6 +48,7 @@ export interface Staging {
   readonly broker?: Partial<Broker>;
   readonly timing?: Partial<Parts["timing"]>;
   readonly createsPerSecond?: number;
+  readonly policy?: GroupSettings["policy"];
 }
 
 export interface Said {
@@ -81,7 +82,7 @@ export const RUN = RunId.parse("orders/8812/export");
 
 export async function stage(
   t: Test,
-  { faults = [], pods = {}, broker = {}, timing = {}, createsPerSecond }: Staging = {},
+  { faults = [], pods = {}, broker = {}, timing = {}, createsPerSecond, policy = {} }: Staging = {},
 ): Promise<Stage> {
   const clock = virtualClock({ startMs: START_MS });
   const said: Said[] = [];
@@ -96,7 +97,7 @@ export async function stage(
   );
   const open = clusters.cluster(GROUP);
   const cluster: Cluster = {
-    name: GROUP, namespace: NAMESPACE, settings: settingsFor(10), reads: open.read, writes: openWrites(open), pace: open.transport.pace,
+    name: GROUP, namespace: NAMESPACE, settings: { ...settingsFor(10), policy }, reads: open.read, writes: openWrites(open), pace: open.transport.pace,
   }; // biome-ignore format: a parts list
   t.teardown(async () => {
     await clusters[Symbol.asyncDispose]();

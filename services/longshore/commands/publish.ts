@@ -27,6 +27,7 @@ import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { jsonOrText } from "./runs/corrections.ts";
 import { statusOfRecord, STORY_MOST } from "./runs/page.ts";
+import { SECRET, secretValuesOf } from "./secret-files.ts";
 
 /** The options that give the request's fields. */
 const OPTIONS: Readonly<Record<string, string>> = {
@@ -35,6 +36,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   groups: "--group",
   definition: "--definition",
   parameters: "-p",
+  secretValues: "--secret",
   command: "the command after --",
 };
 
@@ -43,7 +45,7 @@ export const publish = declared({
   summary: "send one run request, and perhaps follow it",
   usage: [
     "[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]",
-    "[--run ID] --definition NAME [-p NAME=VALUE ...] [--follow]",
+    "[--run ID] --definition NAME [-p NAME=VALUE ...] [--secret NAME=FILE ...] [--follow]",
     "--file REQUEST.yaml [--run ID] [--follow]",
   ],
   options: {
@@ -73,6 +75,7 @@ export const publish = declared({
       value: "NAME=VALUE",
       about: "a parameter of the definition; may be repeated. A value that is no text in the definition is read as JSON",
     },
+    secret: SECRET,
     file: { type: "string", value: "FILE", about: 'the whole request as YAML or JSON ("-" reads standard input)' },
     follow: {
       type: "boolean",
@@ -246,6 +249,7 @@ interface Flags {
   readonly group?: readonly string[] | undefined;
   readonly definition?: string | undefined;
   readonly parameter?: readonly string[] | undefined;
+  readonly secret?: readonly string[] | undefined;
   readonly config?: string | undefined;
 }
 
@@ -254,8 +258,9 @@ interface Request {
   readonly [field: string]: unknown;
 }
 
-function ofFlags({ run = newRun(), image, env = [], group, parameter }: Flags, command: readonly string[]): Request {
+function ofFlags({ run = newRun(), image, env = [], group, parameter, secret }: Flags, command: readonly string[]): Request {
   if (image === undefined) throw new Usage("publish needs --image, --definition or --file");
+  if (secret !== undefined) throw new Usage("--secret gives a value that the steps name: say which, with --definition or --file");
   if (parameter !== undefined) throw new Usage("-p gives a parameter of a definition: say which one with --definition");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
@@ -286,7 +291,8 @@ async function ofDefinition(name: string, flags: Flags, words: readonly string[]
     return [key, type === "string" ? text : (jsonOrText(text) ?? text)] as const;
   });
   const parameters = given.length === 0 ? {} : { parameters: Object.fromEntries(given) };
-  const request = { definition: body.name, ...parameters, ...(group && { groups: group as GroupName[] }) };
+  const secrets = await secretValuesOf(flags.secret, surroundings);
+  const request = { definition: body.name, ...parameters, ...secrets, ...(group && { groups: group as GroupName[] }) };
   const resolved = resolve(body, request, run);
   if (resolved.kind === "refused") throw refusedHere(resolved.problems, request, OPTIONS);
   return { run, ...request };
@@ -322,7 +328,7 @@ async function ofFile(file: string, flags: Flags, words: readonly string[], surr
   if (flags.run !== undefined && flags.run !== run)
     throw new Usage(`${file} has the run ${JSON.stringify(run)}, and --run says "${flags.run}": leave one of them out`);
   // A `run` that is no text is judged with the other fields of the request.
-  return { ...value, run: run as string };
+  return { ...value, ...(await secretValuesOf(flags.secret, surroundings)), run: run as string };
 }
 
 /** The request's variables may be secrets, so its problems are told without its text. */
@@ -387,6 +393,6 @@ function isWithin(part: unknown, whole: unknown): boolean {
 function requestOf(body: Uint8Array): object {
   const read = readCommand(body);
   if (read.kind !== "command" || read.command.type !== "run.requested") throw new TypeError("a request that was made is read");
-  const { run: _run, actor: _actor, ...request } = read.command.data;
+  const { run: _run, actor: _actor, secretValues: _sealed, ...request } = read.command.data;
   return request;
 }

@@ -3,7 +3,7 @@
  *
  * The failure this prevents: an administrator who is asked for "rights for Longshore" and gives cluster-admin.
  */
-import { type GroupSettings, makesVolumes } from "@longshore/contract/messages/group-settings.ts";
+import { type GroupSettings, madeIn } from "@longshore/contract/messages/group-settings.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
@@ -52,7 +52,7 @@ export const rbac = command({
     config: { ...CONFIG, about: "a launcher's config file, which names a groups file" },
   },
   more: `
-The launcher may create, read, change and delete Jobs there, and make and delete the volumes of runs if the group's policy has storage classes for them; the watcher may only read. Without --confine, Kubernetes cannot limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own. GROUP/NAMESPACE stands for one of a group's namespaces.
+The launcher may create, read, change and delete Jobs there, and what the group's policy lets runs have beside them: volumes and large files, unless it has no storage classes, and Secrets for the runs' own secret values, if it allows these; the watcher may only read. Without --confine, Kubernetes cannot limit the launcher to Longshore's own Jobs, so give Longshore a namespace of its own. GROUP/NAMESPACE stands for one of a group's namespaces.
 
 Then give each service account a token, in the file that the groups file names:
   kubectl -n NAMESPACE create token longshore-launcher --duration 24h > launch.token
@@ -116,7 +116,7 @@ function ofGroup(
 
 const useOf = (group: Pick<GroupOfFile, "poll" | keyof GroupSettings>): Use => ({
   polls: group.poll !== undefined,
-  volumes: makesVolumes(group),
+  ...madeIn(group),
 });
 
 async function groupsFileOf({ groups, config }: Asked, surroundings: Surroundings): Promise<string | undefined> {

@@ -94,7 +94,7 @@ export interface Writing {
 }
 
 /** For one person's own machine and cluster: nobody else publishes, and the cluster's Secrets are that person's. */
-export const OWN_CLUSTER = { secrets: ["*"], serviceAccounts: ["*"], tokens: true };
+export const OWN_CLUSTER = { secrets: ["*"], serviceAccounts: ["*"], tokens: true, secretValues: true };
 
 export const BROKER_FILE = "broker-url";
 export const LEDGER_FILE = "ledger-url";

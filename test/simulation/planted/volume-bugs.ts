@@ -8,9 +8,7 @@ import { edit, type PlantedBug } from "./bug.ts";
 export const VOLUMES: readonly PlantedBug[] = [
   {
     name: "◆ a volume needs no owner, since its run deletes it",
-    edits: [
-      edit("packages/domain/pod/volumes.ts", "      ownerReferences: [ownerOf({ name: input.name, uid: anchor.uid })],\n", ""),
-    ],
+    edits: [edit("packages/domain/pod/volumes.ts", "  ownerReferences: [ownerOf({ name: input.name, uid })],\n", "")],
     breaks: ["Volumes: each has an owner"],
     seeds: [2],
   },
@@ -36,8 +34,8 @@ export const VOLUMES: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/run/identity.ts",
-        'JSON.stringify(["longshore.dev/claim-name", anchorUid, volume])',
-        'JSON.stringify(["longshore.dev/claim-name", anchorUid.slice(0, 0), volume])',
+        "JSON.stringify([`longshore.dev/${what}-name`, anchorUid, content])",
+        "JSON.stringify([`longshore.dev/${what}-name`, anchorUid.slice(0, 0), content])",
       ),
     ],
     breaks: ["Volumes: a pod mounts only"],

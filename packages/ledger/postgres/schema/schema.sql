@@ -216,8 +216,9 @@ run
 run_spec
   01 run_key bigint not null
   02 spec json not null
-  03 secrets bytea
+  03 secrets text
   PRIMARY KEY (run_key)
+  CREATE INDEX run_spec_sealed ON longshore.run_spec USING btree (run_key) WHERE (secrets IS NOT NULL)
 
 sink
   01 name text collate C not null

@@ -32,8 +32,8 @@ with born as (
   order by v.id collate "C"
   on conflict (id) do nothing returning key, id
 ), ${KEYS}, specs as (
-  insert into run_spec (run_key, spec)
-  select (keys.of_run ->> v.run_id)::bigint, v.spec from json_to_recordset($2) as v(run_id text, spec json) cross join keys
+  insert into run_spec (run_key, spec, secrets)
+  select (keys.of_run ->> v.run_id)::bigint, v.spec, v.secrets from json_to_recordset($2) as v(run_id text, spec json, secrets text) cross join keys
   ${ifBorn("looked up")}
 ), attempts as (${insertAttempts("$3", "looked up")}
 ), ${insertEvents("$4", "looked up")}, commands as (
@@ -154,7 +154,7 @@ async function createNew(queries: Queries, batch: Batch, ids: readonly RunId[], 
   if (made.length === 0) return;
   const lists = [
     made.map(({ id, change }) => ({ id, ...runValues(change.after.run, undefined) })),
-    made.flatMap(({ id, head, change }) => specOf(head.intake, change).map((spec) => ({ run_id: id, spec }))),
+    made.flatMap(({ id, head, change }) => specOf(head.intake, change).map((it) => ({ run_id: id, ...it }))),
     made.flatMap(({ id, change }) => change.after.attempts.map((it) => ({ run_id: id, ...attemptValues(it, undefined) }))),
     made.flatMap(({ id, change }) => eventsOf({ run_id: id }, change, nowMs, epoch)),
     made.flatMap(({ head }) => (isRemembered(head.intake) ? [commandValues(head.intake)] : [])),
@@ -176,10 +176,10 @@ async function createNew(queries: Queries, batch: Batch, ids: readonly RunId[], 
   }
 }
 
-function specOf({ admission, request }: Intake, { after }: Change): readonly unknown[] {
+function specOf({ admission, request, sealed }: Intake, { after }: Change): readonly object[] {
   if (admission.kind !== "run" || after.run.state === "tombstone") return [];
   if (request === undefined) throw new Bug(`the run ${after.run.id} was admitted without its request`);
-  return [request];
+  return [{ spec: request, secrets: sealed }];
 }
 
 // ── Existing runs ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +203,7 @@ async function decideUnderLocks(queries: Queries, batch: Batch, ids: readonly Ru
 function decideOne(batch: Batch, queue: Queue, held: Locked | undefined, seen: Set<string>, at: At): readonly Writing[] {
   const { nowMs } = at;
   let change: Change | undefined = held && unchanged(held.record);
-  let request: Intake["request"];
+  let given: Pick<Intake, "request" | "sealed"> = {};
   for (let head = queue[0]; head !== undefined; head = queue[0]) {
     if (change === undefined && isBeginning(head.intake) && !isRefused(head.intake, at)) break;
     queue.shift();
@@ -221,11 +221,12 @@ function decideOne(batch: Batch, queue: Queue, held: Locked | undefined, seen: S
     else if (answer.kind === "duplicate") answerDuplicate(batch, head, change, nowMs);
     else {
       change = answer.change;
-      if (intake.admission.kind === "run") request = intake.request;
+      if (intake.admission.kind === "run") given = { request: intake.request, sealed: intake.sealed };
+      else if (intake.sealed !== undefined) given = { ...given, sealed: intake.sealed };
       batch.answers[index] = { kind: "recorded" };
     }
   }
-  return held === undefined || change === undefined ? [] : [{ change, held, request }];
+  return held === undefined || change === undefined ? [] : [{ change, held, ...given }];
 }
 
 /** A new run that may not wait for its concurrency key is not created, so that the next round would meet it again. */

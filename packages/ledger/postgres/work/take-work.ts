@@ -26,6 +26,7 @@ interface WorkColumns extends AttemptColumns {
   readonly steps: Run["steps"];
   readonly cancel: Cancel | null;
   readonly spec: RunRequest;
+  readonly secrets: string | null;
   readonly now: number;
   /** The columns of the attempt's anchor, if the run has one. */
   readonly anchor_number: number | null;
@@ -39,7 +40,7 @@ interface WorkColumns extends AttemptColumns {
 
 /** Selects all that a loop needs to act on an attempt, for the rows in `taken`. The run is read and not locked. */
 const WITH_RUN = (taken: string): string => `
-select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec,
+select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec, s.secrets,
   clock_timestamp() as now,
   o.number as anchor_number, o.state as anchor_state, o.namespace as anchor_namespace, o.bytes as anchor_bytes, o.uid as anchor_uid,
   o.hold_until as anchor_hold_until, o.due as anchor_due
@@ -179,6 +180,7 @@ const workOf = (row: WorkColumns): Work => ({
   },
   request: row.spec,
   nowMs: row.now,
+  ...(row.secrets !== null && { sealed: row.secrets }),
   ...(row.anchor_number !== null && row.group_name !== null && { anchor: anchorIn(row, row.anchor_number, row.group_name) }),
 });
 

@@ -17,6 +17,8 @@ export function correctionOf(given: readonly string[]): Record<string, never> {
     const at = text.indexOf("=");
     if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
     const [first = "", ...rest] = text.slice(0, at).split(".");
+    if (first === "secretValues")
+      throw new Usage(`--with ${first}: write --secret NAME=FILE, since others may see what is typed`);
     const isParameter = first === "parameters" && rest.length > 0;
     const path = isParameter ? [first, rest.join(".")] : [first, ...rest];
     const last = path.pop() ?? "";

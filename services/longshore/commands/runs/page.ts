@@ -55,7 +55,7 @@ export function pageOf(
     ),
     ...about("from", senderOf(run)),
     ...about("group", groupText(record, groups)),
-    ...volumesText(record).flatMap((text) => about("volumes", text)),
+    ...ownedText(record).flatMap((text) => about("keeps", text)),
     ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
     ...story.flatMap((event, index) =>
@@ -133,15 +133,19 @@ function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]):
   return run.group ?? (considered.map(({ group, why }) => `${group}: ${why}`).join("  ") || "-");
 }
 
-/** The run's volumes, as long as they are there. */
-function volumesText(record: RunRecord): readonly string[] {
+/** What the run has in its group beside Jobs, as long as it is there. */
+function ownedText(record: RunRecord): readonly string[] {
   const anchor = newestAnchor(record);
   if (anchor === undefined || anchor.state === "gone") return [];
   const { group, state, bytes, dueMs } = anchor;
   const until =
     state === "kept" && dueMs !== undefined ? `, kept until ${timeText(dueMs)}` : state === "sweeping" ? ", being deleted" : "";
-  return [`${storageText(bytes)} in ${group}${until}`];
+  return [`${ownedWords(bytes)} in ${group}${until}`];
 }
+
+/** Secret values and large files take no storage. */
+export const ownedWords = (bytes: number): string =>
+  bytes === 0 ? "secret values or large files" : `volumes of ${storageText(bytes)}`;
 
 /** Selects every Job and pod of a run. */
 export const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;

@@ -19,6 +19,7 @@ import { findLongshore } from "../../which-longshore.ts";
 import { correctionOf } from "./corrections.ts";
 import { printLogs } from "./logs.ts";
 import { freeVolumes } from "./free.ts";
+import { SECRET, secretValuesOf } from "../secret-files.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./page.ts";
 import { brokerOf, ledgerOf, sendTo } from "../publish.ts";
 import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../../status.ts";
@@ -37,6 +38,7 @@ const OPTIONS = {
   reason: REASON,
   from: { type: "string", value: "WHERE", about: "failed (the step that failed; the default), start, or a step's name" },
   with: { type: "string", multiple: true, value: "FIELD=VALUE", about: "change this of the request; may be repeated" },
+  secret: SECRET,
   yes: { type: "boolean", about: "give the run up" },
   step: { type: "string", value: "STEP", about: "of a pipeline: this step's log (default: the newest that ran)" },
   follow: { type: "boolean", about: "go on printing until the run ends" },
@@ -155,15 +157,15 @@ Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused
     }),
     restart: verb("restart", restart, {
       summary: "restart a run that has ended, and wait for its new end",
-      usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...]",
-      options: { from: OPTIONS.from, with: OPTIONS.with },
+      usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...] [--secret NAME=FILE ...]",
+      options: { from: OPTIONS.from, with: OPTIONS.with, secret: SECRET },
       more: `
 It waits until the run has ended again, and prints the story meanwhile. Ctrl-C ends only the waiting: the run goes on.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
   longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
 
---with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. parameters.NAME takes any JSON, or a text. The rest of a request stays as it was.
+--with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. parameters.NAME takes any JSON, or a text. --secret gives the run's secret values again, all of them, from files. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
@@ -359,7 +361,8 @@ async function free(run: RunId, { config }: Values, surroundings: Surroundings):
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   const from = (values.from ?? "failed") as "failed";
-  const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
+  const given = { ...correctionOf(values.with ?? []), ...(await secretValuesOf(values.secret, surroundings)) };
+  const command = commandOf("run.restart", { run, from, ...((values.with ?? values.secret) && { with: given }) });
   await using followed = await following(run, values, surroundings, command);
   if (followed.found !== undefined) refuseWithoutFailure(followed.found.record, values);
   await sendTo(followed.broker, command, surroundings);

@@ -59,8 +59,9 @@ create index run_unfinished on run (state, key) where state <> 'ended';
 create table run_spec (
   run_key bigint primary key,
   spec json not null,
-  secrets bytea
+  secrets text
 );
+create index run_spec_sealed on run_spec (run_key) where secrets is not null;
 
 create table attempt (
   key bigint generated always as identity primary key,
