@@ -97,7 +97,7 @@ async function textOf(request: IncomingMessage): Promise<string> {
 }
 
 function changeOf(asked: string, body: Told["body"], jobs: Map<number, Job>): Told | undefined {
-  const [, what, id] =
+  const [, what = "", id] =
     /^(PUT \/api\/admin\/jobs|PUT \/api\/admin\/job-dds-output-projects|POST \/api\/admin\/job-errors)\/(?:(\d+)\/)?$/.exec(
       asked,
     ) ?? [];
@@ -119,7 +119,7 @@ function changeOf(asked: string, body: Told["body"], jobs: Map<number, Job>): To
 }
 
 function read(url: string, jobs: Map<number, Job>): unknown {
-  const [, what, id] = /^\/api\/admin\/([a-z-]+)\/(\d+)\/?$/.exec(url) ?? [];
+  const [, what = "", id] = /^\/api\/admin\/([a-z-]+)\/(\d+)\/?$/.exec(url) ?? [];
   const job = jobs.get(Number(id));
   switch (what) {
     case "jobs":

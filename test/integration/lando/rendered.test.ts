@@ -89,11 +89,11 @@ function seenOf(job: JobManifest): Step {
     }
     return [mountPath, JSON.parse(annotations[`longshore.dev/file-${subPath}`] ?? "null")];
   });
-  const env = (container.env ?? []).map(({ name, ...value }) => [name, "value" in value ? value.value : value.valueFrom]);
+  const env = (container.env ?? []).map(({ name, ...value }) => [name, "value" in value ? value.value : value.valueFrom] as const);
   return {
     image: container.image,
     words: [...(container.command ?? []), ...(container.args ?? [])],
-    env: Object.fromEntries(env.filter(([name]) => !String(name).startsWith("LONGSHORE_"))),
+    env: Object.fromEntries(env.filter(([name]) => !name.startsWith("LONGSHORE_"))),
     workingDir: container.workingDir,
     requests: container.resources?.requests ?? {},
     restartPolicy: spec.restartPolicy,
