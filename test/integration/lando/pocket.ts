@@ -30,7 +30,7 @@ export interface LandoOnPocket extends AsyncDisposable {
   news(job: Job): readonly string[];
 }
 
-const ENDS_WITHIN_MS = 240_000;
+const ENDS_WITHIN_MS = 480_000;
 const LAST = { F: "state F", E: "error", C: "state C" };
 
 /** Bridges run; launcher, watcher and recorder do not yet. */
