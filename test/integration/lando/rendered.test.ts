@@ -89,7 +89,9 @@ function seenOf(job: JobManifest): Step {
     }
     return [mountPath, JSON.parse(annotations[`longshore.dev/file-${subPath}`] ?? "null")];
   });
-  const env = (container.env ?? []).map(({ name, ...value }) => [name, "value" in value ? value.value : value.valueFrom] as const);
+  const env = (container.env ?? []).map(
+    ({ name, ...value }) => [name, "value" in value ? value.value : value.valueFrom] as const,
+  );
   return {
     image: container.image,
     words: [...(container.command ?? []), ...(container.args ?? [])],
