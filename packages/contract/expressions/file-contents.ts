@@ -48,6 +48,9 @@ function contentOf(file: RequestedFile, at: string, looking: Looking): Content |
   const { path } = file;
   const given = "text" in file ? file.text : file.json;
   const place = `${at}/${"text" in file ? "text" : "json"}`;
+  const made = (content: string): Content => ({
+    path, at, content, bytes: utf8Length(content), isKnown: !dependsOnOutputs(given),
+  }); // biome-ignore format: a value read as one
   let isWrong = false;
   const problem = (where: string, message: string): void => {
     isWrong = true;
@@ -55,12 +58,13 @@ function contentOf(file: RequestedFile, at: string, looking: Looking): Content |
   };
   const value = render(given, place, { dollars: "kept" }, { ...looking, problem, room: { bytes: FILE_BYTES_MAX.ofRun } });
   if (isWrong) return undefined;
-  if ("text" in file && typeof value === "object" && value !== null) {
+  if ("json" in file) return made(JSON.stringify(value));
+  if (value === null) return made("");
+  if (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean") {
     problem(place, "A text is made of texts, numbers, true and false: for a list or an object, write `json` in place of `text`.");
     return undefined;
   }
-  const content = "text" in file ? String(value ?? "") : JSON.stringify(value);
-  return { path, at, content, bytes: utf8Length(content), isKnown: !dependsOnOutputs(given) };
+  return made(String(value));
 }
 
 const bytesIn = (contents: readonly Content[]): number => contents.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -281,8 +281,8 @@ function stepTexts(step: StepRequest, at: string): readonly Text[] {
     ...container(step, at),
     ...(step.init ?? []).flatMap((it, which) => container(it, `${at}/init/${which}`)),
     ...texts([step.if, `${at}/if`]).map((it) => ({ ...it, takesOutputs: true })),
-    ...(step.files ?? []).flatMap(({ path: _, ...content }, which) =>
-      texts([content, `${at}/files/${which}`]).map((it) => ({ ...it, takesOutputs: true })),
+    ...(step.files ?? []).flatMap((file, which) =>
+      texts([{ ...file, path: "" }, `${at}/files/${which}`]).map((it) => ({ ...it, takesOutputs: true })),
     ),
     ...texts([step.scratch, `${at}/scratch`], [step.labels, `${at}/labels`], [step.annotations, `${at}/annotations`]),
   ];

@@ -4,6 +4,8 @@
  * The bugs this prevents: a restart whose Secret nobody can make any more; and values that stay in the ledger for ever, since
  * nobody remembers that they are there.
  */
+import type { Corrections } from "@longshore/contract/messages/command.ts";
+import { secretNames } from "@longshore/contract/request/secret-values.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problems/problem-codes.ts";
 import type { Plan, RunRecord } from "../run/record.ts";
 import { hasStood, keepMsOf, newestAnchor } from "./of-run.ts";
@@ -18,6 +20,19 @@ export function keepsSecrets(record: RunRecord, nowMs: number): boolean {
   const newest = newestAnchor(record);
   if (newest !== undefined && hasStood(record, newest)) return newest.state === "kept";
   return nowMs < endedAtMs + keepMsOf(record, outcome);
+}
+
+/** A correction may name a secret value that the run has, and no other: nothing would bring that. */
+export function unknownSecrets({ storage }: Plan, { steps = {}, ...flat }: Corrections = {}): readonly CommandProblem[] {
+  const names = storage?.anchor?.secrets?.names ?? [];
+  const places = [["", flat], ...Object.entries(steps).map(([name, it]) => [`/steps/${name}`, it] as const)] as const;
+  return places.flatMap(([at, { env }]) =>
+    secretNames([{ env }]).flatMap((name): CommandProblem[] =>
+      names.includes(name)
+        ? []
+        : [{ path: `/data/with${at}/env`, code: "RequestInvalid", message: `The run has no secret value named "${name}".` }],
+    ),
+  );
 }
 
 /** Returns the storage of a restart, with the secret values that it was given. Without any, those of the request must be there. */

@@ -10,7 +10,7 @@ import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problems/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request/request.ts";
 import { hasStood, newestAnchor, pinnedTo } from "../anchor/of-run.ts";
-import { secretsWith } from "../anchor/secrets.ts";
+import { secretsWith, unknownSecrets } from "../anchor/secrets.ts";
 import { storageWith } from "../anchor/storage.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
 import { isFullFor } from "./concurrency.ts";
@@ -158,7 +158,7 @@ function restarted(
     const message = `The run has no step "${from}"; it has ${Object.keys(existing.run.steps).join(", ")}.`;
     return { kind: "refuse", problems: [{ path: "/data/from", code: "RequestInvalid", message }] };
   }
-  const problems = correctionProblems(existing.run, from, corrections);
+  const problems = [...correctionProblems(existing.run, from, corrections), ...unknownSecrets(existing.run.plan, corrections)];
   if (problems.length > 0) return { kind: "refuse", problems };
   const kept = withVolumes(existing, from, at);
   if (kept === undefined)

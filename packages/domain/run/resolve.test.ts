@@ -89,3 +89,18 @@ t.test("a definition's volumes take their sizes from parameters", async (t) => {
   const typo = { name: "export", image: "app:1", volumes: [{ name: "data", size: "${{ parameters.gb }}Gi" }] };
   t.match(judgeDefinition(typo), { problems: [{ path: "/volumes/0/size", message: /no parameter "gb"/ }] });
 });
+
+t.test("a definition names secret values, and a request for it brings exactly those", async (t) => {
+  const named = { name: "export", image: "app:1", env: { TOKEN: { secretValue: "token" } } };
+  const made = definitionOf(named);
+  t.match(resolve(made, asked({ secretValues: { token: "hunter2" } }), "a"), { kind: "resolved" });
+  t.match(resolve(made, asked({}), "a"), {
+    problems: [{ path: "/data/secretValues", message: /at \/env\/TOKEN\/secretValue: No secret value is named "token"/ }],
+  });
+  t.match(resolve(made, asked({ secretValues: { token: "a", more: "b" } }), "a"), {
+    problems: [{ message: /uses the secret value "more"/ }],
+  });
+  t.match(judgeDefinition({ ...named, secretValues: { token: "hunter2" } }), {
+    problems: [{ path: "/secretValues", code: "UnknownField" }],
+  });
+});

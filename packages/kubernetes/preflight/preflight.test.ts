@@ -435,3 +435,15 @@ t.test("neither a Role nor the policy that confines names what nobody uses", (t)
     t.notMatch(JSON.stringify(it), unused, it.kind);
   t.end();
 });
+
+t.test("the right to create Secrets is asked for where runs may bring secret values, and no other right on them", (t) => {
+  const [, role] = objectsFor("launcher", "batch", { secretValues: true });
+  const rules = role?.["rules"] as readonly { readonly resources: readonly string[]; readonly verbs: readonly string[] }[];
+  t.same(rules.find(({ resources }) => resources.includes("secrets"))?.verbs, ["create"]);
+  t.ok(rules.some(({ resources }) => resources.includes("configmaps")), "nor a Secret without what owns it");
+  t.notOk(rules.some(({ resources }) => resources.includes("persistentvolumeclaims")));
+  t.match(JSON.stringify(confinement("batch", { secretValues: true })), /"secrets"/, "and the policy that confines looks at it");
+  const [, watcher] = objectsFor("watcher", "batch", { secretValues: true });
+  t.notMatch(JSON.stringify(watcher), /secrets/);
+  t.end();
+});

@@ -122,6 +122,15 @@ t.test("once they are forgotten, a restart says which values it needs, and takes
   t.match(anchorOf(it), { number: 2, state: "standing" });
 });
 
+t.test("a correction that names a value which the run does not have is refused", async (t) => {
+  const it = await allowed(t, SECRETS);
+  await ended(it, "failed");
+  await it.publish("run.restart", { run: RUN, from: "failed", with: { env: { OTHER: { secretValue: "other" } } } });
+  t.match(lastNotice(it), { problems: [{ path: "/data/with/env", message: /no secret value named "other"/ }] });
+  await it.publish("run.restart", { run: RUN, from: "failed", with: { env: { OTHER: { secretValue: "token" } } } });
+  t.match(await again(it), { input: { kind: "created" } });
+});
+
 t.test("a restart with other values makes another Secret beneath the anchor that it keeps", async (t) => {
   const it = await allowed(t, { ...SECRETS, volumes: [{ name: "data", size: "1Gi" }], mounts: [{ volume: "data", path: "/d" }] });
   await ended(it, "failed");

@@ -102,7 +102,7 @@ function leftOver({ history, ledger }: World): readonly string[] {
   const anchors = [...ledger.tables.runs.values()].flatMap(({ record }) => record.anchors ?? []);
   const kept = new Set<string | undefined>(anchors.filter(({ state }) => state === "kept").map(({ uid }) => uid));
   return [
-    ...all.filter((it) => it.resource === "persistentvolumeclaims" && it.owner === undefined).map(({ name }) => `the claim ${name} was created without an owner`), // biome-ignore format: one line
+    ...all.filter((it) => it.resource !== "configmaps" && it.owner === undefined).map(({ resource, name }) => `${resource} ${name} was created without an owner`), // biome-ignore format: one line
     ...all.filter(({ goneMs, uid, owner }) => goneMs === undefined && !kept.has(owner ?? uid)).map(({ resource, name }) => `${resource} ${name} is left`), // biome-ignore format: one line
   ];
 }

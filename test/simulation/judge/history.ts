@@ -56,10 +56,10 @@ export interface Post {
   status?: number;
 }
 
-/** A run's anchor, or a claim of one of its volumes. */
+/** A run's anchor, or a claim of one of its volumes, its Secret, or a large file. */
 export interface Owned {
   readonly cluster: string;
-  readonly resource: "configmaps" | "persistentvolumeclaims";
+  readonly resource: "configmaps" | "persistentvolumeclaims" | "secrets";
   readonly name: string;
   readonly uid: string;
   /** The anchor that owns it. */

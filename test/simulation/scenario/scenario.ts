@@ -93,7 +93,11 @@ export function scenarioOf(seed: number): Scenario {
   const isCrowded = crowding.is(0.08);
   const groups = clusters.map((cluster) => {
     const jobs = chance.pick([1, 2, 5, 20]);
-    const settings = GroupSettings.parse({ hold, limits: { jobs: isCrowded ? Math.min(2, jobs) : jobs } });
+    const settings = GroupSettings.parse({
+      hold,
+      limits: { jobs: isCrowded ? Math.min(2, jobs) : jobs },
+      policy: { secretValues: true },
+    });
     return { name: `group-${cluster}`, cluster, namespace: "batch", settings };
   });
   const launchers = chance.pick([1, 2, 2]);

@@ -153,9 +153,9 @@ const isOccupantIn = (body: unknown): boolean => (body as Posted).metadata?.labe
 
 // ── The history of Jobs ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Notes the anchors of runs and the claims of their volumes. Nobody else makes any. */
+/** Notes the anchors of runs and what they own beside Jobs. Nobody else makes any. */
 function noteOwned({ name: cluster, clock, history, trace }: ClusterOptions, { resource, type, object }: Change): void {
-  if (resource !== "configmaps" && resource !== "persistentvolumeclaims") return;
+  if (resource !== "configmaps" && resource !== "persistentvolumeclaims" && resource !== "secrets") return;
   const { uid, name, ownerReferences = [], deletionTimestamp } = object.metadata;
   const known = history.owned.get(uid);
   const life: Owned = known ?? { cluster, resource, name, uid, owner: ownerReferences[0]?.uid, createdMs: clock.now() };
