@@ -16,7 +16,10 @@ export type AnchorInput =
   | { readonly kind: "stands"; readonly uid?: Uid }
   /** A create of the anchor got no answer, and may land until then. */
   | { readonly kind: "unanswered"; readonly fenceUntilMs: number }
-  /** The cluster has no room for all volumes, and no attempt of the run is in the way of giving up those that are there. */
+  /**
+   * The cluster has no room for all volumes, or another group takes the run before they are there. No attempt of the run is in the
+   * way of giving up those that are.
+   */
   | { readonly kind: "noRoom" }
   | { readonly kind: "runEnded"; readonly keepMs: number }
   | { readonly kind: "restarted" }

@@ -119,7 +119,7 @@ const cases: readonly Case[] = [
     groups: [named("a"), named("b", full)],
     avoid: "a",
     want: "a",
-    why: /The last attempt failed there/,
+    why: /The last try failed there/,
   },
   { name: "waits if all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
   {

@@ -53,7 +53,7 @@ export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
   /** The wanted groups in order of preference; `undefined`: any group, in the order given. */
   readonly wanted: readonly GroupName[] | undefined;
   readonly groups: readonly Group[];
-  /** The group where the attempt before this one failed: taken only if no other group is free. */
+  /** The group where the last try failed: of the attempt before this one, or of making its volumes. Taken only if no other is free. */
   readonly avoid?: GroupName | undefined;
   readonly uses?: Uses;
   readonly storage?: PlannedStorage | undefined;
@@ -205,7 +205,7 @@ function storageFull({ name, settings, storage = NO_STORAGE }: Group, bytes: num
 const chosen = ({ name, slotsUsed, settings }: Group, { avoid, pinned }: Choosing): string => {
   const room = `It has room: ${slotsUsed} of ${settings.limits.jobs} Jobs.`;
   if (name === pinned) return `${room} ${PINNED}`;
-  return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
+  return name === avoid ? `${room} The last try failed there, and no other group can take it.` : room;
 };
 
 export type Judgement = InputOf<"placed" | "noPlace" | "waitExpired" | "hopeless">;

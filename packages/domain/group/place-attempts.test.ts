@@ -424,6 +424,25 @@ t.test("a run with volumes stays in the group that has them, and says so", async
   t.match(second, { state: "waiting", notes: { waiting: "GroupsFull", considered: [{ group: east, verdict: "skipped", why }] } });
 });
 
+t.test("a run leaves the group of its volumes for another one as long as they are not there", async (t) => {
+  const groups = [open(east, { paused: true }), open(west)];
+  const [made] = placedWith([withVolumes()], [open(east)]);
+  if (made === undefined) throw new TypeError("the run is there");
+  const taken = (name: string) => toStep(name, { ...input.noPlace, retryAtMs: NOW });
+  const withdrawn = played(made, [...taken("first"), ...taken("second")]).record;
+  const [gone] = placedWith([withdrawn], groups);
+  t.match(gone?.attempts, [{ state: "ready", group: west, notes: { anchor: 2 } }, { state: "ready", group: west, notes: { anchor: 2 } }]); // biome-ignore format: one line
+  t.match(gone?.anchors, [{ number: 1, state: "sweeping", group: east }, { number: 2, state: "making", group: west }]); // biome-ignore format: one line
+
+  const stays = { attempts: [{ state: "waiting" }, {}], anchors: [{ number: 1, group: east }] };
+  const [nowhere] = placedWith([withdrawn], [open(east, { paused: true }), open(west, { paused: true })]);
+  t.match(nowhere, stays, "no other group takes it either");
+  const [placed] = placedWith([played(made, taken("first")).record], groups);
+  t.match(placed, stays, "a create of the other step may be under way");
+  const standing = { ...withdrawn, anchors: (withdrawn.anchors ?? []).map((it) => ({ ...it, state: "standing" as const })) };
+  t.match(placedWith([standing], groups)[0], stays, "its volumes are there");
+});
+
 t.test("a run that is let in by its concurrency key keeps its volumes", async (t) => {
   const made = placedWith([withVolumes()], [open(east, taking(9))])[0];
   if (made === undefined) throw new TypeError("the run is there");

@@ -6,7 +6,7 @@
  * can count or take slots.
  */
 import type { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
-import { pinnedTo } from "../anchor/of-run.ts";
+import { leavable, pinnedTo } from "../anchor/of-run.ts";
 import type { InputOf } from "../attempt/input.ts";
 import { advance, type Advancing } from "../run/advance.ts";
 import { andThen, type Change, unchanged } from "../run/change.ts";
@@ -122,7 +122,7 @@ export function placeAttempts(
     const { run, step, n } = candidate;
     const record = records.get(run);
     if (record === undefined) continue;
-    const before = entered(changes.get(run) ?? unchanged(record), entering, at.nowMs);
+    const before = unbound(entered(changes.get(run) ?? unchanged(record), entering, at.nowMs), candidate, free, placer, at);
     const attempt = attemptIn(before.after, step, n);
     const input = attempt && inputFor(attempt, before.after, free, placer, at.nowMs);
     if (attempt === undefined || input === undefined) continue;
@@ -155,6 +155,20 @@ function entered(change: Change, entering: ReadonlySet<RunId>, nowMs: number): C
   const { run } = change.after;
   if (run.plan.concurrency === undefined || !entering.has(run.id) || isLetIn(change.after)) return change;
   return { ...change, after: letIn(change.after, nowMs) };
+}
+
+/**
+ * A run is bound to the group of its volumes only once they are there. If that group cannot take it and another one can, what was
+ * made of them is given up: else it would wait for a group that is paused, or away, where nothing of it exists.
+ */
+function unbound(change: Change, { step, n }: Candidate, groups: readonly Group[], placer: Placer, at: Advancing): Change {
+  const record = change.after;
+  const [attempt, anchor] = [attemptIn(record, step, n), leavable(record)];
+  if (attempt?.state !== "waiting" || anchor === undefined) return change;
+  const { anchors: _, ...free } = record;
+  const kindOf = (of: RunRecord) => inputFor(attempt, of, groups, placer, at.nowMs)?.kind;
+  if (kindOf(record) === "placed" || kindOf(free) !== "placed") return change;
+  return andThen(change, advance(record, { kind: "anchor", number: anchor.number, input: { kind: "noRoom" } }, at));
 }
 
 /** Returns each candidate once, by turn. A candidate that waits for room and is also due is in two lines. */

@@ -8,6 +8,7 @@ import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
 import { DEFAULTS, planOf } from "../run/plan.ts";
 import { seeJob } from "../watch/seen.ts";
 import { manifest, type ManifestInput, occupant } from "./manifest.ts";
+import type { meetingOn } from "./volumes.ts";
 
 const input: ManifestInput = {
   installation: Installation.parse("demo"),
@@ -115,6 +116,24 @@ t.test("the watcher's selector finds the Job and its pods", async (t) => {
     t.equal(metadata.labels[label], value);
     t.equal(spec.template.metadata.labels[label], value);
   }
+});
+
+t.test("pods meet on one node only with those that have the same volumes", async (t) => {
+  const anchor = {
+    number: 2,
+    name: "anchor",
+    uid: "uid-of-the-anchor",
+    claimName: (volume: string) => volume,
+    secretName: "secret",
+    fileName: () => "file",
+  };
+  const { metadata, spec } = manifest({ ...input, node: "data", anchor }).spec.template;
+  const [term] = (spec.affinity as ReturnType<typeof meetingOn>).podAffinity.requiredDuringSchedulingIgnoredDuringExecution;
+  const selected = term?.labelSelector.matchLabels;
+  t.match(metadata.labels, selected, "it fits its own term");
+  t.match(selected, {
+    [LABELS.installation]: "demo", [LABELS.run]: input.hashOfRun, [LABELS.anchor]: "2", [LABELS.node]: "data",
+  }); // biome-ignore format: one value
 });
 
 t.test("nothing in a request takes the place of what is ours", async (t) => {

@@ -133,7 +133,7 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
       containers: [of(CONTAINER, input.step)],
       ...(mounted.length > 0 && { volumes: mounted.map(({ volume }) => volume) }),
-      ...(input.node !== undefined && { affinity: meetingOn(input.node, input.hashOfRun) }),
+      ...(input.node !== undefined && { affinity: meetingOn(inCommon(input, input.node)) }),
     },
   );
 }
@@ -156,8 +156,7 @@ type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes" | "affini
 
 function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
   const { anchor } = input;
-  const ofAnchor = anchor !== undefined && { [LABELS.anchor]: String(anchor.number) };
-  const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor };
+  const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor(input) };
   const outputs = declaredOf(input.step).annotations;
   const annotations = {
     ...input.run.annotations,
@@ -224,6 +223,20 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
   [LABELS.step]: step.name,
   [LABELS.attempt]: String(attempt),
   [LABELS.managedBy]: MANAGED_BY,
+});
+
+const ofAnchor = ({ anchor }: Pick<ManifestInput, "anchor">): Words =>
+  anchor === undefined ? {} : { [LABELS.anchor]: String(anchor.number) };
+
+/**
+ * The labels that the pods of a run have in common which meet on one node. A neighbour's run may have the same id, and pods of an
+ * earlier anchor have other volumes.
+ */
+const inCommon = (input: ManifestInput, node: string): Words => ({
+  [LABELS.installation]: input.installation,
+  [LABELS.run]: input.hashOfRun,
+  ...ofAnchor(input),
+  [LABELS.node]: node,
 });
 
 function environment({ run, step, attempt, anchor }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {

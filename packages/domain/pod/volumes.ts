@@ -232,12 +232,15 @@ function sourceOf(name: string, volume: Volume, { readOnly }: Mount, anchor: Sta
   return { name, persistentVolumeClaim: { claimName, ...(readOnly === true && { readOnly: true as const }) } };
 }
 
-/** The first such pod may go anywhere, since it fits its own term; the others follow it. */
-export const meetingOn = (node: string, hashOfRun: string) => ({
+/**
+ * `of`: the labels that the pods have in common. The first such pod may go anywhere, since it fits its own term; the others follow
+ * it.
+ */
+export const meetingOn = (of: Words) => ({
   podAffinity: {
     requiredDuringSchedulingIgnoredDuringExecution: [
       {
-        labelSelector: { matchLabels: { [LABELS.run]: hashOfRun, [LABELS.node]: node } },
+        labelSelector: { matchLabels: of },
         topologyKey: "kubernetes.io/hostname",
       },
     ],

@@ -51,3 +51,7 @@ export const CONTAINER = "main";
 /** Selects every Job and pod of one installation, and nothing of its neighbours in the same namespace. */
 export const selectorOf = (installation: Installation): string =>
   `${LABELS.installation}=${installation},${LABELS.managedBy}=${MANAGED_BY}`;
+
+/** Selects what one anchor of a run owns. A neighbour's run may have the same id, and so the same hash. */
+export const selectorOfAnchor = (installation: Installation, hashOfRun: string, number: number): string =>
+  `${selectorOf(installation)},${LABELS.run}=${hashOfRun},${LABELS.anchor}=${number}`;

@@ -6,7 +6,7 @@
  * from a cache. "missing" means that the API server said so. A listing that had to begin anew says so.
  */
 import { Failure } from "@longshore/contract/problems/problem.ts";
-import { type ApiObject, asList, asObject, asStatus, saysMissing, text, wordsOf } from "../objects.ts";
+import { type ApiObject, asList, asObject, asStatus, member, saysMissing, text, wordsOf } from "../objects.ts";
 import type { ApiAnswer } from "../transport.ts";
 import { ask, asFailure, type Channel, type Sending, sendInTime, type Silent, silent } from "./purpose.ts";
 import { networkCode, TOO_LONG } from "./silence.ts";
@@ -47,6 +47,8 @@ export interface Reads {
   /** The claims, and the pods, that have these labels. */
   claimsWith(selector: string, signal: AbortSignal): Promise<Listed>;
   podsWith(selector: string, signal: AbortSignal): Promise<Listed>;
+  /** The pods of anybody that mount one of these claims. */
+  podsMounting(claims: readonly string[], signal: AbortSignal): Promise<Listed>;
   /** The Events about an object, found by its UID because Events carry no labels. At most 200, in no order. */
   eventsOf(uid: string, signal: AbortSignal): Promise<Listed>;
 }
@@ -58,6 +60,8 @@ const PODS_MAX = 2_000;
 /** So many of the heaviest objects, of 256 KiB of annotations each, are within the length that is read. */
 const FIRST_PAGE = 50;
 const PAGE_BYTES = 4 * 1024 * 1024;
+/** As many objects as a person reads in one line of the log. */
+const NAMED_MAX = 20;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
@@ -76,12 +80,17 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
   }
 
   /** Gathers a small listing. The bound keeps one Job with far too many objects from filling our memory. */
-  async function gather(path: string, options: ListOptions, most: number): Promise<Listed> {
+  async function gather(
+    path: string,
+    options: ListOptions,
+    most: number,
+    wanted: (item: unknown) => boolean = () => true,
+  ): Promise<Listed> {
     let items: unknown[] = [];
     try {
       for await (const page of listPages(sending, path, options)) {
         if (page.kind === "restarted") items = [];
-        else items.push(...page.items);
+        else items.push(...page.items.filter(wanted));
         if (items.length >= most) break;
       }
     } catch (error) {
@@ -99,9 +108,19 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
     listAnchors: (options) => listPages(sending, `${core}/configmaps`, options),
     claimsWith: (selector, signal) => gather(`${core}/persistentvolumeclaims`, { selector, as: "metadata", signal }, PODS_MAX),
     podsWith: (selector, signal) => gather(`${core}/pods`, { selector, signal }, PODS_MAX),
+    podsMounting: (claims, signal) =>
+      gather(`${core}/pods`, { signal }, NAMED_MAX, (pod) => claimsIn(pod).some((it) => claims.includes(it))),
     eventsOf: (uid, signal) =>
       gather(`${core}/events`, { fieldSelector: `involvedObject.uid=${uid}`, pageSize: 200, signal }, 200),
   };
+}
+
+/** The names of the claims that a pod mounts. */
+function claimsIn(pod: unknown): readonly string[] {
+  const volumes = member(member(pod, "spec"), "volumes");
+  return (Array.isArray(volumes) ? volumes : []).flatMap(
+    (it) => text(member(member(it, "persistentVolumeClaim"), "claimName")) ?? [],
+  );
 }
 
 /** Yields every page of a listing, in order. Used by `follow` too. */

@@ -7,7 +7,9 @@
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { slotsFreed } from "@longshore/domain/group/group.ts";
-import { type Change, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
+import {
+  type Change, forgottenAnchors, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy,
+} from "@longshore/domain/run/change.ts"; // biome-ignore format: a list of names
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { putLines } from "./work/concurrency.ts";
 import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
@@ -110,8 +112,11 @@ with runs as (
   select v.run_id, 'anchor', v.number, v.state, g.id, v.namespace, v.bytes, v.uid, ${AT("hold_until")}, coalesce(${AT("due")}, 'infinity')
   from json_to_recordset($9) as v(run_id text, number integer, state text, group_name text, namespace text, bytes float8, uid text,
     hold_until float8, due float8)
-  join cluster_group g on g.name = v.group_name
+  join cluster_group g on g.name = v.group_name where v.state is not null
   on conflict (run_id, number) do update set state = excluded.state, uid = excluded.uid, hold_until = excluded.hold_until, due = excluded.due
+), forgotten as (
+  delete from object o using json_to_recordset($9) as v(run_id text, number integer, state text)
+  where v.state is null and o.run_id = v.run_id and o.number = v.number
 ), ${WAKE("$8", "$3")}, counted as (
   select (select count(*) from runs)::integer as runs, (select count(*) from moved)::integer as attempts,
     (select count(*) from woken)::integer as woken
@@ -144,7 +149,7 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const changes = all.map(({ change }) => change);
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
   const kinds = workMadeBy(changes, nowMs);
-  const anchors = changes.flatMap((change) => movedAnchors(change).map((it) => anchorValues(change.after.run.id, it)));
+  const anchors = changes.flatMap(anchorsOf);
   const values = [...lists, kinds.join(","), slotsFreed(changes), toJson(anchors)];
   const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
@@ -168,6 +173,13 @@ function attemptsOf({ change, held }: Writing): readonly object[] {
     const key = held.attemptKeys.get(attemptKey(is));
     return { key, was_state: was.state, was_claim_no: was.claimNo, ...attemptValues(is, was) };
   });
+}
+
+/** A forgotten anchor's row has no state. */
+function anchorsOf(change: Change): readonly object[] {
+  const { id: run_id } = change.after.run;
+  const forgotten = forgottenAnchors(change).map(({ number }) => ({ run_id, number }));
+  return [...movedAnchors(change).map((it) => anchorValues(run_id, it)), ...forgotten];
 }
 
 /** Events are numbered after the run's last event: the run's counter and its events can only move together. */

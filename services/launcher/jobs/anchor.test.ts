@@ -1,10 +1,12 @@
 /** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { Installation } from "@longshore/contract/ids.ts";
+import { LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { anchored, anchorOf, counts, create, end, objects, release, sweepAll } from "../testing/anchored.ts";
+import { anchored, anchorOf, type Claimed, counts, create, end, objects, release, sweepAll } from "../testing/anchored.ts";
 import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "../testing/stage.ts";
 import { createUnderAnchor } from "./anchor.ts";
 
@@ -127,6 +129,27 @@ for (const { name, faults, input, there, anchor } of cases)
     t.equal(anchorOf(it)?.state, anchor);
   });
 
+const lateCases = [
+  { name: "after a slow answer no create begins that could outlive the claim", takesMs: 9_000, moved: false, code: "EndpointUnreachable" },
+  { name: "nothing more is created once another cluster answers", takesMs: 10, moved: true, code: "GroupMoved" },
+]; // biome-ignore format: a table is read down its columns
+
+for (const { name, takesMs, moved, code } of lateCases)
+  t.test(name, async (t) => {
+    const it = await claimed(t);
+    const { createAnchor } = it.cluster.writes;
+    const slow: typeof createAnchor = async (...of) => {
+      const created = await createAnchor(...of);
+      await it.clock.sleep(takesMs);
+      const diagnosis = diagnose("GroupMoved", "Another namespace has its name.");
+      if (moved) it.parts.views.set(GROUP, { state: "moved", namespaceUid: "uid-of-ours", diagnosis });
+      return created;
+    };
+    const cluster = { ...it.cluster, writes: { ...it.cluster.writes, createAnchor: slow } };
+    t.match(await createUnderAnchor(it.parts, cluster, it.work, never), { input: { kind: "deferred", again: true, diagnosis: { code } }, anchor: { kind: "made" } }); // biome-ignore format: one line
+    t.same(counts(it), { anchors: 1, claims: 0, jobs: 0 });
+  });
+
 t.test("the next claim adopts what the one before it made", async (t) => {
   const it = await claimed(t, { faults: [lost("configmaps")] });
   await create(it);
@@ -180,6 +203,32 @@ t.test(
   },
 );
 
+t.test("a cluster that is only busy counting a quota makes no run give its volumes up", async (t) => {
+  const it = await claimed(t);
+  const message = 'Operation cannot be fulfilled on resourcequotas "some": the object has been modified';
+  const body = { kind: "Status", apiVersion: "v1", reason: "Conflict", message, code: 409 };
+  const writes = { ...it.cluster.writes, createClaim: async () => ({ kind: "answered" as const, status: 409, body }) };
+  const answer = await createUnderAnchor(it.parts, { ...it.cluster, writes }, it.work, never);
+  t.match(answer, { input: { kind: "deferred" }, anchor: { kind: "made" } });
+});
+
+t.test("a cluster whose quota stays full is asked less and less often", async (t) => {
+  const it = await stage(t);
+  await it.publish("run.requested", REQUEST as unknown as CommandData<"run.requested">);
+  await quota(it, { "requests.storage": "2Gi" });
+  await it.clock.sleep(1_000);
+  const waits: number[] = [];
+  for (let tries = 0; tries < 6; tries++) {
+    await it.place();
+    const work = await it.claim();
+    await create({ ...it, work });
+    waits.push(((it.attempt().dueMs ?? 0) - work.nowMs) / 1_000);
+    await it.clock.sleep(60_000);
+    await sweepAll(it);
+  }
+  t.same(waits, [5, 10, 20, 40, 60, 60]);
+});
+
 const PARALLEL = {
   image: undefined,
   mounts: undefined,
@@ -214,6 +263,72 @@ t.test("a run that succeeded gives up its volumes, but not before its last attem
   await sweepAll(it);
   t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
   t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("a neighbour's run of the same id, with volumes of its own, is not taken for this run", async (t) => {
+  const it = await claimed(t);
+  const [hash, ofNeighbour] = [it.parts.keys.runLabel(RUN), Installation.parse("neighbour")];
+  const labels = { [LABELS.installation]: ofNeighbour, [LABELS.managedBy]: MANAGED_BY, [LABELS.run]: hash, [LABELS.anchor]: "1" };
+  const path = `/api/v1/namespaces/${NAMESPACE}/persistentvolumeclaims`;
+  await it.pocket.transport().send({ method: "POST", path, body: { metadata: { name: "neighbour", labels }, spec: {} } }, never);
+  await create(it);
+  await end(it, "complete");
+  await release(it);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "gone");
+  t.same(counts(it), { anchors: 0, claims: 1, jobs: 0 });
+});
+
+/** A run that succeeded, whose volumes may go. */
+async function over(t: Test): Promise<Claimed> {
+  const it = await claimed(t);
+  await create(it);
+  await end(it, "complete");
+  await release(it);
+  return it;
+}
+
+t.test("another cluster behind the same address shows no volumes gone", async (t) => {
+  const it = await over(t);
+  const { reads } = it.cluster;
+  const nothing = {
+    ...reads,
+    getNamespace: async (signal: AbortSignal) => {
+      const got = await reads.getNamespace(signal);
+      return got.kind === "found" ? { ...got, object: { ...got.object, uid: "uid-of-another" } } : got;
+    },
+    getAnchor: async () => ({ kind: "missing" as const }),
+    claimsWith: async () => ({ kind: "listed" as const, items: [] }),
+  };
+  await sweepAll({ ...it, cluster: { ...it.cluster, reads: nothing } });
+  t.equal(anchorOf(it)?.state, "sweeping");
+});
+
+t.test("a pod of somebody else that holds a volume is named", async (t) => {
+  const it = await over(t);
+  const claimName = objects(it).claims[0]?.metadata.name;
+  const volumes = [{ name: "files", persistentVolumeClaim: { claimName } }];
+  const spec = { containers: [{ name: "shell", image: "busybox" }], volumes };
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
+  await it.pocket.transport().send({ method: "POST", path, body: { metadata: { name: "of-a-person" }, spec } }, never);
+  await it.clock.sleep(5_000);
+  await sweepAll(it);
+  await it.clock.sleep(60_000);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "sweeping");
+  t.match(it.said, [{ message: /do not go; the pods named mount them/, fields: { claims: [claimName], pods: ["of-a-person"] } }]);
+});
+
+t.test("volumes in a namespace that a person gave up are told and counted no more", async (t) => {
+  const it = await over(t);
+  const elsewhere = { ...it, cluster: { ...it.cluster, namespace: "new" } };
+  it.parts.views.set(GROUP, { state: "barred", namespaceUid: "uid-of-new", diagnosis: DIAGNOSIS });
+  await sweepAll(elsewhere);
+  t.equal(anchorOf(it)?.state, "sweeping", "a namespace that is not there may be a mistake in the file");
+  it.parts.views.set(GROUP, { state: "healthy", namespaceUid: "uid-of-new" });
+  await sweepAll(elsewhere);
+  t.equal(anchorOf(it)?.state, "gone");
+  t.match(it.said, [{ message: /nobody deletes them there/, fields: { run: RUN, namespace: NAMESPACE } }]);
 });
 
 t.test("a run that failed keeps its volumes for a day, and a restart finds the same ones", async (t) => {

@@ -18,12 +18,13 @@ import { mayCreate } from "@longshore/domain/group/view.ts";
 import {
   type AnchorOf, anchorManifest, claimManifests, fileManifests, secretManifest, type StandingAnchor,
 } from "@longshore/domain/pod/volumes.ts"; // biome-ignore format: a list of names
-import { ANNOTATIONS, LABELS } from "@longshore/domain/run/marks.ts";
+import { ANNOTATIONS, selectorOfAnchor } from "@longshore/domain/run/marks.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
 import { type StepToRun, stepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
+import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
@@ -50,45 +51,49 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   // No volume is made for a step that cannot run.
   if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
 
-  const isInTime = turnOf(parts, work);
-  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), step, isInTime };
+  const mayGoOn = turnOf(parts, cluster, work);
+  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), step, mayGoOn };
   const made = await ensure(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made.answer;
   const uid = Uid.parse(made.anchor.uid);
-  const input = isInTime() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : putOff(parts, cluster, work, SLOW);
+  const input = mayGoOn() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : stopped(parts, cluster, work);
   const isNews = anchor.state === "making" || anchor.uid === undefined;
   return { input, ...(isNews && { anchor: { kind: "stands", uid } }) };
 }
 
 const SLOW = diagnose("EndpointUnreachable", "The cluster was too slow to make the run's volumes within one claim.");
 
-/**
- * False in the second half of the claim, which is for the answers: what is sent later could outlive the claim, and another launcher
- * may make the claim again then.
- */
-function turnOf({ clock }: Creating, { attempt, nowMs }: Work): () => boolean {
-  const lastMs = clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) / 2;
-  return () => clock.now() <= lastMs;
+/** The part of a claim after which no create may begin: a longer one would outlive the claim, and another launcher make it again. */
+const BEGINS_WITHIN = 1 - CLAIM_BUDGET.postMs / CLAIM_BUDGET.claimMs;
+
+/** Asked before each create: the requests before it may have taken long, and the group may have moved meanwhile. */
+function turnOf(parts: Creating, cluster: Cluster, { attempt, nowMs }: Work): () => boolean {
+  const lastMs = parts.clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) * BEGINS_WITHIN;
+  return () => parts.clock.now() <= lastMs && mayCreate(viewOf(parts, cluster.name));
 }
+
+const stopped = (parts: Creating, cluster: Cluster, work: Work): InputOf<"deferred"> =>
+  putOff(parts, cluster, work, mayCreate(viewOf(parts, cluster.name)) ? SLOW : undefined);
 
 interface Making {
   readonly anchor: Anchor;
   readonly of: AnchorOf;
   readonly step: Extract<StepToRun, { kind: "rendered" }>;
-  readonly isInTime: () => boolean;
+  readonly mayGoOn: () => boolean;
 }
 
 async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
-  const { anchor, of, step, isInTime } = making;
+  const { anchor, of, step, mayGoOn } = making;
   const inUse = await usedByEarlier(parts, cluster, work, anchor, signal);
   if (inUse !== undefined) return answered(inUse);
+  if (!mayGoOn()) return answered(stopped(parts, cluster, work));
   const isNew = anchor.state === "making";
   const secrets = secretsFor(parts, work, isNew);
   if (secrets === "gone") return answered({ kind: "refused", claimNo: work.attempt.claimNo, diagnosis: SECRETS_GONE });
   const made = await makeAnchor(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made;
   const news: AnchorInput | undefined = isNew ? { kind: "made", uid: Uid.parse(made.anchor.uid) } : undefined;
-  if (!isInTime()) return answered(putOff(parts, cluster, work, SLOW), news);
+  if (!mayGoOn()) return answered(stopped(parts, cluster, work), news);
   const { writes } = cluster;
   const send = (what: string, all: readonly object[], create: (manifest: object, signal: AbortSignal) => Promise<Created>) =>
     all.map(async (manifest) => ({ what, created: await create(manifest, signal) }));
@@ -101,11 +106,15 @@ async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Mak
     ),
     ...send("ConfigMap of a large file", fileManifests(of, made.anchor, step.step), writes.createFile),
   ]);
-  const failure = await firstFailure(parts, cluster, work, created);
+  const failure = await worstFailure(parts, cluster, work, created);
   if (failure === undefined) return made;
-  const isFull = failure.kind === "deferred" && failure.diagnosis.code === "QuotaExceeded" && failure.reason === undefined;
-  return answered(failure, isFull ? { kind: "noRoom" } : news);
+  if (!isFull(failure)) return answered(failure.input, news);
+  const waitMs = Math.min(parts.timing.placeAgainMs * 2 ** (anchor.number - 1), FULL_MOST_MS);
+  return answered({ ...failure.input, retryAtMs: Math.max(failure.input.retryAtMs, work.nowMs + waitMs) }, { kind: "noRoom" });
 }
+
+/** Each try makes an anchor and volumes, and deletes them again, so a full cluster is asked less and less often. */
+const FULL_MOST_MS = 60_000;
 
 const SECRETS_GONE = diagnose(
   "RequestInvalid",
@@ -213,24 +222,34 @@ async function afterFailure(
   return input;
 }
 
+type Failure<I = InputOf<"refused" | "deferred">> = { readonly input: I; readonly status: number | undefined };
+
+/** True if a quota is full. The cluster also names a quota if it is busy counting, or asks for a pause: it may have room then. */
+const isFull = (failure: Failure): failure is Failure<InputOf<"deferred">> =>
+  failure.status === 403 && failure.input.kind === "deferred" && failure.input.diagnosis.code === "QuotaExceeded";
+
 /**
  * Returns the answer if not everything is there. A name that is taken is our own earlier create: it holds an HMAC of the anchor's
  * UID. What lands late is owned by the anchor, so its missing answer leaves nothing open.
  */
-async function firstFailure(
+async function worstFailure(
   parts: Creating,
   cluster: Cluster,
   work: Work,
   all: readonly { readonly what: string; readonly created: Created }[],
-): Promise<InputOf<"refused" | "deferred"> | undefined> {
-  const failures: InputOf<"refused" | "deferred">[] = [];
+): Promise<Failure | undefined> {
+  const failures: Failure[] = [];
   for (const { what, created } of all) {
     if (created.kind === "created") continue;
     const input = await afterFailure(parts, cluster, work, created, what);
     if (input === "taken") continue;
-    failures.push(input.kind === "refused" || input.kind === "deferred" ? input : putOff(parts, cluster, work, SLOW));
+    const isAnswer = input.kind === "refused" || input.kind === "deferred";
+    failures.push({
+      input: isAnswer ? input : putOff(parts, cluster, work, SLOW),
+      status: created.kind === "answered" ? created.status : undefined,
+    });
   }
-  return failures.find(({ kind }) => kind === "refused") ?? failures[0];
+  return failures.find(({ input }) => input.kind === "refused") ?? failures.find(isFull) ?? failures[0];
 }
 
 /** A pod of an earlier generation may still write: after a lost attempt nobody saw it end. */
@@ -243,7 +262,7 @@ async function usedByEarlier(
 ): Promise<InputOf<"deferred"> | undefined> {
   const { generation, claimNo } = work.attempt;
   if (generation === 1) return undefined;
-  const selector = `${LABELS.run}=${parts.keys.runLabel(work.run.id)},${LABELS.anchor}=${number}`;
+  const selector = selectorOfAnchor(parts.installation, parts.keys.runLabel(work.run.id), number);
   const listed = await cluster.reads.podsWith(selector, signal);
   if (listed.kind !== "listed")
     return putOff(parts, cluster, work, listed.kind === "answered" ? diagnoseReply(listed, { group: cluster.name }) : diagnoseTransport(listed.failure)); // biome-ignore format: one line

@@ -5,8 +5,8 @@
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
-import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
-import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { lookAgainMs, mayCreate, mayJudge } from "@longshore/domain/group/view.ts";
+import { ANNOTATIONS, HOLD, selectorOfAnchor, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
@@ -83,12 +83,7 @@ export async function sweepAnchor(parts: Parts, cluster: Cluster, work: AnchorWo
   if (state !== "sweeping") return await record({ kind: "due" });
   if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return;
   if (anchor.namespace !== cluster.namespace) {
-    const { namespace } = anchor;
-    parts.log.warn("volumes of a run are in another namespace than the groups file names", {
-      group: cluster.name,
-      run,
-      namespace,
-    });
+    if (isGivenUpThere(parts, cluster, work)) await record({ kind: "gone", begunAtMs });
     return;
   }
   const name = parts.keys.anchorName(run, number);
@@ -97,10 +92,35 @@ export async function sweepAnchor(parts: Parts, cluster: Cluster, work: AnchorWo
     const deleted = await cluster.writes.deleteAnchor(name, got.object.uid, signal);
     withRefusalTold(parts, cluster, `deleting the volumes of ${run}`, deleted);
   } else if (got.kind === "found" || got.kind === "missing") {
+    const isHere = await isInPlace(parts, cluster, signal);
     const left = await claimsLeft(parts, cluster, work, signal);
-    if (left === "none") await record({ kind: "gone", begunAtMs });
+    if (left === "none" && isHere && (await isInPlace(parts, cluster, signal))) await record({ kind: "gone", begunAtMs });
     else if (left === "stuck") await record({ kind: "stuck" });
   }
+}
+
+/**
+ * True if the anchor is in a namespace that a person gave up: the group trusts another one now. Otherwise no launcher could ever
+ * sweep it, and the group would count its storage for ever.
+ */
+function isGivenUpThere(parts: Parts, cluster: Cluster, { run, anchor, nowMs }: AnchorWork): boolean {
+  const { namespace, fenceUntilMs } = anchor;
+  if (!mayCreate(viewOf(parts, cluster.name)) || nowMs < fenceUntilMs) return false;
+  const where = { group: cluster.name, run, namespace };
+  parts.log.warn(
+    "volumes of a run that is over are in the namespace that the group had before: nobody deletes them there",
+    where,
+  );
+  return true;
+}
+
+/**
+ * True if the group's own namespace answers, or if there is none any more: volumes go with their namespace. The view is as old as
+ * the last probe, and another cluster behind the same address would say that everything is gone.
+ */
+async function isInPlace(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<boolean> {
+  const got = await cluster.reads.getNamespace(signal);
+  return got.kind === "missing" || (got.kind === "found" && got.object.uid === viewOf(parts, cluster.name).namespaceUid);
 }
 
 /** Kubernetes collects what an anchor owned within seconds. What stays longer is held by a pod, or by somebody's finalizer. */
@@ -112,21 +132,26 @@ async function claimsLeft(
   { run, anchor, nowMs }: AnchorWork,
   signal: AbortSignal,
 ): Promise<"none" | "some" | "stuck"> {
-  const selector = `${LABELS.run}=${parts.keys.runLabel(run)},${LABELS.anchor}=${anchor.number}`;
+  const selector = selectorOfAnchor(parts.installation, parts.keys.runLabel(run), anchor.number);
   const claims = await cluster.reads.claimsWith(selector, signal);
   if (claims.kind !== "listed") return "some";
   if (claims.items.length === 0) return "none";
   const sinceMs = claims.items.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
   if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return "some";
-  const pods = await cluster.reads.podsWith(selector, signal);
+  const names = namesOf(claims);
+  // A pod of somebody else keeps them, too: one that a program of the run made, or a person's.
+  const pods = await cluster.reads.podsMounting(names, signal);
   parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
     group: cluster.name,
     run,
-    claims: claims.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
-    pods: pods.kind === "listed" ? pods.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []) : "not listed",
+    claims: names,
+    pods: pods.kind === "listed" ? namesOf(pods) : "not listed",
   });
   return "stuck";
 }
+
+const namesOf = ({ items }: { readonly items: readonly unknown[] }): readonly string[] =>
+  items.flatMap((it) => text(at(it, "metadata", "name")) ?? []);
 
 /** Removes tombstones past their day, and other rows that the ledger no longer needs. */
 export function prune(parts: Parts) {
