@@ -16,7 +16,7 @@ import { groups } from "./commands/doctor/groups.ts";
 import { commandOf } from "./checked-command.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { newRun, publish, unknownGroupsIn } from "./commands/publish.ts";
-import { refuseWithoutFailure } from "./commands/runs/runs.ts";
+import { refuseWithoutFailure } from "./commands/runs/corrections.ts";
 import { exitCodeOf } from "./following.ts";
 import { noRuns } from "./status.ts";
 

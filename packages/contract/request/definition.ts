@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { DefinitionName } from "../ids.ts";
 import { declares, NO_PARAMETERS, parameterProblems, ParametersSchema } from "./parameters.ts";
-import { nameProblems } from "../expressions/rendering.ts";
+import { nameProblems } from "../expressions/names.ts";
 import { DefinedConcurrency, forms, type RunRequest } from "./request.ts";
 import { requestProblems } from "./request-problems.ts";
 import { bounded, judge, type Judged, problem } from "../problems/schema-problems.ts";

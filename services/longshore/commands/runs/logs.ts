@@ -144,3 +144,9 @@ function fromStory(story: readonly StoryEvent[], { step, n }: Attempt, { slice, 
   if (log.state === "truncated") note?.("Its pod is gone. These are the last lines, which were recorded:");
   for (const line of log.tail.replace(/\n$/, "").split("\n")) print(line);
 }
+
+/** The value of `--slice`. */
+export function sliceOf(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new Usage(`a slice is a number from 0: "${text}" is none`);
+  return Number(text);
+}

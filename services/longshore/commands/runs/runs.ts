@@ -12,13 +12,12 @@ import {
   command as declared, CONFIG, configWords, family, iso, json, JSON_OPTION, say, tell, screenIn, type Surroundings, Usage,
 } from "../../command.ts"; // biome-ignore format: a list of names
 import type { Values as ValuesOf } from "../../command.ts";
-import { quoted } from "@longshore/runtime/shell-word.ts";
 import { exitCodeOf, follow } from "../../following.ts";
 import { placeOf } from "../../place.ts";
 import { GOES_ON, watch } from "../../watching.ts";
 import { findLongshore } from "../../which-longshore.ts";
-import { correctionOf } from "./corrections.ts";
-import { outputOf, printLogs } from "./logs.ts";
+import { correctionOf, refuseWithoutFailure } from "./corrections.ts";
+import { outputOf, printLogs, sliceOf } from "./logs.ts";
 import { freeVolumes } from "./free.ts";
 import { SECRET, secretValuesOf } from "../secret-files.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./page.ts";
@@ -338,16 +337,8 @@ async function logs(
     if (found === undefined) throw runUnknown(run, config);
     return found.record;
   };
-  return await printLogs(
-    { record, story: () => ledger.story(run, 0, STORY_MOST) },
-    { run, step, slice, follows, config },
-    surroundings,
-  );
-}
-
-function sliceOf(text: string): number {
-  if (!/^\d{1,4}$/.test(text)) throw new Usage(`a slice is a number from 0: "${text}" is none`);
-  return Number(text);
+  const story = () => ledger.story(run, 0, STORY_MOST);
+  return await printLogs({ record, story }, { run, step, slice, follows, config }, surroundings);
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
@@ -399,14 +390,6 @@ async function restart(run: RunId, values: Values, surroundings: Surroundings): 
   tell(surroundings, `asked to restart ${run}`);
   const onStop = () => (followed.isTaken() ? GOES_ON : RESTART_UNTAKEN);
   return exitCodeOf(await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings));
-}
-
-/** The launcher would refuse it, in words of the message's fields. */
-export function refuseWithoutFailure({ run }: RunRecord, values: Pick<Values, "from" | "with" | "config">): void {
-  if (values.from !== undefined || run.outcome !== "succeeded") return;
-  const fields = (values.with ?? []).map((it) => ` --with ${quoted(it)}`).join("");
-  const again = `longshore runs restart ${run.id} --from start${fields}${configWords(values.config)}`;
-  throw new Failure("refuse", "RequestInvalid", `every step of ${run.id} succeeded. To run them all again: \`${again}\``);
 }
 
 const RESTART_UNTAKEN = {
