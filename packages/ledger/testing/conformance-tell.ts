@@ -233,7 +233,11 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     await ledger.place({ most: 1, placer });
     const rowsOf = async (filter: object) =>
       (await ledger.list({ most: 9, ...filter })).map(({ id, finishedAtMs, newest }) => ({ id, finishedAtMs, newest }));
-    const waitingRow = { id: "waiting", finishedAtMs: undefined, newest: { type: "run.waiting", reason: "NoGroup" } };
+    const waitingRow = {
+      id: "waiting",
+      finishedAtMs: undefined,
+      newest: { type: "run.waiting", reason: "NoGroup", code: "NoGroup" },
+    };
     t.same(
       (await rowsOf({})).toSorted((a, b) => a.id.localeCompare(b.id)),
       [

@@ -100,7 +100,7 @@ export async function stage(
   );
   const open = clusters.cluster(GROUP);
   const cluster: Cluster = {
-    name: GROUP, namespace: NAMESPACE, settings: { ...settingsFor(10), policy }, reads: open.read, writes: openWrites(open), pace: open.transport.pace,
+    name: GROUP, namespace: NAMESPACE, settings: { ...settingsFor(10), policy: { ...POLICY, ...policy } }, reads: open.read, writes: openWrites(open), pace: open.transport.pace,
   }; // biome-ignore format: a parts list
   t.teardown(async () => {
     await clusters[Symbol.asyncDispose]();

@@ -47,7 +47,7 @@ export const publish = declared({
   summary: "send one run request, and perhaps follow it",
   usage: [
     "[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]",
-    "[--run ID] --definition NAME [-p NAME=VALUE ...] [--secret NAME=FILE ...] [--follow]",
+    "[--run ID] --definition NAME [-p NAME=VALUE ...] [options]",
     "--file REQUEST.yaml [--run ID] [--follow]",
   ],
   options: {
