@@ -21,6 +21,8 @@ const parameters = { class: "glusterfs-storage", ...parametersOf(42, { image: "l
 const run = { id: RunId.parse("bespin/42/1042") };
 const group = { name: GroupName.parse("lando"), namespace: "lando-job-runner" };
 const installation = Installation.parse("bespin");
+/** The labels of pods that the workflow makes: the launcher knows them. */
+const CHILDREN = { "longshore.dev/parent": "hash", "longshore.dev/parent-step": "run-workflow" };
 const anchor = {
   number: 1, name: "anchor", uid: "uid-1", secretName: "secret", claimName: (volume: string) => `the-runs-${volume}`, fileName: () => "file",
 }; // biome-ignore format: a row
@@ -30,7 +32,7 @@ function definitionOf(variant: Variant) {
   if (judged.kind === "invalid") throw new Error(JSON.stringify(judged.problems));
   return bodyOf(judged.value);
 }
-const valuesOf = (): Parameters<typeof rendered>[2] => ({ run: { id: run.id }, parameters, steps: {} });
+const valuesOf = (): Parameters<typeof rendered>[2] => ({ run: { id: run.id, childLabels: CHILDREN }, parameters, steps: {} });
 
 function volumesOf(variant: Variant) {
   const result = renderedVolumes(definitionOf(variant).volumes ?? [], valuesOf());
@@ -157,11 +159,18 @@ const LANDO: Readonly<Record<string, Step>> = {
   }),
 };
 
+/** Calrissian labels its pods as it is told, so that none of them is left. */
+const WITH_LABELS: Partial<Step> = {
+  account: "workflow",
+  words: LANDO["run-workflow"]?.words.toSpliced(-2, 0, "--pod-labels", "/bespin/config/pod-labels.json") ?? [],
+  mounts: { "/bespin/config/pod-labels.json": CHILDREN },
+};
+
 /** What is meant to differ from Lando, in fields that Lando set. README.md has the reasons. */
 const DIFFERS: Readonly<Record<Variant, Readonly<Record<string, Partial<Step>>>>> = {
-  lando: { "run-workflow": { account: "workflow" } },
+  lando: { "run-workflow": WITH_LABELS },
   "lando-message": {
-    "run-workflow": { account: "workflow" },
+    "run-workflow": WITH_LABELS,
     "save-output": {
       words: ["run", "save_output", "/bespin/config/saveoutput.json", "/dev/termination-log", "--outfile-format", "json"],
     },

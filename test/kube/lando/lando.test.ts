@@ -54,7 +54,7 @@ const ids = "project_id=p-1 readme_file_id=r-1";
 /** In place of lando-util and Calrissian, with their words. */
 const does = {
   stage_data: `grep -q agent_key "$DDSCLIENT_CONF"; grep -q '"items"' "$1"; echo '[]' > "$2"; echo staged > /bespin/job-data/reads`,
-  run_workflow: `grep staged /bespin/job-data/reads; test -n "$CALRISSIAN_POD_NAME"; ls /bespin/system
+  run_workflow: `grep staged /bespin/job-data/reads; test -n "$CALRISSIAN_POD_NAME"; ls /bespin/system; grep -q longshore.dev/parent /bespin/config/pod-labels.json
     if touch /bespin/job-data/mine 2> /dev/null; then echo 'the inputs can be changed'; exit 4; fi
     mkdir -p /bespin/output-data/results; echo called > /bespin/output-data/results/calls`,
   organize_output: `grep -q '"workflow_type":"zipped"' "$1"

@@ -36,6 +36,7 @@ export function boundaryPlot(
     keepVolumesFor: { succeeded: "5m", failed: "20m" },
     deadline: "2m",
     startWithin: "4m",
+    waitFor: "40m",
     retries: { max: 1, on: ["never-started", "infrastructure", "failure"], backoff: { first: "5s", most: "1m" } },
     keepFor: { succeeded: "0s", failed: "1h" },
   });
@@ -65,5 +66,5 @@ export function boundaryPlot(
     ...boundaries.map((it): Planned => ({ atMs: 0, kind: "at boundary", run: RUN, ...it })),
     { atMs: 2 * SECOND, kind: "publish", asked },
   ];
-  return { deeds, endMs: 25 * MINUTE, pollMs: chance.pick([2, 8, 20]) * SECOND };
+  return { deeds, endMs: 25 * MINUTE, pollMs: chance.pick([8, 20]) * SECOND };
 }
