@@ -8,7 +8,7 @@
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { DefinitionName, GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";

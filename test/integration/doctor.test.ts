@@ -12,7 +12,7 @@ import { doctor } from "@longshore/cli/commands/doctor/doctor.ts";
 import { group } from "@longshore/cli/commands/group/group.ts";
 import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";

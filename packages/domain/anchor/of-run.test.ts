@@ -2,7 +2,7 @@
 import t from "tap";
 import { advance } from "../run/advance.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import {
   at, ends, HOUR, input, launched, MINUTE, NOW, planOf, played, runOf, step, toStep,
 } from "../attempt/testing/examples.ts"; // biome-ignore format: a list of names

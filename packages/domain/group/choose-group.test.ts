@@ -1,6 +1,6 @@
 /** The group that takes an attempt, or the reason why none does. */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";

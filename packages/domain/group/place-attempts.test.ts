@@ -1,5 +1,5 @@
 /** Many attempts placed at once: each sees the slots, the room and the line that the ones before it left. */
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import t from "tap";

@@ -4,7 +4,7 @@
  *
  * The failure this prevents: whoever may publish a run reads every Secret of the namespace, since a pod may mount any of them.
  */
-import { allowsAnchors, type GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { allowsAnchors, type GroupSettings } from "@longshore/contract/group-settings.ts";
 import { secretNames } from "@longshore/contract/request/secret-values.ts";
 import type { StepRequest } from "@longshore/contract/request/request.ts";
 import type { PlannedStorage } from "../run/record.ts";

@@ -5,7 +5,7 @@
  * judged there, and the whole result is judged here, before anything is sent.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
-import type { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import type { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import { rendered, renderedVolumes, type RenderedResult, type Values } from "@longshore/contract/expressions/rendering.ts";
 import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";

@@ -5,7 +5,7 @@
  * The failure this prevents: a launcher's stolen token deletes, or changes, the Jobs of other people in the same namespace.
  * Reading is not confined: for that, give the group a namespace of its own.
  */
-import type { Making } from "@longshore/contract/messages/group-settings.ts";
+import type { Making } from "@longshore/contract/group-settings.ts";
 import { type KubernetesObject, type Use, withOwners } from "./rbac.ts";
 
 const API = "admissionregistration.k8s.io/v1";

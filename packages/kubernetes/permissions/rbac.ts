@@ -4,7 +4,7 @@
  * The bug this prevents: a role that drifted from the code, so that somebody widens it "to make it work". `longshore rbac`
  * prints these rules, and preflight asks the cluster about them. No wildcard, no exec, no impersonation.
  */
-import type { Making } from "@longshore/contract/messages/group-settings.ts";
+import type { Making } from "@longshore/contract/group-settings.ts";
 
 export type RoleName = "launcher" | "watcher";
 

@@ -5,7 +5,7 @@
  */
 import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/messages/diagnosis.ts";
 import { quantity } from "@longshore/contract/units.ts";
-import type { Making } from "@longshore/contract/messages/group-settings.ts";
+import type { Making } from "@longshore/contract/group-settings.ts";
 import type { Connection } from "../access/connection.ts";
 import { asList, asObject, isRaw, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { newToken, type TokenPlace } from "../access/new-token.ts";

@@ -1,5 +1,5 @@
 /** The groups' rows, and leases on tasks that only one process should do at a time. */
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/group.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";

@@ -3,7 +3,7 @@
  * provides for a test.
  */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";

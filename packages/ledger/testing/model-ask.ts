@@ -1,5 +1,5 @@
 /** The model's methods for the outbox, for groups and for people. */
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
 import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/group.ts";

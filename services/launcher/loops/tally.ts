@@ -5,7 +5,7 @@
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
  */
-import { allowsAnchors } from "@longshore/contract/messages/group-settings.ts";
+import { allowsAnchors } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";

@@ -7,7 +7,7 @@
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { CommandData, CommandType } from "@longshore/contract/messages/command.ts";
 import { writeCommand } from "@longshore/contract/messages/envelope.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";

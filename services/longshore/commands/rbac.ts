@@ -3,7 +3,7 @@
  *
  * The failure this prevents: an administrator who is asked for "rights for Longshore" and gives cluster-admin.
  */
-import { type GroupSettings, madeIn } from "@longshore/contract/messages/group-settings.ts";
+import { type GroupSettings, madeIn } from "@longshore/contract/group-settings.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";

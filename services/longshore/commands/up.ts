@@ -40,7 +40,7 @@ import {
 import { HIDDEN_URLS, urlNamed, withoutUrls } from "../embedded/named-urls.ts";
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
-import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
+import { dataDirIn, lockHome, writeRunning } from "../which-longshore.ts";
 import { definitionsOf } from "./definitions.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
@@ -115,7 +115,7 @@ ${HIDDEN_URLS}`,
       file === undefined
         ? undefined
         : await during(surroundings, `asking the cluster of ${file}`, () => realCluster(options, surroundings.signal));
-    await using _claim = await claimHome(home);
+    await using _claim = await lockHome(home);
 
     const screen = screenIn(surroundings);
     say(

@@ -3,7 +3,7 @@
  *
  * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
  */
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { chanceOf } from "./chance.ts";

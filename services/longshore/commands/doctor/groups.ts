@@ -3,7 +3,7 @@
  *
  * The failure this prevents: a group that passes every check and still takes no Job.
  */
-import { madeIn } from "@longshore/contract/messages/group-settings.ts";
+import { madeIn } from "@longshore/contract/group-settings.ts";
 import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";
 import { explainIn, sampleJob } from "@longshore/launcher/groups/sample-job.ts";

@@ -6,8 +6,8 @@
  * Rows of the ledger may be older than a setting, so a setting that is added after a release must be optional.
  */
 import { z } from "zod";
-import type { GroupName } from "../ids.ts";
-import { Quantity, quantity } from "../units.ts";
+import type { GroupName } from "./ids.ts";
+import { Quantity, quantity } from "./units.ts";
 
 const patterns = z.array(z.string().min(1).max(500)).min(1).max(1_000).optional();
 
