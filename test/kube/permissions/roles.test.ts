@@ -119,8 +119,9 @@ t.test(
 
 t.test("--confine: the cluster lets the launcher work, and refuses what it would do to other people's Jobs", async (t) => {
   const namespace = await cluster.namespace();
+  // The harness made Roles with more rights there.
   const applied = await cluster.kubectl(
-    ["apply", "--server-side", "-f", "-"],
+    ["apply", "--server-side", "--force-conflicts", "-f", "-"],
     await printed("--namespace", namespace, "--confine"),
   );
   t.equal(applied.code, 0, applied.stderr);
