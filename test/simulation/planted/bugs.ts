@@ -81,7 +81,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [86, 1106],
+    seeds: [735],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
@@ -99,7 +99,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G3", "G10"],
-    seeds: [594],
+    seeds: [741],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
