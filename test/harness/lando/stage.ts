@@ -36,8 +36,6 @@ export interface LandoStage extends AsyncDisposable {
   recorder(pace?: Pace, options?: { readonly eager?: boolean }): Promise<Child>;
   /** Sends a message as Bespin does: JSON, or a text of another's. */
   send(variant: Variant, message: object | string): Promise<void>;
-  /** Connects to the broker again, if that died. */
-  again(): Promise<void>;
 }
 
 interface Pace {
@@ -80,23 +78,28 @@ export async function landoStage({ brokerUrl, ledgerUrl, python }: Options): Pro
       return kept.use(await startChild("recorder", { config, env, eager }));
     },
     send: async (variant, message) => {
+      // A connection that broke while nobody sent is no matter of the test's, and a broker that was killed is back.
+      if (broker.isClosed()) broker = await senderTo(brokerUrl);
       broker.channel.sendToQueue(queueOf(variant), Buffer.from(typeof message === "string" ? message : JSON.stringify(message)));
       await broker.channel.waitForConfirms();
     },
-    again: async () => void (broker = await senderTo(brokerUrl)),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
 
 interface Sender {
   readonly channel: ConfirmChannel;
+  isClosed(): boolean;
   close(): Promise<void>;
 }
 
 async function senderTo(url: string): Promise<Sender> {
   const connection = await connect(url);
   connection.on("error", () => undefined); // a test may kill the broker
-  return { channel: await connection.createConfirmChannel(), close: () => connection.close() };
+  let isClosed = false;
+  connection.once("close", () => (isClosed = true));
+  const channel = await connection.createConfirmChannel();
+  return { channel, isClosed: () => isClosed, close: async () => (isClosed ? undefined : await connection.close()) };
 }
 
 /** The example's own file, with what an installation fills in. */

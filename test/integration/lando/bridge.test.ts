@@ -172,7 +172,6 @@ await t.test("when the broker is back, so is the bridge", async (t) => {
   await rabbit.kill();
   await rabbit.start();
   await listens();
-  await stage.again();
   const id = job();
   await stage.send("lando", { command: "start", job: id });
   t.match(await next(), { type: "run.requested", data: { run: `bespin/${id}/${1_000 + id}` } });
