@@ -55,11 +55,11 @@ export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
 export const makesVolumes = ({ limits: { storage }, policy: { storageClasses } }: GroupSettings): boolean =>
   storageClasses?.length !== 0 && quantity(storage ?? "1") !== 0;
 
-/** What the launcher may have to make in the group beside Jobs: it needs permissions for these alone. */
+/** The kinds of objects beside Jobs that the launcher may have to make in a group. It needs permissions for no others. */
 export interface Making {
   readonly volumes?: boolean;
   readonly secretValues?: boolean;
-  /** What owns volumes, secret values and large files: a ConfigMap, as the large files are. */
+  /** ConfigMaps: the anchor, which owns volumes, secret values and large files, and the large files themselves. */
   readonly anchors?: boolean;
 }
 

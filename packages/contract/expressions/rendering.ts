@@ -252,7 +252,7 @@ function withoutOutputs(value: unknown): unknown {
   );
 }
 
-/** How many slices a step has, if that is known before any step has run. */
+/** Returns the number of a step's slices; `undefined` if it depends on an output. */
 export function knownCount(slices: Slices, values: Values): number | undefined {
   const known = withoutOutputs(slices);
   return countOf({ ...known, ...(openRendering(values).whole({ count: known?.count, over: known?.over }) as Slices) });

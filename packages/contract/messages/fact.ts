@@ -41,7 +41,7 @@ export type Started = z.infer<typeof Started>;
 
 /** More logs and causes than these are not told of a step's slices, the failed ones first. */
 export const SLICES_TOLD_MAX = 8;
-/** Of each of them: together not more than another step's log. */
+/** The longest tail of one slice's log. All tails together are no longer than the log of a step without slices. */
 export const SLICE_TAIL_BYTES_MAX = 2 * 1024;
 /** The messages of all slices together. */
 export const SLICE_MESSAGES_BYTES_MAX = 64 * 1024;

@@ -8,8 +8,8 @@ import { z } from "zod";
 import { text } from "./container.ts";
 
 /**
- * How many bytes stand in annotations of a step's pods, in no object of their own, and how many in all other files of a run.
- * Kubernetes takes 256 KiB of annotations, and 1 MiB in an object.
+ * Most bytes of the files of a step that stand in annotations of its pods, and of all larger files of a run, which are objects of
+ * their own. Kubernetes takes 256 KiB of annotations, and 1 MiB in an object.
  */
 export const FILE_BYTES_MAX = { ofStep: 32 * 1024, ofRun: 900 * 1024 } as const;
 const FILES_MAX = 50;

@@ -63,7 +63,7 @@ export type Slices = z.infer<typeof Slices>;
 export const RenderedSlices = z.strictObject({ count: Count.optional(), over: Items.optional(), ...others });
 export type RenderedSlices = z.infer<typeof RenderedSlices>;
 
-/** How many slices there are; `undefined` if an expression says it. */
+/** Returns the number of slices; `undefined` while an expression stands in its place. */
 export const countOf = ({ count, over }: Slices): number | undefined =>
   Array.isArray(over) ? over.length : typeof count === "number" ? count : undefined;
 

@@ -1,6 +1,5 @@
 /**
- * What a run needs of a group beside its Jobs: an anchor or none, and the sizes and classes of its volumes, as the values of
- * expressions make them.
+ * The storage of a run: whether it has an anchor, and the sizes and classes of its volumes, once expressions have their values.
  *
  * The failure this prevents: a restart with another size, which would go on with the volumes as they are and find no room, or
  * be counted with room that nobody has.

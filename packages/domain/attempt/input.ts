@@ -32,7 +32,7 @@ export type AttemptInput =
       /** `false`: the group's Jobs carry no hold. */
       readonly hold?: false;
       readonly embedded?: true;
-      /** How many slices may run at the same time. Absent for a step of one pod. */
+      /** The number of slices that may run at the same time. Absent for a step of one pod. */
       readonly slots?: number;
     }
   | {

@@ -54,7 +54,7 @@ export function usesOf({ image, env, secrets, serviceAccount, init = [] }: Asked
   };
 }
 
-/** What all steps of a run use. */
+/** Returns what the run as a whole uses, whichever of its steps. */
 export const storageUses = ({ claims = [], classes = [], anchor }: Partial<PlannedStorage> = {}): Uses => ({
   claims,
   storageClasses: classes,

@@ -92,7 +92,7 @@ export interface ManifestInput {
   };
   readonly step: RenderedStep;
   readonly attempt: number;
-  /** How many slices run at the same time. */
+  /** The number of slices that run at the same time. */
   readonly slots?: number | undefined;
   readonly generation: number;
   readonly epoch: number;

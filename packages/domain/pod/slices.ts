@@ -27,7 +27,7 @@ export function indexedSpec(slices: RenderedSlices, slots: number): IndexedSpec 
   };
 }
 
-/** What a program of a slice finds: its index, the number of slices, and the items. */
+/** The variables by which a slice's program knows its index, the number of slices, and the file with the items. */
 export function envOfSlice(slices: RenderedSlices | undefined): readonly SliceVariable[] {
   if (slices === undefined) return [];
   return [

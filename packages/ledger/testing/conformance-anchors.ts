@@ -4,19 +4,15 @@ import type { Anchor } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
 import type { Intake, Ledger, Work } from "../port.ts";
 import {
-  claimAll, complete, type Conforming, created, EAST, entry, failed, first, groupsOf, HOUR_MS, placer, released, runId, uid, wanted,
+  begun, claimAll, complete, type Conforming, created, EAST, entry, failed, first, groupsOf, HOUR_MS, placer, released, runId, storing, uid, wanted,
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 
 const GIB = 2 ** 30;
 
 /** A run with volumes of one GiB. */
 function withVolumes(id: string, steps?: readonly string[]): Intake {
-  const intake = wanted(id, steps && { steps });
-  if (intake.admission.kind !== "run") throw new TypeError("a request is wanted");
-  const { run } = intake.admission;
   const anchor = { bytes: GIB, keepSucceededMs: 0, keepFailedMs: HOUR_MS };
-  const plan = { ...run.plan, storage: { claims: [], classes: [""], anchor } };
-  return { ...intake, admission: { ...intake.admission, run: { ...run, plan } } };
+  return storing(wanted(id, steps && { steps }), { claims: [], classes: [""], anchor });
 }
 
 const anchorsOf = async (ledger: Ledger, id: string): Promise<readonly Anchor[]> =>
@@ -29,13 +25,9 @@ const takeAnchors = (ledger: Ledger) => ledger.takeAnchors({ group: EAST, most: 
 
 export async function anchors(t: Test, { open }: Conforming): Promise<void> {
   const begin = async (...intakes: readonly Intake[]) => {
-    const opened = await open();
-    t.teardown(() => opened[Symbol.asyncDispose]());
-    const ledger = await opened.connect();
-    await ledger.putGroups(groupsOf(10));
-    await ledger.admit(intakes);
-    await ledger.place({ most: 10, placer });
-    return { opened, ledger };
+    const it = await begun(t, { open }, intakes);
+    await it.ledger.place({ most: 10, placer });
+    return it;
   };
 
   await t.test("an anchor is booked with the first placement, and every step of the run is claimed under it", async (t) => {

@@ -4,20 +4,16 @@ import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import type { Test } from "tap";
 import type { Intake, Ledger, Work } from "../port.ts";
 import {
-  cancelled, claimAll, complete, type Conforming, EAST, entry, failed, finish, first, groupsOf, HOUR_MS, placer, restarted, runId, wanted,
+  begun, cancelled, claimAll, complete, type Conforming, EAST, entry, failed, finish, first, HOUR_MS, placer, restarted, runId, storing, wanted,
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 
 const FORBIDDEN = diagnose("Forbidden", "The launcher may not create Secrets.");
 const SEALED = "sealed values";
 
 function withSecrets(id: string): Intake {
-  const intake = wanted(id);
-  if (intake.admission.kind !== "run") throw new TypeError("a request is wanted");
-  const { run } = intake.admission;
   const secrets = { names: ["token"], since: 1 };
   const anchor = { bytes: 0, keepSucceededMs: 0, keepFailedMs: HOUR_MS, secrets };
-  const plan = { ...run.plan, storage: { claims: [], classes: [], anchor } };
-  return { ...intake, admission: { ...intake.admission, run: { ...run, plan } }, sealed: SEALED };
+  return { ...storing(wanted(id), { claims: [], classes: [], anchor }), sealed: SEALED };
 }
 
 /** A restart that gives the values again, from the start. */
@@ -79,14 +75,7 @@ const CASES: readonly Case[] = [
 ];
 
 export async function secrets(t: Test, { open }: Conforming): Promise<void> {
-  const begin = async (...intakes: readonly Intake[]) => {
-    const opened = await open();
-    t.teardown(() => opened[Symbol.asyncDispose]());
-    const ledger = await opened.connect();
-    await ledger.putGroups(groupsOf(10));
-    await ledger.admit(intakes);
-    return { opened, ledger };
-  };
+  const begin = (...intakes: readonly Intake[]) => begun(t, { open }, intakes);
 
   await t.test("sealed values come with each claim of their run, and with no other's", async (t) => {
     const { ledger } = await begin(withSecrets("a"), wanted("b"));

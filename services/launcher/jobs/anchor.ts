@@ -56,7 +56,8 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   const made = await ensure(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made.answer;
   const uid = Uid.parse(made.anchor.uid);
-  const input = mayGoOn() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : stopped(parts, cluster, work);
+  const under = { anchor: made.anchor, step };
+  const input = mayGoOn() ? await createOrAdopt(parts, cluster, work, signal, under) : stopped(parts, cluster, work);
   const isNews = anchor.state === "making" || anchor.uid === undefined;
   return { input, ...(isNews && { anchor: { kind: "stands", uid } }) };
 }

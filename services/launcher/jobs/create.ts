@@ -26,17 +26,23 @@ import { look } from "./look.ts";
 
 export type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
+/** The anchor that owns the Job, and the step with its values: they were needed for what else the anchor owns. */
+export interface Under {
+  readonly anchor: StandingAnchor;
+  readonly step: StepToRun;
+}
+
 export async function createOrAdopt(
   parts: Creating,
   cluster: Cluster,
   work: Work,
   signal: AbortSignal,
-  anchor?: StandingAnchor,
+  under?: Under,
 ): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
-  const made = stepOf(parts, cluster, work);
+  const made = under?.step ?? stepOf(parts, cluster, work);
   if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
-  const input = manifestInput(parts, cluster, work, made, anchor);
+  const input = manifestInput(parts, cluster, work, made, under?.anchor);
   if (input === undefined) return putOff(parts, cluster, work);
   const created = await cluster.writes.createJob(manifest(input), signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)

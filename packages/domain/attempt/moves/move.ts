@@ -18,7 +18,7 @@ export interface Context {
   readonly limits: Limits;
   /** The step's program has a token, with which it may make pods of its own. */
   readonly hasToken?: boolean;
-  /** How many slices of the step may fail. Absent for a step of one pod. */
+  /** The number of the step's slices that may fail. Absent for a step of one pod. */
   readonly failedMax?: number | undefined;
 }
 
