@@ -25,28 +25,26 @@ export const tenthsOf = ({ count, completed, failed }: Slices): number =>
   count === 0 ? 0 : Math.floor((10 * (indexesIn(completed).length + indexesIn(failed).length)) / count);
 
 /** The last pods of the slices that failed, by index. Retries of a slice have pods of their own. */
-export function failedSlices({ slices }: JobSeen, pods: readonly PodSeen[]): readonly PodSeen[] {
-  if (slices === undefined || slices.failed === "") return [];
-  return lastPods(
-    pods.filter(({ phase }) => phase === "Failed"),
-    indexesIn(slices.failed),
-  );
-}
+export const failedSlices = ({ slices }: Pick<JobSeen, "slices">, pods: readonly PodSeen[]): readonly PodSeen[] =>
+  lastPods(pods, "Failed", slices?.failed);
 
-function lastPods(pods: readonly PodSeen[], indexes: readonly number[]): readonly PodSeen[] {
+const succeededSlices = ({ slices }: Pick<JobSeen, "slices">, pods: readonly PodSeen[]): readonly PodSeen[] =>
+  lastPods(pods, "Succeeded", slices?.completed);
+
+/** `of`: the indexes, as Kubernetes writes them. Nothing is looked through if there are none. */
+function lastPods(pods: readonly PodSeen[], phase: "Failed" | "Succeeded", of = ""): readonly PodSeen[] {
+  if (of === "") return [];
   const last = new Map<number, PodSeen>();
-  for (const pod of pods) {
+  for (const pod of pods.filter((it) => it.phase === phase)) {
     const before = pod.index === undefined ? undefined : last.get(pod.index);
     if (pod.index !== undefined && (before?.createdAt ?? "") <= (pod.createdAt ?? "")) last.set(pod.index, pod);
   }
-  return indexes.flatMap((index) => last.get(index) ?? []);
+  return indexesIn(of).flatMap((index) => last.get(index) ?? []);
 }
 
 /** The pods of which more is told: of slices that failed, then of slices that succeeded. */
-export function toldSlices(job: JobSeen, pods: readonly PodSeen[]): readonly PodSeen[] {
-  const succeeded = pods.filter(({ phase }) => phase === "Succeeded");
-  return [...failedSlices(job, pods), ...lastPods(succeeded, indexesIn(job.slices?.completed ?? ""))].slice(0, SLICES_TOLD_MAX);
-}
+export const toldSlices = (job: JobSeen, pods: readonly PodSeen[]): readonly PodSeen[] =>
+  [...failedSlices(job, pods), ...succeededSlices(job, pods)].slice(0, SLICES_TOLD_MAX);
 
 export function slicesSeen(
   job: JobSeen,
@@ -69,19 +67,18 @@ export function slicesSeen(
     ...countsOf(job.slices),
     ...(condition?.type === "Failed" && condition.reason !== undefined && { reason: condition.reason }),
     ...(told.length > 0 && { told }),
-    ...messagesOf(job.slices, pods, mainOf),
+    ...messagesOf(job, pods, mainOf),
   };
 }
 
 function messagesOf(
-  { completed }: Slices,
+  job: JobSeen,
   pods: readonly PodSeen[],
   mainOf: (pod: PodSeen) => ContainerSeen | undefined,
 ): Pick<NonNullable<Evidence["slices"]>, "messages" | "cut"> {
   const messages: Record<string, string> = {};
   let bytes = 0;
-  const succeeded = pods.filter(({ phase }) => phase === "Succeeded");
-  for (const pod of lastPods(succeeded, indexesIn(completed))) {
+  for (const pod of succeededSlices(job, pods)) {
     const message = mainOf(pod)?.terminated?.message ?? "";
     bytes += utf8Length(message);
     if (bytes > SLICE_MESSAGES_BYTES_MAX) return { messages, cut: true };
