@@ -7,7 +7,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventData } from "@longshore/contract/messages/event.ts";
-import type { Evidence, SliceCounts } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, LogTail, SliceCounts } from "@longshore/contract/messages/fact.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
 import { isFenced, isKept, isOpen } from "../../run/record.ts";
@@ -117,6 +117,10 @@ function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["
   return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }
 
+/** The log that was read while the pods were there outlasts one that could not be read when they were gone. */
+const withLog = (evidence: Evidence, log: LogTail): Evidence =>
+  evidence.log === undefined || evidence.log.state === "unavailable" ? { ...evidence, log } : evidence;
+
 /**
  * Ends the attempt; the release loop takes its hold off later. If no cluster can have anything of the attempt, it is done at
  * once.
@@ -126,7 +130,7 @@ export function end(attempt: Attempt, result: AttemptResult, { nowMs, hasToken =
   const { log, ...others } = attempt.notes;
   const mayHaveChildren = hasToken && attempt.group !== undefined && startedAfter(attempt, how) !== "no";
   const notes = mayHaveChildren ? { ...others, children: true as const } : others;
-  const evidence = log === undefined ? how.evidence : { started: startedAfter(attempt, how), log, ...how.evidence };
+  const evidence = log === undefined ? how.evidence : withLog({ started: startedAfter(attempt, how), ...how.evidence }, log);
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
   const ended: Attempt = {
     ...attempt,
