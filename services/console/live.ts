@@ -1,0 +1,58 @@
+/**
+ * Tells open pages that something changed, as soon as the broker says so.
+ *
+ * The failure this prevents: a page that shows what a message said and the ledger does not. A message is only a reason to look:
+ * what is shown is read from the ledger. While the broker is away, and for messages that never come, streams look by themselves.
+ */
+import type { Broker } from "@longshore/broker/port.ts";
+import { readEvent, type TypedEvent } from "@longshore/contract/messages/envelope.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { backOff } from "@longshore/runtime/loop.ts";
+
+export interface Live {
+  /** Calls back at each change of this run, or of any run. Returns the function that ends it. */
+  on(run: string | undefined, changed: (event: TypedEvent) => void): () => void;
+  /** Follows the broker until the signal aborts. */
+  follow(signal: AbortSignal): Promise<void>;
+}
+
+const IN_FLIGHT = 256;
+
+export function openLive({ broker, clock, log }: { readonly broker: Broker; readonly clock: Clock; readonly log: Log }): Live {
+  const listeners = new Map<string | undefined, Set<(event: TypedEvent) => void>>();
+  const tell = (event: TypedEvent): void => {
+    const run = "run" in event.data ? event.data.run : undefined;
+    for (const changed of [...(listeners.get(undefined) ?? []), ...(run === undefined ? [] : (listeners.get(run) ?? []))])
+      changed(event);
+  };
+  return {
+    on(run, changed) {
+      const set = listeners.get(run) ?? new Set();
+      listeners.set(run, set.add(changed));
+      return () => {
+        set.delete(changed);
+        if (set.size === 0) listeners.delete(run);
+      };
+    },
+    async follow(signal) {
+      const pause = backOff(clock);
+      for (let failures = 1; !signal.aborted; failures++) {
+        try {
+          for await (const delivery of await broker.follow("#", { inFlightMax: IN_FLIGHT, signal })) {
+            failures = 0;
+            const read = readEvent(delivery.body);
+            if (read.kind === "event") tell(read.event);
+            await delivery.ack();
+          }
+        } catch (error) {
+          if (signal.aborted) return;
+          log.warn("the broker's events are not heard; pages look by themselves meanwhile", {
+            error: error instanceof Error ? error.message : String(error),
+          });
+          await pause(failures, signal);
+        }
+      }
+    },
+  };
+}

@@ -1,0 +1,19 @@
+/** What every route of the console stands on. */
+import type { Broker } from "@longshore/broker/port.ts";
+import type { Installation } from "@longshore/contract/ids.ts";
+import type { Pages } from "@longshore/ledger/pages.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import type { PageFiles } from "./bundle.ts";
+
+export interface Parts {
+  readonly installation: Installation;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly pages: Pages;
+  readonly broker: Broker;
+  readonly files: PageFiles;
+  /** The names under which browsers may ask for us: any other could be a page that was rebound to our address. */
+  readonly hosts: (host: string) => boolean;
+  readonly signal: AbortSignal;
+}
