@@ -27,7 +27,7 @@ function put(path: string, text: string): void {
   writeFileSync(join(made, path), text);
 }
 for (const part of ["packages", "services", "test"]) put(`${part}/a/sound.ts`, "export const sound = 1;\n");
-const KEPT = [".longshore", "packages/a/.longshore", "mine", "config/secrets"];
+const KEPT = [".longshore", "packages/a/.longshore", "mine", "config/secrets", "config/examples/a/secrets"];
 const URL = `{"ledgerUrl":    "postgres://longshore:${CANARY}@127.0.0.1/longshore"}`;
 for (const folder of KEPT) {
   put(`${folder}/running.json`, URL);

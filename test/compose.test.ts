@@ -177,7 +177,7 @@ t.test("every mounted path is in the checkout, or is a secret that git ignores a
     }
     for (const { source } of it.secrets) t.ok(source in compose.secrets, `${name}: secret ${source}`);
   }
-  t.match(read(".gitignore"), /^config\/secrets\/$/m);
+  t.match(read(".gitignore"), /^config\/\*\*\/secrets\/$/m);
   for (const [name, { file }] of Object.entries(compose.secrets)) {
     t.equal(file, `./config/secrets/${name}`);
     t.match(text, `#       config/secrets/${name} `, `${name} is explained`);

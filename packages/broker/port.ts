@@ -35,7 +35,8 @@ export interface Outgoing {
   readonly id: string; // the CloudEvents id: the same message sent again has the same id
   readonly key: string; // for routing: "shop.prod-a.run.failed"
   readonly body: Uint8Array;
-  readonly replyTo?: string;
+  readonly replyTo?: string | undefined;
+  readonly correlationId?: string | undefined;
 }
 
 /** "unrouted": confirmed and dropped, because no queue is bound to receive it. */
@@ -59,6 +60,8 @@ export interface Delivery {
   /** The user that the broker authenticated, if the broker vouches for the user. */
   readonly user: string | undefined;
   readonly replyTo: string | undefined;
+  /** The sender's own mark, which its answers carry back. */
+  readonly correlationId: string | undefined;
   ack(): Promise<void>;
   requeue(): Promise<void>;
   /** Publishes the message to quarantine and acks when that is confirmed: the message is never lost in between. */

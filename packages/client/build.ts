@@ -8,12 +8,12 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const DIST = join(import.meta.dirname, "dist");
 const ENTRIES = ["client/request.ts", "client/story.ts"];
-const OURS = /"(@longshore\/contract|\.)\/([\w-]+)\.ts"/g;
+const OURS = /"(@longshore\/contract|\.{1,2})\/([\w/-]+)\.ts"/g;
 
 /** The compiler leaves imports as they are written, so it gets copies whose imports fit the compiled files. */
 function build(): void {
@@ -22,13 +22,14 @@ function build(): void {
     symlinkSync(join(ROOT, "node_modules"), join(sources, "node_modules"));
     writeFileSync(join(sources, "package.json"), '{ "type": "module" }');
     for (const part of ["client", "contract"]) {
-      mkdirSync(join(sources, part));
-      for (const file of readdirSync(join(ROOT, "packages", part)).filter((it) => /(?<!\.test)\.ts$/.test(it))) {
+      const all = readdirSync(join(ROOT, "packages", part), { recursive: true, encoding: "utf8" });
+      for (const file of all.filter((it) => /(?<!\.test)\.ts$/.test(it) && !/(^|\/)(node_modules|dist)\//.test(it))) {
         const text = readFileSync(join(ROOT, "packages", part, file), "utf8");
-        writeFileSync(
-          join(sources, part, file),
-          text.replaceAll(OURS, (_, from, name) => `"${from === "." ? "." : "../contract"}/${name}.js"`),
-        );
+        mkdirSync(dirname(join(sources, part, file)), { recursive: true });
+        // The client's own files lie beside the contract's folder; the contract's files name each other by their folders.
+        const rewritten = (_: string, from: string, name: string) =>
+          `"${from.startsWith(".") ? from : "../contract"}/${name}.js"`;
+        writeFileSync(join(sources, part, file), text.replaceAll(OURS, rewritten));
       }
     }
     const folders = { rootDir: sources, outDir: DIST, typeRoots: [join(ROOT, "node_modules/@types")] };

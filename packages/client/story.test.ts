@@ -2,7 +2,7 @@
 import type { ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
 import fc from "fast-check";
 import t from "tap";
-import { type Story, story } from "./story.ts";
+import { type Heard, type Story, story } from "./story.ts";
 
 function event(sequence: number, run = "a", installation = "main"): ReceivedEvent {
   return {
@@ -16,6 +16,7 @@ function event(sequence: number, run = "a", installation = "main"): ReceivedEven
     tenant: "default",
     time: undefined,
     traceparent: undefined,
+    correlationId: undefined,
     data: {},
   };
 }
@@ -31,15 +32,14 @@ const refused = (id: string): ReceivedEvent => ({
 const whole = { lastApplied: () => 0 };
 
 /** The verdict on each event: "told 1 2", "told 3 without a 1-2", "repeat" or "early 1". */
-function heard(told: Story, ...events: readonly ReceivedEvent[]): readonly string[] {
-  return events.map((it) => {
-    const result = told.hear(it);
-    if (result.kind === "repeat") return "repeat";
-    if (result.kind === "early") return `early ${result.waitsFor}`;
-    const { events, missed } = result;
-    const without = missed === undefined ? "" : ` without ${missed.run} ${missed.from}-${missed.to}`;
-    return `told ${events.map(({ sequence }) => sequence).join(" ")}${without}`;
-  });
+const heard = (told: Story, ...events: readonly ReceivedEvent[]): readonly string[] => events.map((it) => verdict(told.hear(it)));
+
+function verdict(result: Heard): string {
+  if (result.kind === "repeat") return "repeat";
+  if (result.kind === "early") return `early ${result.waitsFor}`;
+  const { events, missed } = result;
+  const without = missed === undefined ? "" : ` without ${missed.run} ${missed.from}-${missed.to}`;
+  return `told ${events.map(({ sequence }) => sequence).join(" ")}${without}`;
 }
 
 t.test("tells events that come in order at once", async (t) => {
@@ -91,6 +91,43 @@ t.test("a run whose events are missing stops no other run, and goes on without t
   t.same(heard(told, event(3), event(5), event(1, "b"), event(2, "b")), ["early 1", "early 1", "told 1", "told 2"]);
   t.same(heard(told, event(2, "c"), event(1), event(4), event(6)), ["told 3 without a 1-2", "repeat", "told 4 5", "told 6"]);
   t.same(heard(told, event(1, "c")), ["told 1 2"]);
+});
+
+/** A story whose waits last a second at most, and the verdicts at a time. */
+function timed() {
+  let nowMs = 0;
+  const told = story({ ...whole, waitMaxMs: 1_000, now: () => nowMs });
+  const then = <T>(ms: number, work: () => T): T => {
+    nowMs = ms;
+    return work();
+  };
+  return {
+    at: (ms: number, it: ReceivedEvent) => then(ms, () => verdict(told.hear(it))),
+    late: (ms: number) => then(ms, () => told.overdue().map(verdict)),
+  };
+}
+
+t.test("a run that waits too long goes on without what it misses, and says so, while the others wait on", async (t) => {
+  const { at, late } = timed();
+  at(0, event(1));
+  at(100, event(4));
+  at(900, event(5));
+  at(500, event(2, "b"));
+  t.same(late(1_099), []);
+  t.same(late(1_100), ["told 4 5 without a 2-3"]);
+  t.same(late(1_499), [], "each wait is told once");
+  t.equal(at(1_499, event(2)), "repeat", "what was given up is not told out of order");
+  t.equal(at(1_499, event(6)), "told 6");
+  t.same(late(1_500), ["told 2 without b 1-1"]);
+});
+
+t.test("a wait is counted from the event that is missing now", async (t) => {
+  const { at, late } = timed();
+  at(0, event(2));
+  at(0, event(4));
+  t.equal(at(900, event(1)), "told 1 2");
+  t.same(late(1_899), []);
+  t.same(late(1_900), ["told 4 without a 3-3"]);
 });
 
 t.test("forgets the run that it heard of least recently, but none whose events it holds", async (t) => {

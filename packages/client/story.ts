@@ -6,20 +6,22 @@
  */
 import type { ReceivedEvent, TypedEvent } from "@longshore/contract/messages/envelope.ts";
 
-export type Heard =
+/**
+ * Apply these events in this order, and save the last sequence of each run together with what you applied; then settle the
+ * deliveries of all of them.
+ */
+export interface HeardInOrder {
+  readonly kind: "told";
+  readonly events: readonly TypedEvent[];
   /**
-   * Apply these events in this order, and save the last sequence of each run together with what you applied; then settle the
-   * deliveries of all of them.
+   * Present if too many events waited, or one too long: the run's events from `from` to `to` did not come and are waited for no
+   * longer. `events` are then of this run, which may be another one than the run that you just heard of.
    */
-  | {
-      readonly kind: "told";
-      readonly events: readonly TypedEvent[];
-      /**
-       * Present if too many events waited: the run's events from `from` to `to` did not come and are waited for no longer.
-       * `events` are then of this run, which may be another one than the run that you just heard of.
-       */
-      readonly missed?: { readonly run: string; readonly from: number; readonly to: number };
-    }
+  readonly missed?: { readonly run: string; readonly from: number; readonly to: number };
+}
+
+export type Heard =
+  | HeardInOrder
   /** The event was told before, or the count began after it, or it was given up: settle the delivery and go on. */
   | { readonly kind: "repeat" }
   /** The event is kept in memory until `waitsFor` has come. If you settle the delivery now, a crash loses the event. */
@@ -36,6 +38,10 @@ export interface StoryOptions {
    * events that it misses.
    */
   readonly heldMax?: number;
+  /** The time in milliseconds, such as `Date.now`. Without it no wait is too long. */
+  readonly now?: () => number;
+  /** A run that waits for this long for the events that it misses goes on without them, if you call `overdue`. */
+  readonly waitMaxMs?: number;
   /**
    * At most this many runs without early events are remembered. The run that was heard least recently is forgotten; its next
    * event asks `lastApplied` again.
@@ -48,15 +54,29 @@ export interface StoryOptions {
 interface Line {
   readonly run: string;
   last: number;
+  /** Since when the run waits for the event that follows `last`, if there are early ones. */
+  sinceMs: number;
   readonly early: Map<number, TypedEvent>;
 }
 
 export interface Story {
   hear(event: ReceivedEvent): Heard;
+  /**
+   * Returns the events of the runs that have waited longer than `waitMaxMs`. Call it every few seconds: nothing that is heard
+   * of other runs ends such a wait.
+   */
+  overdue(): readonly HeardInOrder[];
 }
 
 export function story(options: StoryOptions = {}): Story {
-  const { lastApplied = () => undefined, heldMax = 1000, runsMax = 100_000, noticesMax = 10_000 } = options;
+  const {
+    lastApplied = () => undefined,
+    heldMax = 1000,
+    now = () => 0,
+    waitMaxMs = 60_000,
+    runsMax = 100_000,
+    noticesMax = 10_000,
+  } = options;
   /** Runs without early events by their `source`; the one that was heard least recently comes first. */
   const lines = new Map<string, Line>();
   /** Runs with early events; the one that has waited longest comes first. */
@@ -67,7 +87,12 @@ export function story(options: StoryOptions = {}): Story {
   return {
     hear(received) {
       const event = received as TypedEvent;
-      return event.sequence === undefined ? hearNotice(event) : hearEvent(event, event.sequence);
+      return event.sequence === undefined ? hearNotice(event) : hearEvent(event, event.sequence, now());
+    },
+    overdue: () => {
+      const nowMs = now();
+      const late = [...waiting].filter(([, { sinceMs }]) => nowMs - sinceMs >= waitMaxMs);
+      return late.map(([source, line]) => goOn(source, line, nowMs));
     },
   };
 
@@ -79,13 +104,16 @@ export function story(options: StoryOptions = {}): Story {
   }
 
   /** `source` names the installation and the run: two installations may have runs with the same id. */
-  function hearEvent(event: TypedEvent, sequence: number): Heard {
+  function hearEvent(event: TypedEvent, sequence: number, nowMs: number): Heard {
     const { source, subject: run = source } = event;
     const line = waiting.get(source) ??
-      lines.get(source) ?? { run, last: lastApplied(run) ?? sequence - 1, early: new Map<number, TypedEvent>() };
+      lines.get(source) ?? { run, last: lastApplied(run) ?? sequence - 1, sinceMs: nowMs, early: new Map<number, TypedEvent>() };
+    const hadEarly = line.early.size > 0;
     const heard = place(line, event, sequence);
+    // The wait begins anew with each event that is missing.
+    if (heard.kind === "told" || !hadEarly) line.sinceMs = nowMs;
     keep(source, line);
-    return heard.kind === "early" && held > heldMax ? giveUpOldest(heard) : heard;
+    return heard.kind === "early" && held > heldMax ? giveUpOldest(heard, nowMs) : heard;
   }
 
   function place(line: Line, event: TypedEvent, sequence: number): Heard {
@@ -113,14 +141,17 @@ export function story(options: StoryOptions = {}): Story {
    * An event that never comes, such as one from before the queue was bound, would otherwise hold the others for ever: their
    * deliveries stay unsettled, and at the broker's bound nothing more is delivered.
    */
-  function giveUpOldest(heard: Heard): Heard {
+  function giveUpOldest(heard: Heard, nowMs: number): Heard {
     const [oldest] = waiting;
-    if (oldest === undefined) return heard;
-    const [source, line] = oldest;
+    return oldest === undefined ? heard : goOn(...oldest, nowMs);
+  }
+
+  function goOn(source: string, line: Line, nowMs: number): HeardInOrder {
     const from = line.last + 1;
     line.last = Math.min(...line.early.keys()) - 1;
     const missed = { run: line.run, from, to: line.last };
     const events = following(line);
+    line.sinceMs = nowMs;
     waiting.delete(source);
     keep(source, line);
     return { kind: "told", events, missed };

@@ -59,10 +59,11 @@ const ANSWERS: Readonly<Record<string, RegExp>> = {
   "how to restart only once": /name the `generation` that is meant/,
   "whether a second cancel changes the grace": /a second one cannot change the `grace`/,
   "what a broker's confirm says": /A broker's confirm says only that the broker has the message/,
-  "how an answer finds its command": /carries no `correlation_id`: `data.command` in it is the `id`/,
+  "how an answer finds its command":
+    /`data.command` in it is the `id` of the\s+command's message, and the answer carries that message's `correlation_id` back/,
   "where outputs and diagnosis are later":
     /a queue that was bound in time has them, and so has\s+`longshore runs show RUN --json`/,
-  "what an alert looks at": /For an alert, look at `reason`, too:.*`NoGroup`\), has no `diagnosis`/s,
+  "what an alert looks at": /A wait that a person must end has a `diagnosis`.*`NoGroup`.*\s+an alert looks at `diagnosis` alone/s,
   "whose blame counts": /An event's own `blame` goes before\s+the table's/,
   "how to run again what never started": /nothing ran, so that it is safe to\s+restart it, or to publish it under a new id/,
   "how the example's queue is removed": /channel\.queue_delete\("shop"\)/,

@@ -8,7 +8,8 @@ import { z } from "zod";
 import { COMMANDS, type CommandType } from "./messages/command.ts";
 import { DEFINITION_FORMS } from "./request/definition.ts";
 import { CONTROL, type ControlType } from "./messages/control.ts";
-import { CONTENT_TYPE, DATA_BYTES_MAX, Envelope, EventEnvelope, PREFIX } from "./messages/envelope.ts";
+import { Envelope } from "./messages/attributes.ts";
+import { CONTENT_TYPE, DATA_BYTES_MAX, EventEnvelope, PREFIX } from "./messages/envelope.ts";
 import { EVENTS, type EventType } from "./messages/event.ts";
 import { FACTS, type FactType } from "./messages/fact.ts";
 import { MESSAGE } from "./json.ts";
@@ -27,6 +28,7 @@ const WHEN_FACTS: Record<FactType, string> = {
   "job.started": "A container of the Job runs.",
   "job.stalled": "The Job's pods cannot start or make no progress.",
   "job.resumed": "The Job's pods are no longer held up.",
+  "job.progressed": "More of the Job's slices have ended; told at most ten times a Job.",
   "job.ended": "The Job is complete or failed, as its condition says.",
   "job.deleting": "Somebody began to delete the Job.",
   "job.deleted": "The Job is gone, by an authoritative look.",
@@ -47,6 +49,7 @@ export const WHEN_EVENTS: Record<EventType, string> = {
   "run.started": "The first container runs.",
   "run.stalled": "Its pods cannot start or make no progress; the diagnosis says why.",
   "run.resumed": "Its pods are no longer held up.",
+  "run.progressed": "More slices of a step have ended; told at most ten times an attempt.",
   "run.attempt.failed": "An attempt failed, and another will follow.",
   "run.step.succeeded": "A step of a pipeline succeeded.",
   "run.step.failed": "A step of a pipeline failed.",
@@ -64,7 +67,7 @@ export const WHEN_EVENTS: Record<EventType, string> = {
 };
 
 /** A JSON Schema cannot say this: it judges a value, and not the bytes that carry it. */
-const SIZES = `A message has at most ${MESSAGE.bytesMax / 1024 ** 2} MiB, and its data, as JSON without spaces, at most ${DATA_BYTES_MAX / 1024} KiB.`;
+const SIZES = `A message has at most ${MESSAGE.bytesMax / 1024 ** 2} MiB, and its data, as JSON without spaces, at most ${DATA_BYTES_MAX / 1024} KiB beside the parameters, secret values and files of a request.`;
 
 interface Kind {
   readonly name: "command" | "fact" | "event" | "control";

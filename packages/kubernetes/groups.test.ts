@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import t, { type Test } from "tap";
 import { stringify } from "yaml";
@@ -21,12 +21,14 @@ function read(t: Test, group: object): Promise<Groups> {
 /** Every setting, each with another value than its default. A setting without a value here does not compile. */
 const EVERY: { readonly [K in keyof GroupSettings]-?: Required<GroupSettings[K]> } = {
   limits: { jobs: 7, createsPerSecond: 2, storage: "2Ti" },
+  embedded: true,
   hold: false,
   policy: {
     images: ["registry.example.com/*"],
     secrets: ["app-*"],
     serviceAccounts: ["workflow"],
     tokens: true,
+    secretValues: true,
     claims: ["shared-*"],
     storageClasses: ["fast"],
   },

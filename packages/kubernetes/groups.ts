@@ -5,7 +5,7 @@
  * credential, and every problem of every group is told at once. If a group's settings are wrong, the program does not start; if
  * a group's cluster does not answer, the program starts.
  */
-import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problems/problem.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";

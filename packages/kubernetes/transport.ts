@@ -19,6 +19,8 @@ export interface ApiAnswer {
   readonly status: number;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
+  /** How many bytes the body had on the wire. Absent: it came over none. */
+  readonly bytes?: number;
   /** Parsed JSON (an object, or a Kubernetes `Status`), or the text if it is no JSON (logs). */
   readonly body: unknown;
 }

@@ -7,7 +7,7 @@
  * A *sink* is an address that is told events. A *line* is what one sink is told of one run, in order.
  */
 import type { RunId } from "@longshore/contract/ids.ts";
-import type { OutboxEvent } from "./port.ts";
+import type { OutboxEvent, WorkKind } from "./port.ts";
 
 export interface Deliveries extends AsyncDisposable {
   /** Adds what is missing. A new sink is told the events that are recorded from now on. */
@@ -29,6 +29,11 @@ export interface Deliveries extends AsyncDisposable {
   settle(sink: string, owner: string, delivery: Delivery, change: Settled): Promise<boolean>;
   /** The sink is told nothing more until a person says so. */
   stop(sink: string, owner: string, why: Refusal): Promise<void>;
+  /**
+   * Yields when events were recorded: a hint that saves waiting for the next poll, never a promise. An event may be readable only
+   * after its hint.
+   */
+  changes(signal: AbortSignal): AsyncIterableIterator<WorkKind>;
 
   // ── For people ──
   states(): Promise<readonly SinkState[]>;

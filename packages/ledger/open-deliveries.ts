@@ -3,8 +3,10 @@
  * `longshore ledger roles` prints for it allows no more.
  */
 import type { Installation } from "@longshore/contract/ids.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Deliveries } from "./deliveries.ts";
+import { openChanges } from "./postgres/changes.ts";
 import { openDatabase } from "./postgres/connection.ts";
 import { deliveryQueries } from "./postgres/events/deliveries.ts";
 import { serverOf } from "./postgres/events/feed.ts";
@@ -23,9 +25,14 @@ export async function openDeliveries({ url, installation, log, poolMax = 4 }: De
   try {
     await prepareSchema(database, url, { migrate: false });
     await epochOf(database, installation);
+    const changes = openChanges(url, { clock: systemClock, log, isOwn: () => false, kinds: ["outbox"] });
     return {
       ...deliveryQueries(database, { server: await serverOf(database), log }),
-      [Symbol.asyncDispose]: () => database.close(),
+      changes: (signal) => changes.listen(signal),
+      [Symbol.asyncDispose]: async () => {
+        await changes.close();
+        await database.close();
+      },
     };
   } catch (error) {
     await database.close();

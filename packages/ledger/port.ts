@@ -8,8 +8,8 @@
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
-import type { GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
+import type { DefinitionName, GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { Placer, StorageUsed } from "@longshore/domain/group/group.ts";
@@ -137,7 +137,7 @@ export interface Ledger extends AsyncDisposable {
   /** Returns the anchors of this group that are not gone. */
   anchors(group: GroupName): Promise<readonly { readonly run: RunId; readonly number: number }[]>;
   counts(): Promise<Counts>;
-  /** Removes tombstones past their day, and old notices and suspects. Returns how many rows were removed. */
+  /** Removes tombstones past their day, secret values that no restart can need, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;
 
   // ── For people ──
@@ -174,6 +174,8 @@ export interface Work {
   readonly run: Pick<Run, "id" | "tenant" | "generation" | "plan" | "steps" | "cancel">;
   readonly request: RunRequest;
   readonly nowMs: number;
+  /** The run's own secret values, sealed, as long as the ledger keeps them. */
+  readonly sealed?: string;
   /** The anchor that owns the attempt's Job. */
   readonly anchor?: Anchor;
 }
@@ -210,6 +212,8 @@ export interface OutboxEvent {
   readonly type: RunEventType;
   /** The traceparent of the run's request. */
   readonly traceparent: string | undefined;
+  /** The correlation id of the message that requested the run. */
+  readonly correlationId: string | undefined;
   readonly data: object;
   readonly atMs: number;
 }
@@ -222,6 +226,8 @@ export interface Notice {
   readonly type: Exclude<EventType, RunEventType>;
   readonly data: object;
   readonly replyTo: string | undefined;
+  /** The correlation id of the command that this answers. */
+  readonly correlationId: string | undefined;
   readonly atMs: number;
 }
 
@@ -296,6 +302,8 @@ export interface RunRow {
   readonly state: RunState;
   readonly outcome: Outcome | undefined;
   readonly group: GroupName | undefined;
+  /** The definition that the run was made of. */
+  readonly definition: DefinitionName | undefined;
   readonly acceptedAtMs: number;
   /** When the run's last restart was taken; until then, when the run was accepted. */
   readonly begunAtMs: number;

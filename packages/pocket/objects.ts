@@ -57,6 +57,8 @@ export interface JobSpec {
   readonly completions?: number;
   readonly completionMode: "NonIndexed" | "Indexed";
   readonly backoffLimit: number;
+  readonly backoffLimitPerIndex?: number;
+  readonly maxFailedIndexes?: number;
   readonly suspend: boolean;
   readonly activeDeadlineSeconds?: number;
   readonly ttlSecondsAfterFinished?: number;
@@ -75,6 +77,7 @@ export interface JobStatus {
   readonly succeeded?: number;
   readonly failed?: number;
   readonly completedIndexes?: string;
+  readonly failedIndexes?: string;
   readonly uncountedTerminatedPods?: Fields;
 }
 
@@ -101,6 +104,16 @@ export interface Volume {
   readonly emptyDir?: { readonly sizeLimit?: string };
   readonly persistentVolumeClaim?: { readonly claimName: string; readonly readOnly?: boolean };
   readonly ephemeral?: { readonly volumeClaimTemplate: { readonly metadata?: Fields; readonly spec?: unknown } };
+  readonly secret?: { readonly secretName: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean };
+  readonly configMap?: { readonly name: string; readonly items?: readonly KeyToPath[]; readonly optional?: boolean };
+  readonly downwardAPI?: {
+    readonly items: readonly { readonly path: string; readonly fieldRef?: { readonly fieldPath: string } }[];
+  };
+}
+
+interface KeyToPath {
+  readonly key: string;
+  readonly path: string;
 }
 
 export interface Container {
@@ -111,7 +124,12 @@ export interface Container {
   readonly workingDir?: string;
   readonly env?: readonly EnvVar[];
   readonly terminationMessagePath?: string;
-  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string; readonly readOnly?: boolean }[];
+  readonly volumeMounts?: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly subPath?: string;
+    readonly readOnly?: boolean;
+  }[];
   readonly resources?: {
     readonly requests?: Readonly<Record<string, string>>;
     readonly limits?: Readonly<Record<string, string>>;
@@ -174,6 +192,8 @@ export const ORPHAN = "orphan";
 export const CONTROLLER_UID = "batch.kubernetes.io/controller-uid";
 export const JOB_NAME = "batch.kubernetes.io/job-name";
 export const COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index";
+/** How many pods of the index had failed before this one. */
+export const FAILURE_COUNT = "batch.kubernetes.io/job-index-failure-count";
 
 export const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null && !Array.isArray(value);
 

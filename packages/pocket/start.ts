@@ -6,7 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
-import { claimFolder } from "@longshore/runtime/claim-folder.ts";
+import { lockFolder } from "@longshore/runtime/lock-folder.ts";
 import { type Clock, systemClock } from "@longshore/runtime/clock.ts";
 import type { User, Kubelet } from "./api.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
@@ -56,7 +56,7 @@ export async function startPocket(options: PocketOptions): Promise<Pocket> {
   // The objects and the pods' output may have secrets in them.
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   await using started = new AsyncDisposableStack();
-  started.use(await claimFolder(dataDir, (pid) => new Error(inUse(dataDir, pid))));
+  started.use(await lockFolder(dataDir, (pid) => new Error(inUse(dataDir, pid))));
   const disk = throwaway ? undefined : started.use(openJournal(dataDir, clock));
   const log = requestLog === undefined ? undefined : openSync(requestLog, "a");
   if (log !== undefined) started.defer(() => closeSync(log));

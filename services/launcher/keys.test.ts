@@ -61,3 +61,20 @@ t.test("what is computed is the same after a restart, and proofs and digests hav
   );
   t.not(keys.jobName(identity.run, identity.step, 1), keys.jobName(identity.run, identity.step, 2));
 });
+
+t.test("secret values open with the key and for the run for which they were sealed, and say nothing before", async (t) => {
+  const sealed = keys.sealValues(identity.run, { token: "hunter2" });
+  t.notMatch(sealed, /hunter2|token/);
+  t.not(keys.sealValues(identity.run, { token: "hunter2" }), sealed, "the same values look different each time");
+  t.same(keys.openValues(identity.run, sealed), { token: "hunter2" });
+  t.equal(keys.openValues(RunId.parse("orders/2"), sealed), undefined, "moved to another run");
+  t.equal(openKeys(Buffer.alloc(48, 9), installation).openValues(identity.run, sealed), undefined, "with another key");
+});
+
+t.test("the names of what an anchor owns change with the anchor, and with what they stand for", async (t) => {
+  const names = ["uid-1", "uid-2"].flatMap((uid) => [
+    keys.claimName(uid, "data"), keys.secretName(uid, 1), keys.secretName(uid, 2), keys.fileName(uid, "a"), keys.fileName(uid, "b"),
+  ]); // biome-ignore format: one list
+  t.equal(new Set(names).size, names.length);
+  for (const name of names) t.match(name, /^[a-z0-9-]{1,63}$/);
+});

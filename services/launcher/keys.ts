@@ -8,12 +8,15 @@
 import { createHash, createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
 import type { GroupName, Installation, RunId, StepName, TenantName } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
+import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
+import { openSeal, type Sealed } from "@longshore/runtime/seal.ts";
 import {
   anchorName,
   anchorProofInput,
-  claimName,
-  claimNameInput,
+  childLabels,
   jobName,
+  nameOfOwned,
+  ownedNameInput,
   proofInput,
   runLabel,
 } from "@longshore/domain/run/identity.ts";
@@ -47,7 +50,16 @@ export interface Keys {
   isAnchorProof(proof: string | undefined, identity: AnchorOfRun, place: Place): boolean;
   /** The name of the claim of a volume, under the anchor with this UID. */
   claimName(anchorUid: string, volume: string): string;
+  /** The same of the Secret with the secret values that came with a generation, and of a large file's ConfigMap. */
+  secretName(anchorUid: string, generation: number): string;
+  fileName(anchorUid: string, content: string): string;
+  /** Seals a run's own secret values for the ledger, so that nobody reads them there, or opens them as another run's. */
+  sealValues(run: RunId, values: SecretValues): string;
+  /** `undefined`: they were sealed with another key, or changed. */
+  openValues(run: RunId, sealed: string): SecretValues | undefined;
   runLabel(run: RunId): string;
+  /** The labels of the pods that the step's program makes itself. */
+  childLabels(run: RunId, step: StepName): Readonly<Record<string, string>>;
 }
 
 /** Least length of the key file: a shorter one could be guessed. */
@@ -63,6 +75,17 @@ export function openKeys(master: Uint8Array, installation: Installation): Keys {
   const proofKey = derive("proof");
   const digestKey = derive("digest");
   const nameKey = derive("names of claims");
+  const seal = openSeal(
+    Buffer.from(hkdfSync("sha256", master, installation, "longshore secret values", 32)).toString("hex"),
+    installation,
+  );
+  const named = (what: "claim" | "secret" | "file", anchorUid: string, content: string, shown: string): string =>
+    nameOfOwned(
+      shown,
+      createHmac("sha256", nameKey)
+        .update(ownedNameInput(what, anchorUid, content))
+        .digest("hex"),
+    );
   const hmac = (key: KeyObject, text: string): string => createHmac("sha256", key).update(text).digest("base64url");
 
   const isSame = (proof: string | undefined, right: string): boolean => {
@@ -80,10 +103,17 @@ export function openKeys(master: Uint8Array, installation: Installation): Keys {
     proveAnchor,
     isAnchorProof: (proof, identity, place) => isSame(proof, proveAnchor(identity, place)),
     anchorName: (run, number) => anchorName({ installation, run, number, hash: sha256 }),
-    claimName: (anchorUid, volume) =>
-      claimName(volume, createHmac("sha256", nameKey).update(claimNameInput(anchorUid, volume)).digest("hex")),
+    claimName: (anchorUid, volume) => named("claim", anchorUid, volume, volume),
+    secretName: (anchorUid, generation) => named("secret", anchorUid, String(generation), "secret-values"),
+    fileName: (anchorUid, content) => named("file", anchorUid, content, "file"),
+    sealValues: (run, values) => JSON.stringify(seal.seal(JSON.stringify(values), run)),
+    openValues: (run, sealed) => {
+      const opened = seal.open(JSON.parse(sealed) as Sealed, run);
+      return opened.kind === "opened" ? (JSON.parse(opened.text) as SecretValues) : undefined;
+    },
     digest: (tenant, data) => hmac(digestKey, `${tenant}\n${canonical(data)}`),
     jobName: (run, step, attempt) => jobName({ installation, run, step, attempt, hash: sha256 }),
     runLabel: (run) => runLabel(run, sha256),
+    childLabels: (run, step) => childLabels({ installation, run, step }, sha256),
   };
 }

@@ -1,6 +1,6 @@
 /** The parts that the launcher's loops are given. In a process main.ts opens them; in the simulation they are models. */
 import type { Broker } from "@longshore/broker/port.ts";
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import type { GroupView } from "@longshore/domain/group/view.ts";
 import { WORK_KINDS, type WorkKind } from "@longshore/domain/run/change.ts";

@@ -70,13 +70,9 @@ const until = (ms: number | undefined): string =>
 const NOTHING = "There is nothing to do: it starts by itself as soon as it can.";
 
 /** For groups that have no diagnosis of their own, but take nothing now. `undefined`: nobody has to do anything. */
-function waitingHint(reason: string, considered: readonly Considered[], { run, where }: Place): string | undefined {
+function waitingHint(reason: string, considered: readonly Considered[], { where }: Place): string | undefined {
   const skipped = considered.filter(({ verdict }) => verdict === "skipped");
   switch (reason) {
-    case "NoGroup":
-      return skipped.length === 0
-        ? `Add a group to the launcher's groups file: the run starts by itself. \`longshore group list${where}\` shows the groups.`
-        : `\`longshore group list${where}\` shows the groups. If another one is meant, \`longshore runs cancel ${run}${where}\`, and publish it again with that group and a new id.`;
     case "GroupsPaused": {
       const paused = skipped.filter(({ why }) => why.includes("paused"));
       return `${paused.map(({ group }) => `\`longshore group resume ${group}${where}\``).join(" or ")} lets it start.`;

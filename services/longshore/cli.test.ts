@@ -1,9 +1,8 @@
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { Installation, RunId } from "@longshore/contract/ids.ts";
+import { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { Corrections } from "@longshore/contract/messages/command.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
@@ -15,11 +14,11 @@ import { plain } from "./screen/text.ts";
 import { explain } from "./explain.ts";
 import { groups } from "./commands/doctor/groups.ts";
 import { commandOf } from "./checked-command.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
 import { newRun, publish, unknownGroupsIn } from "./commands/publish.ts";
-import { refuseWithoutFailure } from "./commands/runs/runs.ts";
+import { refuseWithoutFailure } from "./commands/runs/corrections.ts";
 import { exitCodeOf } from "./following.ts";
-import { noRuns, STATUS_WORDS } from "./status.ts";
-import { rbac } from "./commands/rbac.ts";
+import { noRuns } from "./status.ts";
 
 const main = join(import.meta.dirname, "main.ts");
 
@@ -196,9 +195,9 @@ t.test("an id that we make can be read out, and two of the same second differ", 
 });
 
 t.test("a group that nobody has is told with those that there are, and with the one that was meant", async (t) => {
-  const there = [{ name: "pocket" }];
-  t.match(unknownGroupsIn(["poket"], there), /^No group is called poket\. There is pocket\. Did you mean pocket\? The run waits/);
-  t.match(unknownGroupsIn(["a", "b"], []), /^No group is called a or b\. There is no group yet\. The run waits/);
+  const there = [{ name: GroupName.parse("pocket"), servedAtMs: systemClock.now() }];
+  t.match(unknownGroupsIn(["poket"], there), /^No group is called poket; there is pocket\. Did you mean pocket\? The run waits/);
+  t.match(unknownGroupsIn(["a", "b"], []), /^No group is called a or b; there is none\. The run waits/);
   for (const wanted of [undefined, [], ["pocket", "nope"]]) t.equal(unknownGroupsIn(wanted, there), undefined);
 });
 
@@ -340,91 +339,3 @@ t.test("JSON holds nothing that a terminal obeys", async (t) => {
   t.equal(plain(text), text);
   t.same(JSON.parse(text), { run: "a\u001b[2J\u009b31m\u007f" });
 });
-
-const completed = (...words: readonly string[]): Promise<readonly string[]> => completedIn("longshore() { false; }", ...words);
-
-async function completedIn(before: string, ...words: readonly string[]): Promise<readonly string[]> {
-  const script = await printed("completion", "bash");
-  const typed = `COMP_WORDS=(longshore "$@"); COMP_CWORD=$#; _longshore; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const args = ["--norc", "-c", `${script}\n${before}\n${typed}`, "longshore", ...words];
-  const { stdout } = await promisify(execFile)("bash", args, { cwd: import.meta.dirname });
-  return stdout.split("\n").filter((it) => it !== "");
-}
-
-t.test("bash completes what is declared", async (t) => {
-  t.same(await completed(""), [...Object.keys(COMMANDS), "--help", "--version"]);
-  t.same(await completed("gr"), ["group"]);
-  for (const { name, verbs, options } of pages) {
-    const offers = [...Object.keys(verbs), ...Object.keys(options).map((it) => `--${it}`), "--help"];
-    t.same(
-      (await completed(...name.split(" "), "")).filter((it) => it !== "bash" && it !== "zsh"),
-      offers,
-      name,
-    );
-  }
-  for (const [list, names] of [
-    ["runs list", ["orders/1", "orders/2"]],
-    ["group list", ["prod-a"]],
-  ] as const) {
-    const [family = "", field] = [list.split(" ")[0], list === "runs list" ? "run" : "name"];
-    const verb = family === "runs" ? "show" : "pause";
-    const printed = json({ [family]: [...names, "a:b"].map((name) => ({ [field]: name, state: "x" })) });
-    const asked = `longshore() { [ "$1 $2 $3" = "${list} --json" ] && cat <<'END'\n${printed}END\n}`;
-    t.same(await completedIn(asked, family, verb, names[0].slice(0, 2)), names, "names that the running Longshore knows");
-  }
-  t.same(await completed("runs", "list", "--state", ""), STATUS_WORDS);
-  t.same(await completed("runs", "list", "--state", "=", "f"), ["failed"], "bash takes = for a word of its own");
-  t.same(await completed("runs", "--config", "list", "c"), ["cancel"], "the value of an option is no verb");
-  t.same(await completed("publish", "--file", "comp"), [], "a file's name is completed by the shell");
-  t.same(await completed("publish", "--file", "command.t"), ["command.ts"]);
-  t.same(await completed("up", "--data", "comm"), ["commands"]);
-});
-
-t.test("rbac prints objects that can be applied, and never a wildcard", async (t) => {
-  let out = "";
-  const signal = new AbortController().signal;
-  t.equal(await rbac.run(["--namespace", "batch"], { out: (text) => void (out += text), env: {}, cwd: "", signal }), 0);
-  t.match(out, /kind: Role\n/);
-  t.notMatch(out, /\*/);
-});
-
-t.test("rbac prints the same objects as JSON", async (t) => {
-  let out = "";
-  const surroundings = { out: (text: string) => void (out += text), env: {}, cwd: "", signal: new AbortController().signal };
-  await rbac.run(["--namespace", "batch", "--json"], surroundings);
-  t.match(JSON.parse(out), { kind: "List", items: [{ metadata: { namespace: "batch" } }] });
-});
-
-t.test("rbac gives the watcher of a group that is polled no right to watch, and others have it", async (t) => {
-  const home = await mkdtemp(join(tmpdir(), "longshore-rbac-"));
-  t.teardown(() => rm(home, { recursive: true, force: true }));
-  const group = (more: string) => `{ cluster: { server: "https://a:6443" }, namespaces: [x, y]${more} }`;
-  await writeFile(join(home, "groups.yaml"), `groups: { a: ${group(", poll: 10s")}, b: ${group("")} }\n`);
-  const printed = async (name: string) => {
-    let out = "";
-    const surroundings = { out: (text: string) => void (out += text), env: {}, cwd: home, signal: new AbortController().signal };
-    await rbac.run([name, "--groups", "groups.yaml", "--role", "watcher"], surroundings);
-    return out;
-  };
-  for (const name of ["a", "a/x"]) t.notMatch(await printed(name), /- watch\n/, name);
-  for (const name of ["b", "b/x"]) t.match(await printed(name), /- list\n[^-]*- watch\n/, name);
-});
-
-const login = new Failure("halt", "LedgerLogin", "The ledger refuses the password.");
-const broken = new Failure("halt", "BrokerLogin", "The broker refuses the password.");
-
-for (const { name, error, want } of [
-  { name: "a wrong command line", error: new Usage("so not"), want: { exitCode: 64, text: /^so not\n/ } },
-  { name: "a failure", error: login, want: { exitCode: 1, text: /^The ledger refuses the password\.$/ } },
-  { name: "a failure that ended a loop", error: new Error("the loop failed", { cause: login }), want: { exitCode: 1, text: /^The ledger refuses/ } },
-  {
-    name: "the same failure of two loops, said once",
-    error: new AggregateError([new Error("a", { cause: login }), new Error("b", { cause: login })]),
-    want: { exitCode: 1, text: /^The ledger refuses the password\.$/ },
-  },
-  { name: "two failures", error: new AggregateError([login, new Error("b", { cause: broken })]), want: { exitCode: 1, text: /ledger.*\n.*broker/ } },
-  { name: "a bug", error: new TypeError("x is not a function"), want: { exitCode: 2, text: /this is a bug/ } },
-  { name: "a bug beside a failure", error: new AggregateError([login, new TypeError("x")]), want: { exitCode: 2, text: /this is a bug/ } },
-  { name: "something that is no error", error: "thrown", want: { exitCode: 2, text: /thrown/ } },
-])
-  t.match(explain(error), want, `explains ${name}`); // biome-ignore format: a table is read down its columns

@@ -11,8 +11,10 @@ import { ledgerModel } from "@longshore/ledger/testing/model.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { exitCodeOf, follow } from "./following.ts";
+import type { ReadOutput } from "./output.ts";
 import { placeOf } from "./place.ts";
 import type { Progress } from "./screen/progress.ts";
 
@@ -22,7 +24,7 @@ const place = (record: RunRecord) => placeOf(record, { groupsFile: "/nowhere", i
 interface Scene {
   readonly ledger: Ledger;
   readonly clock: ReturnType<typeof stepsClock>;
-  readonly follow: (command?: string, progress?: Progress) => ReturnType<typeof follow>;
+  readonly follow: (command?: string, progress?: Progress, readOutput?: ReadOutput) => ReturnType<typeof follow>;
   /** Delivers an event from the broker. */
   readonly tell: (type: string, data: object) => void;
   readonly stop: () => void;
@@ -42,9 +44,16 @@ function scene(t: Test): Scene {
   return {
     ledger,
     clock,
-    follow: (command, progress) =>
+    follow: (command, progress, readOutput) =>
       follow(
-        { broker: { follow: async () => events.items }, ledger, run: RUN, place, ...(command !== undefined && { command }) },
+        {
+          broker: { follow: async () => events.items },
+          ledger,
+          run: RUN,
+          place,
+          ...(command !== undefined && { command }),
+          ...(readOutput && { readOutput }),
+        },
         { out: (text) => void (said += text), signal: stop.signal, ...(progress && { progress }) },
       ),
     tell: (type, data) => {
@@ -55,6 +64,7 @@ function scene(t: Test): Scene {
         redeliveries: 0,
         user: undefined,
         replyTo: undefined,
+        correlationId: undefined,
         ack: done,
         requeue: done,
         quarantine: done,
@@ -121,7 +131,7 @@ t.test("a wait that needs a person says what to do, and when the run gives up", 
   await it.ledger.admit([wanted("a", { groups: [GroupName.parse("nowhere")] })]);
   await it.ledger.place({ most: 1, placer });
   await (await it.follow()).soFar();
-  t.match(it.said(), /Hint: `longshore group list` .* `longshore runs cancel a`, .* gives up at /);
+  t.match(it.said(), /Hint: Correct the name: `longshore runs cancel a`, .*`longshore group list`.* gives up at /);
 });
 
 /** Notes what the progress line says, and stops the following after `most` waits. */
@@ -183,7 +193,7 @@ t.test("a request that no launcher has taken is told as such, and no longer when
   const end = following.toEnd();
   await it.ledger.admit([wanted("a")]);
   it.tell("run.accepted", { run: RUN });
-  for (let turns = 0; turns < 100 && !following.isTaken(); turns++) await new Promise((done) => setImmediate(done));
+  for (let turns = 0; turns < 100 && !following.isTaken(); turns++) await setImmediate();
   t.equal(following.isTaken(), true);
   it.stop();
   t.equal(await end, "stopped");
@@ -217,6 +227,61 @@ t.test("what a run that succeeded has printed is shown, and no restart is offere
   await (await it.follow()).soFar();
   t.match(it.said(), /succeeded\n {2}log: 1 line\n {4}hi\n {2}next:\n {4}longshore runs show a\n$/);
 });
+
+const LOG = { state: "complete", lines: 2, tail: "first\nlast\n" } as const;
+
+/** Resolves when this stands on the screen. */
+async function until(it: Scene, text: string): Promise<void> {
+  for (let turns = 0; !it.said().includes(text) && turns < 1_000; turns++) await setImmediate();
+}
+
+t.test("what a program prints is shown while it runs, and not once more at the end", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  await it.ledger.record([entry(work, created(work)), entry(work, started(work))]);
+  const goOn = Promise.withResolvers<void>();
+  using following = await it.follow(undefined, undefined, async ({ name }, print) => {
+    t.equal(name, work.attempt.name);
+    print("\u001b[2Jfirst");
+    await goOn.promise;
+    print("last");
+    return true;
+  });
+  await following.soFar();
+  const end = following.toEnd();
+  await until(it, "first");
+  t.match(it.said(), /started[^]*\n {4}·\[2Jfirst\n$/, "before its end, and without what moves a terminal's cursor");
+  await it.ledger.record([entry(work, { ...failed(work), evidence: { ...failed(work).evidence, log: LOG } })]);
+  goOn.resolve();
+  it.tell("run.failed", { run: RUN });
+  t.equal(await end, "run.failed");
+  t.match(it.said(), /\n {4}last\n[^]*failed[^]*exit code 1\.\n[^]*next:/);
+  t.notMatch(it.said(), "log: 2 lines");
+});
+
+for (const { name, read } of [
+  { name: "cannot be read", read: async () => false },
+  { name: "broke off", read: async () => await Promise.reject(new Error("the connection was lost")) },
+])
+  t.test(`output that ${name} is told at the end, and after five seconds where it can be read meanwhile`, async (t) => {
+    const it = scene(t);
+    const work = first(await claimed(it.ledger, [wanted("a")]));
+    await it.ledger.record([entry(work, created(work)), entry(work, started(work))]);
+    using following = await it.follow(undefined, undefined, read);
+    await following.soFar();
+    const end = following.toEnd();
+    for (const ms of [4_000, 1_000, 9_000]) {
+      await it.clock.pass(ms);
+      it.tell("run.stalled", { run: RUN });
+      await setTimeout(20);
+      t.equal(it.said().includes("what it prints"), ms !== 4_000);
+    }
+    t.equal(it.said().match(/what it prints: `kubectl -n \S+ logs --follow job\/\S+`/g)?.length, 1);
+    await it.ledger.record([entry(work, { ...complete(work), evidence: { started: "yes", log: LOG } })]);
+    it.tell("run.succeeded", { run: RUN });
+    t.equal(await end, "run.succeeded");
+    t.match(it.said(), "  log: 2 lines\n    first\n    last\n");
+  });
 
 t.test("an end that was told late stands at its own time, so that all durations fit together", async (t) => {
   const it = scene(t);

@@ -12,16 +12,18 @@ import { isTerminal } from "@longshore/contract/messages/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Problem } from "@longshore/contract/problems/problem.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
-import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
+import { type Attempt, finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
 import { adviceOn, againOf } from "./advice.ts";
 import { say, screenIn, type Surroundings } from "./command.ts";
-import type { Place } from "./place.ts";
-import { paragraph } from "./screen/rows.ts";
+import { openOutput, type ReadOutput } from "./output.ts";
+import { followLog, type Place } from "./place.ts";
+import { paragraph, whole } from "./screen/rows.ts";
 import { toned } from "./screen/screen.ts";
 import { span } from "./screen/times.ts";
+import { printed } from "./screen/text.ts";
 import { afterEnd, isWithoutCommand, NO_COMMAND, storyTable, wordOf } from "./terminal.ts";
 
 export interface Followed {
@@ -32,9 +34,11 @@ export interface Followed {
   readonly command?: string;
   /** Where the run is, for the hint and the commands that are printed at the end. */
   readonly place: (record: RunRecord) => Place;
+  /** Absent: what the run's programs print is told at the end alone. */
+  readonly readOutput?: ReadOutput;
 }
 
-export interface Following {
+export interface Following extends Disposable {
   /** The run as it was when the following began. */
   readonly found: Awaited<ReturnType<Ledger["find"]>>;
   /** Prints the story so far. Returns the event that ended it, if the run is over. */
@@ -47,6 +51,12 @@ export interface Following {
   readonly toRefusal: () => Promise<string>;
 }
 
+interface Ended {
+  readonly diagnosis?: Diagnosis;
+  readonly step?: string;
+  readonly attempt?: number;
+}
+
 /** The exit code for a run's end. */
 export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 : end === "stopped" ? 130 : 1);
 
@@ -55,7 +65,7 @@ const LOOK_AGAIN_MS = 5_000;
 
 /** Resolves when the events are bound: call it before publishing, or the first look comes late. */
 export async function follow(
-  { broker, ledger, run, command, place }: Followed,
+  { broker, ledger, run, command, place, readOutput }: Followed,
   surroundings: Pick<Surroundings, "out" | "screen" | "progress" | "signal">,
 ): Promise<Following> {
   const { signal, progress } = surroundings;
@@ -67,6 +77,7 @@ export async function follow(
   let simple = found?.record.run.plan.simple ?? true;
   let advised: string | undefined;
   let needsSomebody = false;
+  const output = readOutput && openOutput(readOutput, printedBy, { clock, signal });
   let last: Pick<StoryEvent, "sequence"> & Partial<StoryEvent> = { sequence: found?.record.run.seq ?? 0 };
 
   async function* news(): AsyncGenerator<StoryEvent> {
@@ -101,15 +112,31 @@ export async function follow(
     return event;
   }
 
+  function printedBy(line: string, { step }: Attempt): void {
+    say(surroundings, [whole(printed(simple ? line : `${step}: ${line}`), 4)]);
+  }
+
+  /** Shows what programs print that run now, or says where that can be read. */
+  async function look(): Promise<void> {
+    const record = output && (await ledger.find(run))?.record;
+    if (output === undefined || record === undefined) return;
+    output.look(record);
+    if (!output.isHidden(record, await ledger.now())) return;
+    const command = followLog(place(record));
+    say(surroundings, paragraph(`what it prints: \`${command}\``, { indent: 6, tone: "faint" }, screen));
+  }
+
   async function ends({ type, data }: StoryEvent): Promise<string> {
     const found = await ledger.find(run);
     if (found === undefined) return type;
-    const [{ record, request }, said] = [found, data as { readonly diagnosis?: Diagnosis }];
+    const [{ record, request }, said] = [found, data as Ended];
+    const of = record.attempts.findLast(({ step, n }) => step === (said.step ?? step) && n === (said.attempt ?? n));
+    const isShown = (await output?.isWhole(of)) ?? false;
     const at = place(record);
     const again = againOf(record, at, said.diagnosis, await ledger.groups());
     const isEmpty = type === "run.succeeded" && at.kubectl === undefined && isWithoutCommand(request);
     if (isEmpty) say(surroundings, paragraph(`Nothing ran: ${NO_COMMAND}`, { indent: 2, tone: "warn" }, screen));
-    say(surroundings, afterEnd(said, again, screen, at));
+    say(surroundings, afterEnd(said, again, screen, at, isShown));
     return type;
   }
 
@@ -136,6 +163,7 @@ export async function follow(
           say(surroundings, paragraph(`${asTyped(path) || "the message"}: ${asTyped(message)}`, { indent: 2 }, screen));
         return "command.refused";
       }
+      if (isTold) await look();
       await waited();
     }
   }
@@ -166,7 +194,14 @@ export async function follow(
     return { what: `attempt ${1 + (record.run.steps[planned.name]?.retries ?? 0)} of ${tries}`, untilMs };
   }
 
-  return { found, soFar, toEnd: () => until(true), toRefusal: () => until(false), isTaken: () => last.type !== undefined };
+  return {
+    found,
+    soFar,
+    toEnd: () => until(true),
+    toRefusal: () => until(false),
+    isTaken: () => last.type !== undefined,
+    [Symbol.dispose]: () => output?.[Symbol.dispose](),
+  };
 }
 
 /** A refusal speaks of fields; a person who typed `runs restart` knows the option. */

@@ -6,8 +6,9 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { type Code, filledHint } from "@longshore/contract/messages/diagnosis.ts";
+import { filledHint } from "@longshore/contract/messages/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
+import { isAboutLog, ownHint, READ_LOG } from "@longshore/domain/diagnosis/embedded-hints.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
@@ -120,9 +121,9 @@ function clusterHint({ kubectl = "" }: Place, code: string, hint: string, { log,
 }
 
 function pocketHint(place: Place, code: string, hint: string, { log, isOnPage = false }: Shown): string {
-  const own = POCKET_HINTS[code as Code];
+  const own = ownHint(code);
   if (own !== undefined) return isOnPage ? own.replace("Look at `longshore runs show <run>`: it tells", "See below") : own;
-  if (!isOfClusters(hint)) return hint;
+  if (!isAboutLog(hint)) return hint;
   if (isSilent(log)) return `${SILENT} ${TRY}`;
   if (log !== undefined && log.tail !== "") return TRY;
   return isOnPage ? `${place.hasLog ? `Read what it printed: \`${LOGS}\`. ` : ""}${TRY}` : asked(place);
@@ -131,24 +132,9 @@ function pocketHint(place: Place, code: string, hint: string, { log, isOnPage = 
 const SILENT = "It printed nothing.";
 const TRY = "Try its command in a terminal: it ran on this machine.";
 
-/** Nobody but the person at this machine has a hand in the pocket. */
-const isOfClusters = (hint: string): boolean => /kubectl|cluster's people|service account|whoever runs the group/.test(hint);
-
 const LOGS = "longshore runs logs <run>";
 
-const asked = ({ hasLog }: Place): string =>
-  `Read what it printed: \`longshore runs show <run>\` has the last lines${hasLog ? `, and \`${LOGS}\` all` : ""}. Its command ran on this machine, so you can try it in a terminal.`;
-
-/** The hints that would mislead the reader although they name no cluster. */
-const POCKET_HINTS: Readonly<Partial<Record<Code, string>>> = {
-  ImageNotFound:
-    "Write another image's name, one that is not under .invalid: the pocket cluster pulls none, and runs the command on this machine.",
-  Gone: "Look at what it has done, and run it again: `longshore runs restart <run>`. Its Job was deleted, or the machine lost its power.",
-  StartExpired:
-    "Look at `longshore runs show <run>`: it tells what the pod waited for. Raise `startWithin` if such a wait is normal.",
-  Abandoned: "Check whether its command still runs on this machine, since Longshore no longer follows it.",
-  DeletedExternally: "Look for who else uses this data folder: a program with its token deleted the Job.",
-};
+const asked = ({ hasLog }: Place): string => (hasLog ? READ_LOG : READ_LOG.replace(`, and \`${LOGS}\` all`, ""));
 
 /** Every `longshore` command in the hint asks this Longshore, and no other. */
 function filled({ where, ...values }: Place, hint: string): string {
@@ -168,6 +154,12 @@ export function restOf({ run, where, kubectl, namespace, job, hasLog }: Place, h
   const inPocket = hasLog ? `longshore runs logs ${run}${where}` : undefined;
   const command = kubectl === undefined ? inPocket : inCluster;
   return command === undefined || hint.includes(command) ? undefined : command;
+}
+
+/** The command that prints the log of a program that runs, as it goes on. */
+export function followLog({ run, where, kubectl, namespace, job }: Place): string {
+  if (kubectl === undefined || job === undefined) return `longshore runs logs ${run} --follow${where}`;
+  return `${kubectl} -n ${namespace ?? ""} logs --follow job/${job}`;
 }
 
 /** The commands that show more of the run's Jobs. `selector` selects the Jobs and pods of the run. */

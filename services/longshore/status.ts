@@ -17,6 +17,7 @@ const WORD_AFTER: Readonly<Record<RunEventType, string>> = {
   "run.started": "running",
   "run.stalled": "stalled",
   "run.resumed": "launched",
+  "run.progressed": "running",
   "run.attempt.failed": "retrying",
   "run.step.succeeded": "active",
   "run.step.failed": "active",

@@ -35,6 +35,8 @@ const cases: readonly Case[] = [
   { name: "what came of it", type: "run.succeeded", data: { outputs: { n: 1 } }, want: '{"n":1}' },
   { name: "why a text is no output", type: "run.succeeded", data: { outputs: {}, outputsIgnored: "The termination message is not one JSON object." }, want: "no outputs: the termination message is not one JSON object" },
   { name: "nothing if nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
+  { name: "how many slices have ended", type: "run.progressed", data: { slices: { count: 9, succeeded: 4, failed: "" } }, want: "4 of 9 slices succeeded" },
+  { name: "which slices failed, as many as a line holds", type: "run.succeeded", data: { slices: { count: 99, succeeded: 77, failed: Array.from({ length: 20 }, (_, at) => 2 * at).join() } }, want: "77 of 99 slices succeeded, failed: 0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,…" },
   { name: "where a restart began", type: "run.restarted", data: { from: "failed" }, want: "from failed" },
   { name: "what a restart corrected", type: "run.restarted", data: { from: "start", corrected: ["image", "env.A"] }, want: "from start, corrected: image, env.A" },
   { name: "not more corrections than a line holds", type: "run.restarted", data: { from: "start", corrected: ["a", "b", "c", "d", "e", "f", "g"] }, want: "from start, corrected: a, b, c, d, e, 2 more" },

@@ -1,5 +1,6 @@
 /** How runs and their events are written for people. Texts of programs and requests lose their control characters. */
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { SliceCounts } from "@longshore/contract/messages/fact.ts";
 import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";
 import type { Again } from "./advice.ts";
@@ -26,6 +27,7 @@ interface Said {
   readonly step?: string;
   readonly why?: string;
   readonly nextAttemptAt?: string;
+  readonly slices?: SliceCounts;
 }
 
 /** An event's particulars, in a few words. `told`: the sentences that the same screen has told already. */
@@ -39,15 +41,26 @@ export function particulars(type: string, data: object, simple: boolean, told: R
     (type === "run.cancelling" || type === "run.cancelled" || type === "run.lost") && said.reason,
     isTerminal(type) && said.exitCode !== undefined && said.diagnosis?.code !== "StartError" && `exit ${said.exitCode}`,
     said.diagnosis &&
+      said.diagnosis.code !== said.reason &&
       (isTerminal(type) || told.has(said.diagnosis.sentence)
         ? said.diagnosis.code
         : `${said.diagnosis.code}: ${said.diagnosis.sentence}`),
     said.nextAttemptAt !== undefined && `again at ${timeText(Date.parse(said.nextAttemptAt))}`,
+    said.slices && slicesText(said.slices),
     said.outputs && Object.keys(said.outputs).length > 0 && JSON.stringify(said.outputs),
     said.outputsIgnored !== undefined && `no outputs: ${inside(said.outputsIgnored)}`,
     said.why,
   ];
   return parts.filter((it) => typeof it === "string" && it !== "").join("  ");
+}
+
+/** A line has room for this many characters of indexes. */
+const INDEXES_MOST = 40;
+
+/** "7 of 9 slices succeeded, failed: 3,8" */
+function slicesText({ count, succeeded, failed }: SliceCounts): string {
+  const which = failed.length > INDEXES_MOST ? `${failed.slice(0, INDEXES_MOST)}…` : failed;
+  return `${succeeded} of ${count} slices succeeded${which === "" ? "" : `, failed: ${which}`}`;
 }
 
 /** A line has room for this many fields. */
@@ -145,13 +158,15 @@ interface End {
   readonly log?: Log;
 }
 
-/** The text at a run's end: why it failed, what it printed, and what to do next. */
-export function afterEnd(data: object, again: Again, screen: Screen, place: Place): readonly string[] {
+/**
+ * The text at a run's end: why it failed, what it printed, and what to do next. `isShown`: what it printed stands above already.
+ */
+export function afterEnd(data: object, again: Again, screen: Screen, place: Place, isShown = false): readonly string[] {
   const { diagnosis, log }: End = data;
   const hint = diagnosis && hintAt(place, diagnosis, { log });
   return [
     ...(diagnosis ? diagnosisLines({ sentence: diagnosis.sentence, hint }, screen) : []),
-    ...logLines(log, screen, restOf(place, hint)),
+    ...(isShown ? [] : logLines(log, screen, restOf(place, hint))),
     ...nextLines([`longshore runs show ${place.run}${place.where}`], again, screen),
   ];
 }
@@ -168,7 +183,7 @@ export function nextLines(commands: readonly string[], { command, instead }: Aga
 
 /** The Job's own word for the end of each try says nothing beside the pod's, and some of the pod's words stand in the sentence. */
 export function evidenceBeside({ sentence, evidence }: Pick<Diagnosis, "sentence" | "evidence">): readonly string[] {
-  const ofPods = evidence.filter((it) => !/^Job \S+: BackoffLimitExceeded\b/.test(it));
+  const ofPods = evidence.filter((it) => !/^Job \S+: (BackoffLimitExceeded|FailedIndexes|MaxFailedIndexesExceeded)\b/.test(it));
   const all = ofPods.length > 0 ? ofPods : evidence;
   return all.filter((it) => !sentence.includes(it.slice(it.lastIndexOf(": ") + 2).replace(/^(Error|ended), /, "")));
 }

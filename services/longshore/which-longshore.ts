@@ -10,7 +10,7 @@ import { Installation } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
-import { claimantOf, claimFolder } from "@longshore/runtime/claim-folder.ts";
+import { holderOf, lockFolder } from "@longshore/runtime/lock-folder.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
@@ -56,10 +56,10 @@ const runningFile = (dataDir: string): string => join(dataDir, "running.json");
  * The bug this prevents: two processes start in one folder at the same time. Both would start its Postgres, and both would
  * fail.
  */
-export async function claimHome(dataDir: string): Promise<AsyncDisposable> {
+export async function lockHome(dataDir: string): Promise<AsyncDisposable> {
   try {
     await makeFolder(dataDir);
-    return await claimFolder(dataDir, (pid) => claimedBy(dataDir, pid));
+    return await lockFolder(dataDir, (pid) => lockedBy(dataDir, pid));
   } catch (error) {
     if (error instanceof Failure) throw error;
     const { code = "" } = error as NodeJS.ErrnoException;
@@ -68,7 +68,7 @@ export async function claimHome(dataDir: string): Promise<AsyncDisposable> {
   }
 }
 
-function claimedBy(dataDir: string, pid: number | undefined): Failure {
+function lockedBy(dataDir: string, pid: number | undefined): Failure {
   if (pid === undefined)
     return new Failure("halt", "DataFolder", `the data folder ${dataDir} takes no lock; name another one: --data DIR`);
   const what = `a Longshore runs from ${dataDir} already, as process ${pid}`;
@@ -130,7 +130,7 @@ const GOES_ON = "`npm start` goes on with its runs.";
 const ELSEWHERE = "To ask another one, name its file: `--config DIR/.longshore/launcher.yaml`.";
 
 async function whyNotRunning(dataDir: string): Promise<string> {
-  const pid = await claimantOf(dataDir);
+  const pid = await holderOf(dataDir);
   if (pid !== undefined && pid !== process.pid)
     return `the Longshore of this folder is just starting or stopping, as process ${pid}. Its screen says when it is up.`;
   if (existsSync(runningFile(dataDir))) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;

@@ -21,11 +21,9 @@ const EventPattern = z.string().superRefine((text, context) => {
   context.addIssue(`is no event of a run; ${hint}`);
 });
 
-const Scalar = z.union([z.string(), z.number(), z.boolean()]);
-const Pattern = Scalar.refine(
-  (it) => typeof it !== "string" || new Set(piecesIn(it)).size === piecesIn(it).length,
-  "names a piece twice",
-);
+const Pattern = z
+  .union([z.string(), z.number(), z.boolean(), z.null()])
+  .refine((it) => typeof it !== "string" || new Set(piecesIn(it)).size === piecesIn(it).length, "names a piece twice");
 const MatchPath = z
   .string()
   .refine((path) => EVENT_NAMES.some((it) => it === path || (it === "data" && path.startsWith("data."))), {

@@ -14,7 +14,7 @@ import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { failpoints } from "@longshore/runtime/failpoint.ts";
 import { serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import { backOff, type ProgramEnd, together } from "@longshore/runtime/loop.ts";
+import { backOff, type ProgramEnd, together, wakeUp } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { ownerName, runProgram } from "@longshore/runtime/program.ts";
 import { openStarting } from "@longshore/runtime/starting.ts";
@@ -25,7 +25,7 @@ import { recorderHealth } from "./gauges.ts";
 import { FAILPOINTS, type Parts, type Sink } from "./parts.ts";
 import type { Rule } from "./rules.ts";
 import { openSender } from "./send.ts";
-import { serveSink } from "./serve-sink.ts";
+import { listen, serveSink } from "./serve-sink.ts";
 
 /** The first launcher makes the schema, so that a recorder that starts with it has to wait. */
 const isOutage = (error: unknown): error is Failure =>
@@ -57,6 +57,7 @@ export async function recorder(config: RecorderConfig, log: Log, signal: AbortSi
       inFlightMax: it.inFlight,
       send,
       breaker,
+      wakeUp: wakeUp(clock),
     };
   });
   const parts: Parts = {
@@ -75,11 +76,8 @@ export async function recorder(config: RecorderConfig, log: Log, signal: AbortSi
   log.info("the recorder is up", { owner, health: health.url, sinks: Object.keys(config.sinks) });
   if (sinks.length === 0) log.warn("no sink is configured: nothing is told to anybody");
   const loops = Object.fromEntries(sinks.map((it) => [`sink ${it.name}`, serveSink(parts, it)]));
-  return await together(signal, { ...loops, ...(sinks.length === 0 && { nothing: untilStopped }) });
+  return await together(signal, { ...loops, listen: listen(parts) });
 }
-
-const untilStopped = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 
 if (import.meta.main)
   await runProgram("recorder", RecorderConfig, recorder, { forPerson: (it) => (it instanceof Failure ? it : undefined) });

@@ -4,7 +4,7 @@ import type { Deliveries } from "@longshore/ledger/deliveries.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import type { Pause } from "@longshore/runtime/loop.ts";
+import type { Pause, WakeUp } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
 import type { Breaker } from "./breaker.ts";
 import type { Rule } from "./rules.ts";
@@ -21,6 +21,8 @@ export interface Sink {
   readonly inFlightMax: number;
   readonly send: Send;
   readonly breaker: Breaker;
+  /** Wakes the sink's loop. */
+  readonly wakeUp: WakeUp;
 }
 
 export interface Timing {

@@ -6,7 +6,7 @@ import { eventOf, expressionProblems, type Made, matching, requestOf, type Rule,
 
 const INSTALLATION = Installation.parse("prod");
 const EVENT: OutboxEvent = {
-  key: "1", run: RunId.parse("bespin/jobs/7/workflow"), tenant: TenantName.parse("default"), sequence: 4, generation: 1, epoch: 1, group: GroupName.parse("prod-a"), type: "run.step.succeeded", traceparent: undefined,
+  key: "1", run: RunId.parse("bespin/jobs/7/workflow"), tenant: TenantName.parse("default"), sequence: 4, generation: 1, epoch: 1, group: GroupName.parse("prod-a"), type: "run.step.succeeded", traceparent: undefined, correlationId: undefined,
   data: { run: "bespin/jobs/7/workflow", step: "record-output", attempt: 1, outputs: { project: "a/b c?d=é", n: 3, none: null, empty: "", dots: "..", list: [1, "${{ event.run }}"] } },
   atMs: Date.UTC(2030, 0, 1),
 }; // biome-ignore format: a row
@@ -33,6 +33,9 @@ const MATCHING: readonly Matching[] = [
   { name: "a number", match: { "data.attempt": 1 }, want: {} },
   { name: "a number is no text", match: { "data.attempt": "1" }, want: undefined },
   { name: "a value that is not there", match: { "data.nosuch": "x" }, want: undefined },
+  { name: "null: a value that is not there", match: { "data.nosuch.tail": null }, want: {} },
+  { name: "null: a value that is null", match: { "data.outputs.none": null }, want: {} },
+  { name: "null is no empty text", match: { "data.outputs.empty": null }, want: undefined },
   { name: "a piece of the run's id", match: { run: "bespin/jobs/{job}/*" }, want: { job: "7" } },
   { name: "a piece ends at a slash", match: { run: "bespin/{job}" }, want: undefined },
   { name: "a dot is a dot", match: { run: "bespin.jobs.7.workflow" }, want: undefined },

@@ -10,13 +10,14 @@ import { hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt } fr
 import type { Refusal } from "@longshore/ledger/deliveries.ts";
 import type { OutboxEvent } from "@longshore/ledger/port.ts";
 
-type Scalar = string | number | boolean;
+/** Null fits a value that is not there. */
+type Wanted = string | number | boolean | null;
 
 export interface Rule {
   /** Types of events: "run.succeeded", "run.step.*". */
   readonly on: readonly string[];
   /** By the path of a value in the event: a text with `*` or `{name}` in it, another value, or a list of which one has to fit. */
-  readonly match: Readonly<Record<string, Scalar | readonly Scalar[]>>;
+  readonly match: Readonly<Record<string, Wanted | readonly Wanted[]>>;
   readonly method: "POST" | "PUT" | "PATCH" | "DELETE";
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -63,14 +64,15 @@ export function matching(rule: Pick<Rule, "on" | "match">, event: Scope["event"]
   let pieces: Record<string, string> = {};
   for (const [path, wanted] of Object.entries(rule.match)) {
     const value = valueAt(event, path.split("."));
-    const found = (Array.isArray(wanted) ? wanted : [wanted]).map((it: Scalar) => fits(it, value)).find((it) => it !== undefined);
+    const found = (Array.isArray(wanted) ? wanted : [wanted]).map((it: Wanted) => fits(it, value)).find((it) => it !== undefined);
     if (found === undefined) return undefined;
     pieces = { ...pieces, ...found };
   }
   return pieces;
 }
 
-function fits(wanted: Scalar, value: unknown): Readonly<Record<string, string>> | undefined {
+function fits(wanted: Wanted, value: unknown): Readonly<Record<string, string>> | undefined {
+  if (wanted === null) return value === null || value === undefined ? {} : undefined;
   if (typeof wanted !== "string" || typeof value !== "string") return wanted === value ? {} : undefined;
   const found = patternOf(wanted).exec(value);
   return found === null ? undefined : { ...found.groups };

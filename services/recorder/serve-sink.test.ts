@@ -15,7 +15,7 @@ import { deliveriesModel } from "@longshore/ledger/testing/deliveries-model.ts";
 import { ledgerModel } from "@longshore/ledger/testing/model.ts";
 import { noFailpoint } from "@longshore/runtime/failpoint.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { backOff } from "@longshore/runtime/loop.ts";
+import { backOff, wakeUp } from "@longshore/runtime/loop.ts";
 import { openMetrics } from "@longshore/runtime/metrics.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t, { type Test } from "tap";
@@ -24,7 +24,7 @@ import { deliver } from "./deliver.ts";
 import type { Parts, Sink } from "./parts.ts";
 import type { Rule } from "./rules.ts";
 import type { Answer } from "./send.ts";
-import { serveSink } from "./serve-sink.ts";
+import { listen, serveSink } from "./serve-sink.ts";
 
 const NAME = "shop";
 const ALL: Rule = {
@@ -72,6 +72,7 @@ async function stage(
     timeoutMs: 10_000,
     inFlightMax: inFlight,
     breaker: openBreaker(clock, inFlight),
+    wakeUp: wakeUp(clock),
     send: async ({ method, url, headers, body }, signal) => {
       const path = new URL(url).pathname;
       t.equal(out.get(path) ?? 0, 0, "one request of a run at a time");
@@ -138,6 +139,20 @@ t.test("each run's events come in order, many runs at once, and then nothing mor
   t.equal(it.got.length, 16);
   await served.stop();
   t.match(await it.state(), { owner: undefined });
+});
+
+t.test("a word from the ledger wakes the sink's loop long before its next look", async (t) => {
+  const it = await stage(t, { pollMs: HOUR_MS });
+  const served = it.serving("me");
+  const stop = new AbortController();
+  const listening = listen({ ...it.parts, sinks: [it.sink] })(stop.signal);
+  await it.clock.pass(1_000);
+  await it.runs("a");
+  await it.clock.pass(5_000);
+  t.same(it.typesOf("a"), STORY);
+  stop.abort();
+  await listening;
+  await served.stop();
 });
 
 t.test("an event that several rules are about is told by each, in their order", async (t) => {

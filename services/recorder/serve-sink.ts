@@ -6,19 +6,30 @@
  */
 import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { Delivery } from "@longshore/ledger/deliveries.ts";
-import { every, lingering, type Loop, wakeUp } from "@longshore/runtime/loop.ts";
+import { every, lingering, type Loop } from "@longshore/runtime/loop.ts";
 import { deliver } from "./deliver.ts";
 import type { Parts, Sink } from "./parts.ts";
 
 const FEED_MOST = 1_000;
 /** Requests that are out when the program is to stop may still be answered. */
 const LINGER_MS = 10_000;
+/** A ledger that records hundreds of events a second is asked for them this often at most, and no event waits longer. */
+const GATHER_MS = 50;
+
+/** Wakes all sinks when the ledger says that events were recorded. Without such a word, each still looks once in `pollMs`. */
+export function listen({ clock, ledger, sinks }: Pick<Parts, "clock" | "ledger" | "sinks">): Loop {
+  return async (signal) => {
+    for await (const _ of ledger.changes(signal)) {
+      await clock.sleep(GATHER_MS, signal);
+      for (const { wakeUp } of sinks) wakeUp.wake();
+    }
+  };
+}
 
 export function serveSink(parts: Parts, sink: Sink): Loop {
   const { clock, log, ledger, owner, timing, pause } = parts;
-  const { name, breaker, timeoutMs } = sink;
+  const { name, breaker, timeoutMs, wakeUp } = sink;
   const leaseMs = timing.leaseMs ?? 3 * timeoutMs;
-  const wake = wakeUp(clock);
   const inFlight = new Map<string, Promise<void>>();
   const bugs: unknown[] = [];
   let heldUntilMs = 0;
@@ -60,7 +71,7 @@ export function serveSink(parts: Parts, sink: Sink): Loop {
       })
       .finally(() => {
         inFlight.delete(delivery.key);
-        wake.wake();
+        wakeUp.wake();
       });
     inFlight.set(delivery.key, done);
   }
@@ -68,7 +79,7 @@ export function serveSink(parts: Parts, sink: Sink): Loop {
   return async (signal) => {
     let failures = 0;
     const requests = lingering(signal, { clock, ms: LINGER_MS });
-    await every({ clock, ms: timing.pollMs, signal, wakeUp: wake }, async () => {
+    await every({ clock, ms: timing.pollMs, signal, wakeUp }, async () => {
       try {
         while (!signal.aborted && (await turn(signal, requests.signal)));
         failures = 0;

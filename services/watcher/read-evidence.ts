@@ -5,7 +5,7 @@
  * The failures this prevents: an end that waits for its log, and an end that is published without a log because its pod was
  * removed first. So a log is read when its pod ends: a second or more before the Job says so.
  */
-import { type LogTail, TAIL_BYTES_MAX } from "@longshore/contract/messages/fact.ts";
+import { type LogTail, SLICE_TAIL_BYTES_MAX, TAIL_BYTES_MAX } from "@longshore/contract/messages/fact.ts";
 import type { Uid } from "@longshore/contract/ids.ts";
 import type { LogWanted, Want } from "@longshore/domain/watch/facts.ts";
 import { type EventSeen, type JobSeen, type PodSeen, seeEvent, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
@@ -47,11 +47,28 @@ export function openLogs(cluster: Watched): Logs {
 const isSame = (one: LogWanted | undefined, other: LogWanted): boolean =>
   one !== undefined && one.pod === other.pod && one.container === other.container;
 
-async function logOf(cluster: Watched, { pod, container }: LogWanted, signal: AbortSignal): Promise<LogTail> {
+/** Reads what slices printed, one after the other: there are few, and their Job has ended. */
+export async function sliceLogs(
+  cluster: Watched,
+  { slices = [] }: Pick<LogWanted, "slices">,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<number, LogTail>> {
+  const logs = new Map<number, LogTail>();
+  for (const { index, pod, container } of slices)
+    logs.set(index, await logOf(cluster, { pod, container }, signal, SLICE_TAIL_BYTES_MAX));
+  return logs;
+}
+
+async function logOf(
+  cluster: Watched,
+  { pod, container }: Pick<LogWanted, "pod" | "container">,
+  signal: AbortSignal,
+  bytesMax = TAIL_BYTES_MAX,
+): Promise<LogTail> {
   const { state, lines, tail } = await cluster.tailLog({ pod, container }, signal);
-  if (Buffer.byteLength(tail) <= TAIL_BYTES_MAX) return { state, lines, tail };
+  if (Buffer.byteLength(tail) <= bytesMax) return { state, lines, tail };
   const end = Buffer.from(tail)
-    .subarray(-TAIL_BYTES_MAX)
+    .subarray(-bytesMax)
     .toString("utf8")
     .replace(/^\uFFFD+/, "");
   return { state: "truncated", lines, tail: end };

@@ -9,14 +9,24 @@
  * It decides nothing: domain/watch/facts.ts says which facts there are, and the launcher says what they mean. A fact is
  * remembered as published only after the broker confirmed it, so a process that dies at any line publishes it again.
  */
+import type { LogTail } from "@longshore/contract/messages/fact.ts";
 import type { Uid } from "@longshore/contract/ids.ts";
-import { afterGet, carriesLog, type FactDraft, facts, type Said, type Telling, withLog } from "@longshore/domain/watch/facts.ts";
+import {
+  afterGet,
+  carriesLog,
+  type FactDraft,
+  facts,
+  type Said,
+  type Telling,
+  withLog,
+  withSliceLogs,
+} from "@longshore/domain/watch/facts.ts";
 import { selectorOf } from "@longshore/domain/run/marks.ts";
 import { lacksOutputs } from "@longshore/domain/watch/evidence.ts";
 import { finishedCondition, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
 import type { Change } from "@longshore/kubernetes/follow/follow.ts";
 import { type Loop, wakeUp, every, together } from "@longshore/runtime/loop.ts";
-import { eventsOf, lookAt, openLogs, podsOf } from "./read-evidence.ts";
+import { eventsOf, lookAt, openLogs, podsOf, sliceLogs } from "./read-evidence.ts";
 import { type CachedJob, openJobCache } from "./job-cache.ts";
 import type { Parts, Watched } from "./parts.ts";
 import { factPublisher } from "./publish-facts.ts";
@@ -169,8 +179,9 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const log = telling.facts.some(carriesLog)
       ? await logs.ofEnd(uid, telling.want?.kind === "logs" ? telling.want : undefined, signal)
       : undefined;
+    const ofSlices = telling.want?.kind === "logs" ? await sliceLogs(cluster, telling.want, signal) : new Map<number, LogTail>();
     for (const draft of telling.facts) {
-      const fact = log === undefined ? draft : withLog(draft, log);
+      const fact = withSliceLogs(log === undefined ? draft : withLog(draft, log), ofSlices);
       if ((await tell(fact.type, fact.data, signal)) === "stopped") return;
       logFailure(fact, known.said);
     }
@@ -210,7 +221,8 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
     const finished = finishedCondition(job);
     // A program may write an output as an annotation just before it ends. The watch may show the Job's end before that.
-    const whole = complete && !(finished?.type === "Complete" && lacksOutputs(job, pods));
+    const lacks = job.slices !== undefined || (finished?.type === "Complete" && lacksOutputs(job, pods));
+    const whole = complete && !lacks;
     if (telling.facts.length === 0 || whole || finished === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
     // If the pod is gone meanwhile, what was seen of it before still tells how it ended.

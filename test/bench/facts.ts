@@ -8,8 +8,8 @@
 import { cpus } from "node:os";
 import { inTime } from "@longshore/cli/embedded/child.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { openBareQueue } from "./parts/bare-queue.ts";
-import { openBareWatch } from "./parts/bare-watch.ts";
+import { openBareQueue } from "./bare/queue.ts";
+import { openBareWatch } from "./bare/watch.ts";
 import { realCluster, type RealCluster } from "./parts/bench-cluster.ts";
 import { percentiles, told } from "./parts/figures.ts";
 import { finishJob, finishPod } from "./parts/pods.ts";

@@ -7,11 +7,12 @@ import { toStderr as say } from "../harness/builds/cached.ts";
 import { facts } from "./facts.ts";
 import { launch } from "./launch.ts";
 import { memory } from "./memory.ts";
+import { pipelines } from "./pipelines.ts";
 import { relist } from "./relist.ts";
 import { spine } from "./spine.ts";
 import { way } from "./way.ts";
 
-const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [options]
+const USAGE = `usage: npm run bench -- launch|facts|memory|pipelines|relist|spine|way [options]
 
   launch  bare creates of a Job's manifest and launches of runs, in turns, on one real control plane: both rates and
           their ratio, CPU of each process per Job, requests by verb. A launch counts from the confirmed command to the UID in
@@ -21,6 +22,9 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
           message through a bare queue: percentiles of both, and of their difference
   memory  launcher and watcher at the start, with so many runs waiting, with as many live Jobs, and at rest after all of them
           ended: highest and present resident size, and the heap after a collection. The cluster is the pocket with scripted pods
+  pipelines  runs of five steps, each after the other, and in turns with them the same Jobs made bare, on one real control plane
+          with simulated nodes: the ratio of both times, once without and once with two volumes a run; CPU and memory of each
+          process, requests by verb. Takes minutes
   relist  a watcher that lists all Jobs and pods anew, from a real API server: its highest memory, the longest time for which
           its event loop was blocked, bytes kept per Job. Takes minutes: Jobs and pods are created first
   spine   runs through broker, launcher, pocket (instant pods) and watcher, to their terminal events: runs per second,
@@ -29,16 +33,16 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|relist|spine|way [opt
           it depends on the code, not on the machine. The cluster is the pocket
 
   --runs N       how many runs: per turn for launch (2000), one at a time for facts (200) and way (20), at once for
-                 spine (1000); Jobs for relist (50000)
+                 spine (1000) and pipelines (200); Jobs for relist (50000)
   --jobs N,N     memory: numbers of runs at the same time, rising (5000,20000)
-  --turns N      launch: turns of each kind in each layout (3)
+  --turns N      launch: turns of each kind in each layout (3); pipelines: turns of each kind (3)
   --cluster KIND launch: kubernetes (the default) or pocket (for a machine that has no control plane)
   --one-by-one N spine: how many more runs, one at a time (200)
   --broker KIND  rabbitmq (4.0, the default) or postgres (queues in the ledger's database)
   --profile DIR  write CPU profiles of launcher and watcher into this folder, for a browser's or an editor's viewer
 `;
 const MOST = 100_000;
-const RUNS: Readonly<Record<string, string>> = { launch: "2000", facts: "200", way: "20" };
+const RUNS: Readonly<Record<string, string>> = { launch: "2000", facts: "200", pipelines: "200", way: "20" };
 
 async function main(words: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -77,6 +81,8 @@ async function main(words: readonly string[]): Promise<number> {
     case "memory":
       if (!jobs.every((it) => it !== undefined)) return misunderstood();
       return print(await memory({ jobs, profile, say }));
+    case "pipelines":
+      return print(await pipelines({ runs, turns, broker, profile, say }));
     case "spine":
       return print(await spine({ runs, oneByOne, broker, profile, say }));
     case "way":

@@ -8,7 +8,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { openReads } from "@longshore/kubernetes/request/read.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
-import { openCeiling } from "./ceiling.ts";
+import { openCeiling } from "./bare/ceiling.ts";
 import { type RealCluster, realCluster } from "./parts/bench-cluster.ts";
 import { told } from "./parts/figures.ts";
 import { type BenchJob, startPod } from "./parts/pods.ts";

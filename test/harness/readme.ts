@@ -16,12 +16,12 @@ const PAGES = ["../../README.md", "../../packages/contract/README.md", "../../de
   (page) => new URL(page, import.meta.url),
 );
 
-/** Returns the Python block that follows the comment "upstream example: NAME". */
-export function example(name: string): string {
+/** Returns the block in that language that follows the comment "upstream example: NAME". */
+export function example(name: string, language: "python" | "go" = "python"): string {
   const pages = PAGES.map((page) => readFileSync(page, "utf8")).join("\n");
-  const blocks = pages.matchAll(/<!-- upstream example: (\w+) -->\n```python\n([\s\S]*?)\n```/g);
-  for (const [, found, code = ""] of blocks) if (found === name) return code;
-  throw new Error(`no page has a Python block behind a comment "upstream example: ${name}"`);
+  const blocks = pages.matchAll(/<!-- upstream example: (\w+) -->\n```(\w+)\n([\s\S]*?)\n```/g);
+  for (const [, found, written, code = ""] of blocks) if (found === name && written === language) return code;
+  throw new Error(`no page has a block in ${language} behind a comment "upstream example: ${name}"`);
 }
 
 export const application = (python: string, code: string, url: string): Program =>

@@ -122,7 +122,9 @@ export async function namespaceSite(home: string, options: NamespaceOptions): Pr
 const urlOf = (met: Awaited<ReturnType<Before>>): string => (typeof met === "string" ? met : met.url).replace(/\/$/, "");
 
 async function boundFromOutside(cluster: TestCluster, accounts: string): Promise<void> {
-  const roles = (["launcher", "watcher"] as const).flatMap((role) => objectsFor(role, accounts, { volumes: true }));
+  const roles = (["launcher", "watcher"] as const).flatMap((role) =>
+    objectsFor(role, accounts, { volumes: true, secretValues: true }),
+  );
   for (const { kind, ...object } of roles.filter((it) => it.kind !== "ServiceAccount")) {
     const named = { ...object, kind: `Cluster${kind}`, metadata: { name: `${accounts}-${object.metadata.name}` } };
     const roleRef =

@@ -52,7 +52,7 @@ t.test("the package holds JavaScript with its types, README and licence, and not
     .trim()
     .split("\n")
     .map((it) => it.replace(/^package\//, ""));
-  const compiled = /^dist\/(client|contract)\/[a-z-]+\.(js|d\.ts)$/;
+  const compiled = /^dist\/(client|contract)\/([a-z]+\/)?[a-z-]+\.(js|d\.ts)$/;
   t.same(files.filter((it) => !compiled.test(it)).toSorted(), ["LICENSE", "README.md", "package.json"]);
   t.same(
     files.filter((it) => it.startsWith("dist/client/")).toSorted(),

@@ -27,11 +27,12 @@ for (const [what, line] of [
   ["what it starts", /^ {2}ledger {4}a Postgres of its own, ready after .*\n {2}broker .*\n {2}cluster .*\n {2}programs {2}launcher ×2 and watcher/m],
   ["a run's story", /^1 One message, one Job\n {4}accepted › launched › started › succeeded \{"greeting":"hi"\}/m],
   ["one run for six messages", /^ {4}1 run, 1 Job, 5 duplicates absorbed$/m],
+  ["five steps on one volume", /^3 .*\n {4}stage-data ✓ run-workflow ✓ organize-output ✓ save-output ✓ record-output ✓ {4}.*\n {4}succeeded \{"record-output":\{"first":"barley"\}\}; 1 volume made, 0 left$/m],
   ["a stall and its diagnosis", /^ {4}stalled after .*: ImageNotFound, "The registry has no registry\.invalid\/demo\/nope:1\."$/m],
   // On a very busy machine a create may be claimed anew before its answer comes: then nobody knows whether anything ran.
   ["a failure of which nothing ran", /^ {4}failed after .*, (nothing ran: restart it, or publish it under a new id|started: unknown)$/m],
   ["a kill that cost nothing", /^ {4}launcher 2 adopted the Job after .*: succeeded, still 1 Job$/m],
-  ["the sum", /^ {2}3 runs {2}3 Jobs {2}0 duplicate Jobs {2}0 unaccounted$/m],
+  ["the sum", /^ {2}4 runs {2}8 Jobs {2}0 duplicate Jobs {2}0 unaccounted$/m],
   ["the next step", /^ {2}Next: `npm start` /m],
 ] as const) // biome-ignore format: a table
   t.match(out, line, what);

@@ -12,7 +12,7 @@ import { doctor } from "@longshore/cli/commands/doctor/doctor.ts";
 import { group } from "@longshore/cli/commands/group/group.ts";
 import { INSTALLATION, writeConfig } from "@longshore/cli/embedded/home.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -65,7 +65,7 @@ await ledger.setGroup(name, { served: true, watchedAtMs: (await ledger.now()) - 
 await t.test("without a launcher, that is what fails, and no watcher is blamed", async (t) => {
   const told = await page();
   t.match(told, /^launcher +FAIL +no launcher runs with this ledger: nobody takes commands and facts/m);
-  t.match(told, /^prod +ok +watched 10 m 0 s ago, as far as a launcher heard/m);
+  t.match(told, /^prod +ok +watched 10 m \d+ s ago, as far as a launcher heard/m);
   t.notMatch(told, /Unwatched/);
 });
 
@@ -111,6 +111,33 @@ await t.test("a group whose token file is empty is a line, and the others are as
   t.match(told, /^other +FAIL +launcher: network: /m);
   t.match(told, /FAIL +watcher: network: /);
   t.match(told, /\d+ failures/);
+});
+
+await t.test(
+  "as the watcher it asks with the watcher's file alone: its broker, and the groups with its credential",
+  async (t) => {
+    let told = "";
+    const asking = { out: (text: string) => void (told += text), env: {}, cwd: folder.path, signal };
+    t.equal(await doctor.run(["--watcher", "--config", files.watcher], asking), 1);
+    t.match(told, /^broker +ok +PostgreSQL .* user /m);
+    t.match(told, /^prod +FAIL +watcher: network: /m);
+    t.match(told, /^other +FAIL +watcher: network: /m);
+    t.notMatch(told, /^ledger|launcher:|--config/m);
+    await t.rejects(doctor.run(["--watcher", "--config", files.launcher], asking), { message: /ledger/ });
+    await t.rejects(doctor.run(["--watcher"], asking), { message: /no Longshore was started from this folder/ });
+  },
+);
+
+await t.test("a watcher that learns its groups is told the key that a launcher has to have", async (t) => {
+  const key = join(folder.path, "seal-key");
+  await writeFile(key, "k".repeat(64));
+  const file = join(folder.path, "learning.yaml");
+  const broker = { urlFile: join(folder.path, "broker-url") };
+  await writeFile(file, stringify({ installation, broker, sealKeyFile: key }));
+  let told = "";
+  const asking = { out: (text: string) => void (told += text), env: {}, cwd: folder.path, signal };
+  t.equal(await doctor.run(["--watcher", "--config", file], asking), 0);
+  t.match(told, /^groups +ok +launchers announce them; .* sealed with\s+the\s+key\s+\S+/m);
 });
 
 await t.test("a groups file that cannot be read is a line", async (t) => {

@@ -5,8 +5,8 @@
  * The failure this prevents: an event that an API never hears of, or hears of after a later one, because the recorder died
  * between a request and its record.
  */
-// runs at most 2 min
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+// runs at most 6 min
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -134,16 +134,65 @@ await t.test("tells each event once, in order, signed by both keys", async (t) =
   t.equal(new Set(got.map(({ headers }) => headers["webhook-id"])).size, 8);
 });
 
+await t.test("an event is told when the ledger says that it was recorded, not at the next look", async (t) => {
+  got.length = 0;
+  await using _recorder = await recorder({ LONGSHORE_PACE_POLL: "1h" });
+  await run("at-once");
+  await until("the story's end", () => ofRun("at-once").length >= 4);
+  t.same(ofRun("at-once").map(typeOf), STORY);
+});
+
+/** A request that came, the keys by which it is signed, and another key. */
+const toVerify = (): string => {
+  const [first] = got;
+  return JSON.stringify([first?.headers, first?.body, ...KEYS, `whsec_${Buffer.alloc(32, 3).toString("base64")}`]);
+};
+
 await t.test("the Python of deploy/README.md knows a request of ours from another's", async (t) => {
   const python = await pythonWithPika((sentence) => t.comment(sentence));
-  const [first] = got;
-  const asked = JSON.stringify([first?.headers, first?.body, ...KEYS, `whsec_${Buffer.alloc(32, 3).toString("base64")}`]);
   const code = `${example("verify")}
 import json, sys
 headers, body, *keys = json.loads(sys.argv[1])
 print([is_ours(headers, body.encode(), key) for key in keys], is_ours(headers, body.encode() + b" ", keys[0]))`;
-  await using it = program(python, ["-c", code, asked], { env: { LANG: "C.UTF-8" } });
+  await using it = program(python, ["-c", code, toVerify()], { env: { LANG: "C.UTF-8" } });
   t.same(await it.ended, { code: 0, out: "[True, True, False] False\n", err: "" });
+});
+
+await t.test("and so does its Go", async (t) => {
+  const at = path.join(folder, "verify");
+  await mkdir(at);
+  await writeFile(path.join(at, "verify.go"), example("verify", "go"));
+  await writeFile(
+    path.join(at, "main.go"),
+    `package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+func main() {
+	var asked []json.RawMessage
+	headers := map[string]string{}
+	texts := make([]string, 4)
+	_ = json.Unmarshal([]byte(os.Args[1]), &asked)
+	_ = json.Unmarshal(asked[0], &headers)
+	for n := range texts {
+		_ = json.Unmarshal(asked[n+1], &texts[n])
+	}
+	header := func(name string) string { return headers[name] }
+	body := []byte(texts[0])
+	for _, key := range texts[1:] {
+		fmt.Print(isOurs(header, body, key), " ")
+	}
+	fmt.Println(isOurs(header, append(body, ' '), texts[1]))
+}
+`,
+  );
+  const files = [path.join(at, "verify.go"), path.join(at, "main.go")];
+  await using it = program("go", ["run", ...files, toVerify()], { env: process.env });
+  t.same(await it.ended, { code: 0, out: "true true false false\n", err: "" });
 });
 
 await t.test(

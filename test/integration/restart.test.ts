@@ -53,7 +53,11 @@ await t.test("a run that failed runs again with what was corrected, and with all
     deadline: "1h",
   };
   const body = writeCommand({ id: "traced", source: "/tests", type: "run.requested", data, traceparent: TRACE });
-  await system.broker.publish("commands", { id: "traced", key: "any", body }, new AbortController().signal);
+  await system.broker.publish(
+    "commands",
+    { id: "traced", key: "any", body, correlationId: "order 7" },
+    new AbortController().signal,
+  );
   await system.heard("run.failed", run);
   const corrections = { image: "demo/app:2", env: { MODE: "right" }, resources: { limits: { memory: "128Mi" } }, deadline: "2h" };
   await system.command("run.restart", { run, from: "failed", with: corrections });
@@ -67,6 +71,7 @@ await t.test("a run that failed runs again with what was corrected, and with all
   t.equal((after?.spec.activeDeadlineSeconds ?? 0) - (before?.spec.activeDeadlineSeconds ?? 0), 3_600);
   const told = system.received.filter(({ subject }) => subject === run);
   t.same([...new Set(told.map(({ traceparent }) => traceparent))], [TRACE], "each event is of the run's trace");
+  t.same([...new Set(told.map(({ correlationId }) => correlationId))], ["order 7"], "each event carries the sender's own mark");
 });
 
 await t.test("a run that ran too long runs to its end with a longer deadline", async (t) => {

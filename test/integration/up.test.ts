@@ -55,7 +55,7 @@ await t.test("a run that is published from another terminal is followed to its e
   );
   t.equal(code, 0, out);
   t.match(out, /accepted[\s\S]*launched[\s\S]*started[\s\S]*succeeded/);
-  t.match(out, /succeeded[\s\S]*\n {4}hi\n/, "what the program printed");
+  t.match(out, /\n {4}hi\n/, "what the program printed");
 });
 
 await t.test("a run that is published again is not run again: its story and its end are told at once", async (t) => {
@@ -101,6 +101,13 @@ await t.test(
   },
 );
 
+await t.test("the events of a run in the pocket name no kubectl either", async (t) => {
+  await longshore(folder.path, "publish", "--image", "busybox", "--run", "fails", "--follow", "--", "false");
+  const { out } = await longshore(folder.path, "runs", "show", "fails", "--json");
+  t.match(out, /"hint": "Read what it printed: `longshore runs show fails`/);
+  t.notMatch(out, /kubectl/);
+});
+
 await t.test(
   "logs prints what a program prints while it runs, also without a last line break, and of the attempt that follows",
   async (t) => {
@@ -124,6 +131,19 @@ await t.test(
     });
   },
 );
+
+await t.test("publish --follow shows what a program prints while it runs, once", async (t) => {
+  const goesOn = path.join(folder.path, "follow-goes-on");
+  const text = `echo begins; until [ -e ${goesOn} ]; do sleep 0.1; done; echo ends`;
+  const args = ["publish", "--image", "busybox", "--run", "shown", "--follow", "--", "sh", "-c", text];
+  await using following = longshoreStarted(folder.path, ...args);
+  await following.prints("    begins\n");
+  await writeFile(goesOn, "");
+  const { code, out } = await following.ended;
+  t.equal(code, 0, out);
+  t.match(out, /started .*\n[^]*begins\n[^]*succeeded/);
+  t.same(out.match(/^ {4}(begins|ends)$/gm), ["    begins", "    ends"]);
+});
 
 await t.test("without --follow it is told what became of an id that is taken, on standard error", async (t) => {
   const publish = (run: string, text: string) =>

@@ -31,7 +31,7 @@ const FOLDERS = "{packages,services,test,config,deploy,.ci}/**/*";
 const READ = /(\.(ts|mjs|json|ya?ml|md|sql|py|sh)|Dockerfile|\.ci\/run)$/;
 
 /** Programs that run from the checkout keep their passwords in these folders, so no tool may read or print them. */
-const SECRET = /(^|\/)\.longshore$|^config\/secrets$/;
+const SECRET = /(^|\/)\.longshore$|^config\/(.*\/)?secrets$/;
 
 export function readTree(root: string): Tree {
   const paths = globSync([FOLDERS, "*.{md,json,yml}", ".oxlintrc.json"], {

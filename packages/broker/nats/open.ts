@@ -15,7 +15,7 @@ import { mapped, problemsText, type Receiver, receiving } from "../receiving.ts"
 import { aborted, atMost, boundedPublishing, openSessions, sessionFor } from "../session.ts";
 import type { Names } from "../settings.ts";
 import { failureOf, type Link, openLink } from "./connection.ts";
-import { checked, HEADER, idOf, passer, type Sending, store } from "./publish.ts";
+import { answerHeaders, checked, idOf, passer, type Sending, store } from "./publish.ts";
 import { receiver, type ReceiverParts } from "./receive.ts";
 import { filterOf, isReplySubject, keyOf, streamName, subjectOf, topology } from "./topology.ts";
 
@@ -74,8 +74,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
 
   async function quarantine(queue: Queue, bad: Msg, problems: readonly Problem[]): Promise<void> {
     const key = keyOf(names[queue], bad.subject);
-    const replyTo = bad.headers?.get(HEADER.replyTo) || undefined;
-    const message: Outgoing = { id: idOf(bad), key, body: bad.data, ...(replyTo === undefined ? {} : { replyTo }) };
+    const message: Outgoing = { id: idOf(bad), key, body: bad.data, ...answerHeaders(bad) };
     const subject = subjectOf(names.quarantine, `${queue}.${key}`);
     const more = {
       "Longshore-Problems": problemsText(problems, ascii),

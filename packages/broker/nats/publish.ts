@@ -8,7 +8,7 @@
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type ApiError, JetStreamApiError } from "@nats-io/jetstream";
 import { headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
-import type { Outgoing, Published } from "../port.ts";
+import type { Delivery, Outgoing, Published } from "../port.ts";
 import { denialIn, failureOf, forbidden, hasNoResponders, type Link, type Where } from "./connection.ts";
 
 /** A confirmation can come as long as the connection lives, and the loss of a connection is noticed sooner than this. */
@@ -16,7 +16,7 @@ const CONFIRM_WITHIN_MS = 30_000;
 const NO_RESPONDERS = 503;
 const HEADERS_BYTES = Buffer.byteLength("NATS/1.0\r\n\r\n");
 
-export const HEADER = { id: "Longshore-Id", replyTo: "Reply-To", type: "Content-Type" } as const;
+export const HEADER = { id: "Longshore-Id", replyTo: "Reply-To", correlationId: "Correlation-Id", type: "Content-Type" } as const;
 
 export interface Sending {
   readonly subject: string;
@@ -85,7 +85,7 @@ function headersOf(
   more: Readonly<Record<string, string>>,
 ): MsgHdrs | undefined {
   if (own === "none") return undefined;
-  const { id, replyTo, body } = message;
+  const { id, replyTo, correlationId, body } = message;
   const all = headers();
   let bytes = body.byteLength + HEADERS_BYTES;
   const put = (name: string, value: string): void => {
@@ -95,6 +95,7 @@ function headersOf(
   put(HEADER.type, "application/cloudevents+json");
   if (fits(id)) put(HEADER.id, id);
   if (replyTo !== undefined) put(HEADER.replyTo, replyTo);
+  if (correlationId !== undefined && fits(correlationId)) put(HEADER.correlationId, correlationId);
   for (const [name, value] of Object.entries({ ...own, ...more })) put(name, value);
   if (bytes <= link.payloadMax) return all;
   const what = `A message has ${bytes} bytes with its headers, and the server takes ${link.payloadMax}.`;
@@ -105,6 +106,12 @@ function headersOf(
 export function idOf({ headers }: Msg): string {
   return headers?.get("Nats-Msg-Id") || headers?.get(HEADER.id) || "";
 }
+
+/** Returns where the sender wants its answer, and the mark that the answer carries back. */
+export const answerHeaders = ({ headers }: Msg): Pick<Delivery, "replyTo" | "correlationId"> => ({
+  replyTo: headers?.get(HEADER.replyTo) || undefined,
+  correlationId: headers?.get(HEADER.correlationId) || undefined,
+});
 
 function fits(value: string): boolean {
   return value !== "" && !/[\r\n]/.test(value);

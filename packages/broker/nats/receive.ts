@@ -14,7 +14,7 @@ import type { Delivery, ReceiveOptions } from "../port.ts";
 import { type Receiver, receiving, settlement } from "../receiving.ts";
 import type { Sessions } from "../session.ts";
 import type { Link } from "./connection.ts";
-import { HEADER, idOf } from "./publish.ts";
+import { answerHeaders, idOf } from "./publish.ts";
 import { ACK_WAIT_MS, type Consumer } from "./topology.ts";
 
 const WORKING_MS = ACK_WAIT_MS / 3;
@@ -78,7 +78,7 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
       body: message.data,
       redeliveries: Math.max(former.has(place.message) ? 1 : 0, place.deliveries - 1),
       user: undefined, // NATS never tells who published
-      replyTo: message.headers?.get(HEADER.replyTo) || undefined,
+      ...answerHeaders(message),
       ack: () => once(() => settle(it, ACK)),
       requeue: () => once(() => settle(it, GIVE_BACK)),
       quarantine: (problems) => once(() => quarantine(it, problems)),

@@ -109,8 +109,8 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
     reply: async (queue, message, signal) => {
       checked(message);
       if (isOurs(queue, names)) return "unrouted";
-      const { id, key, body, replyTo } = message;
-      return await bounded(body.byteLength, signal, () => routed(REPLY, [queue, id, key, body, replyTo ?? null]));
+      const { id, key, body, replyTo = null, correlationId = null } = message;
+      return await bounded(body.byteLength, signal, () => routed(REPLY, [queue, id, key, body, replyTo, correlationId]));
     },
     receive: (queue, options) => start(names[queue], options),
     follow: (pattern, options) => bound(options, BIND, [pattern, patternAsRegex(pattern)]),
@@ -167,21 +167,23 @@ export async function openPostgresBroker({ address, names, log, clock, publishWi
 
 const PUT = `
 with put as (
-  insert into longshore_broker.message (queue, message_id, key, body, reply_to)
-  select $1, message_id, key, body, reply_to
-  from unnest($2::text[], $3::text[], $4::bytea[], $5::text[]) with ordinality as it (message_id, key, body, reply_to, n)
+  insert into longshore_broker.message (queue, message_id, key, body, reply_to, correlation_id)
+  select $1, message_id, key, body, reply_to, correlation_id
+  from unnest($2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[])
+    with ordinality as it (message_id, key, body, reply_to, correlation_id, n)
   order by n
 )
 select pg_notify('${CHANNEL}', $1)`;
 
 const EVENTS = `
 with said as materialized (
-  select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) with ordinality as it (message_id, key, body, reply_to, n)
+  select * from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::text[])
+    with ordinality as it (message_id, key, body, reply_to, correlation_id, n)
 ), kept as (
   insert into longshore_broker.history (message_id, key, body) select message_id, key, body from said order by n returning id
 ), routed as (
-  insert into longshore_broker.message (queue, message_id, key, body)
-  select b.queue, message_id, key, body
+  insert into longshore_broker.message (queue, message_id, key, body, correlation_id)
+  select b.queue, message_id, key, body, correlation_id
   from said, lateral (select distinct queue from longshore_broker.binding where '.' || said.key ~ regex) b order by n
   returning queue
 )
@@ -189,8 +191,8 @@ select pg_notify('${CHANNEL}', queue) from (select distinct queue from routed) i
 
 const REPLY = `
 with put as (
-  insert into longshore_broker.message (queue, message_id, key, body, reply_to)
-  select name, $2, $3, $4, $5 from longshore_broker.queue where name = $1 returning queue
+  insert into longshore_broker.message (queue, message_id, key, body, reply_to, correlation_id)
+  select name, $2, $3, $4, $5, $6 from longshore_broker.queue where name = $1 returning queue
 )
 select pg_notify('${CHANNEL}', queue) from put`;
 
@@ -231,6 +233,7 @@ function columns(messages: readonly Outgoing[]): unknown[] {
     messages.map((it) => it.key),
     messages.map((it) => it.body),
     messages.map((it) => it.replyTo ?? null),
+    messages.map((it) => it.correlationId ?? null),
   ];
 }
 
@@ -251,9 +254,9 @@ function* inParts(messages: readonly Outgoing[]): Generator<readonly Outgoing[]>
 }
 
 /** Postgres cannot store NUL in text, and one bad message must not fail the batch it travels in. */
-function checked({ id, key, replyTo }: Outgoing): void {
-  if ([id, key, replyTo ?? ""].some((it) => it.includes("\0"))) {
-    const what = "The id, the key and the reply queue of a message may not hold a NUL character.";
+function checked({ id, key, replyTo = "", correlationId = "" }: Outgoing): void {
+  if ([id, key, replyTo, correlationId].some((it) => it.includes("\0"))) {
+    const what = "The ids, the key and the reply queue of a message may not hold a NUL character.";
     throw new Failure("refuse", "MessageInvalid", what);
   }
 }

@@ -22,6 +22,7 @@ interface Row {
   readonly message_id: string;
   readonly body: Buffer;
   readonly reply_to: string | null;
+  readonly correlation_id: string | null;
   readonly redeliveries: number;
 }
 
@@ -34,7 +35,7 @@ with me as (
 ), claimed as (
   update longshore_broker.message m set holder = $3, deliveries = m.deliveries + 1 from due
   where m.queue = $1 and m.id = due.id
-  returning m.id, m.message_id, m.body, m.reply_to, m.deliveries - 1 as redeliveries
+  returning m.id, m.message_id, m.body, m.reply_to, m.correlation_id, m.deliveries - 1 as redeliveries
 )
 select * from claimed order by id`;
 
@@ -52,8 +53,8 @@ const QUARANTINE = `
 with bad as (
   delete from longshore_broker.message where queue = $1 and id = $2 and holder = $3 returning *
 )
-insert into longshore_broker.message (queue, message_id, key, body, reply_to, published_at, origin, problems)
-select $4, message_id, key, body, reply_to, published_at, queue, $5::jsonb from bad`;
+insert into longshore_broker.message (queue, message_id, key, body, reply_to, correlation_id, published_at, origin, problems)
+select $4, message_id, key, body, reply_to, correlation_id, published_at, queue, $5::jsonb from bad`;
 
 export interface ReceiverParts {
   readonly pool: Pool;
@@ -120,6 +121,7 @@ export function receiver(parts: ReceiverParts, queue: string, { inFlightMax, sig
       redeliveries: row.redeliveries,
       user: undefined,
       replyTo: row.reply_to ?? undefined,
+      correlationId: row.correlation_id ?? undefined,
       ack: () => once(() => ack(taken)),
       requeue: () => once(() => requeue(taken)),
       quarantine: (problems) => once(() => putAside(JSON.stringify(problems))),

@@ -49,6 +49,7 @@ create table if not exists longshore_broker.message (
   key text not null,
   body bytea not null,
   reply_to text,
+  correlation_id text,
   published_at timestamptz not null default now(),
   deliveries integer not null default 0,
   holder integer,

@@ -134,6 +134,7 @@ function sender(model: ChannelModel, where: string): Link["send"] {
       headers: { ...headers, [TRY]: n },
       ...(fits(message.id) ? { messageId: message.id } : {}),
       ...(message.replyTo === undefined ? {} : { replyTo: message.replyTo }),
+      ...(message.correlationId !== undefined && fits(message.correlationId) && { correlationId: message.correlationId }),
       ...(user === undefined ? {} : { userId: user }),
     };
     const body = Buffer.from(message.body.buffer, message.body.byteOffset, message.body.byteLength);

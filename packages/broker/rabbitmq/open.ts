@@ -15,7 +15,7 @@ import { problemsText, type Receiver, settledDeliveries } from "../receiving.ts"
 import { atMost, boundedPublishing, sessionFor } from "../session.ts";
 import { isOurs } from "../settings.ts";
 import { checked, type Link, openLinks, type Sending } from "./connection.ts";
-import { receiver } from "./receive.ts";
+import { answerProperties, receiver } from "./receive.ts";
 import { declareTopology, openChannel } from "./topology.ts";
 
 const CHECK_MS = 30_000;
@@ -78,12 +78,11 @@ export async function openRabbitmqBroker(options: AdapterOptions): Promise<Broke
     try {
       for (let stray = await channel.get(names.unrouted); stray !== false; stray = await channel.get(names.unrouted)) {
         const { content, fields, properties } = stray;
-        const replyTo: unknown = properties.replyTo;
         const message = {
           id: String(properties.messageId ?? ""),
           key: fields.routingKey,
           body: content,
-          ...(typeof replyTo === "string" ? { replyTo } : {}),
+          ...answerProperties(stray),
         };
         await send({ exchange: names.commands, key: message.key, message, headers: properties.headers ?? {} });
         channel.ack(stray);
@@ -104,7 +103,8 @@ export async function openRabbitmqBroker(options: AdapterOptions): Promise<Broke
       "x-longshore-first-seen": new Date(clock.now()).toISOString(),
       ...(properties.userId === undefined ? {} : { "x-longshore-user": String(properties.userId) }),
     };
-    const message: Outgoing = { id: String(properties.messageId ?? ""), key: fields.routingKey, body: content };
+    const id = String(properties.messageId ?? "");
+    const message: Outgoing = { id, key: fields.routingKey, body: content, ...answerProperties(bad) };
     const published = await send({ exchange: names.quarantine, key: message.key, message, headers });
     if (published === "stored") return;
     await repair();

@@ -8,7 +8,7 @@
 import type { Problem } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
-import type { Channel, ConsumeMessage } from "amqplib";
+import type { Channel, ConsumeMessage, Message } from "amqplib";
 import type { Delivery, ReceiveOptions } from "../port.ts";
 import { type Receiver, receiving, settlement } from "../receiving.ts";
 import { aborted, type Sessions } from "../session.ts";
@@ -80,7 +80,7 @@ export function receiver(parts: ReceiverParts, { inFlightMax, signal }: ReceiveO
       body: message.content,
       redeliveries: redeliveries(message),
       user: textOf(message.properties.userId),
-      replyTo: textOf(message.properties.replyTo),
+      ...answerProperties(message),
       ack: () => once(() => acked(on, message)),
       requeue: () => once(() => requeued(on, message)),
       quarantine: (problems) => once(() => quarantine(on, message, problems)),
@@ -165,6 +165,12 @@ function redeliveries({ properties, fields }: ConsumeMessage): number {
   const counts = [headers["x-delivery-count"], headers["x-acquired-count"]].filter((it) => typeof it === "number");
   return Math.max(fields.redelivered ? 1 : 0, ...counts);
 }
+
+/** Returns where the sender wants its answer, and the mark that the answer carries back. */
+export const answerProperties = ({ properties }: Message): Pick<Delivery, "replyTo" | "correlationId"> => ({
+  replyTo: textOf(properties.replyTo),
+  correlationId: textOf(properties.correlationId),
+});
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;

@@ -28,10 +28,10 @@ async function messages(t: Test, { open }: Conforming): Promise<void> {
 
   await t.test("what is told as stored is delivered whole", async (t) => {
     await using broker = await open(freshNames());
-    const sent = message("ü", { replyTo: "somewhere", body: Buffer.from([0, 255, 10, 0]) });
+    const sent = message("ü", { replyTo: "somewhere", correlationId: "of mine", body: Buffer.from([0, 255, 10, 0]) });
     t.equal(await broker.publish("commands", sent, forever), "stored");
     const got = await take(broker.receive("commands", { inFlightMax: 1, signal: forever }));
-    t.match(got, { id: sent.id, replyTo: "somewhere", redeliveries: 0 });
+    t.match(got, { id: sent.id, replyTo: "somewhere", correlationId: "of mine", redeliveries: 0 });
     t.same([...got.body], [0, 255, 10, 0]);
     await got.ack();
   });
@@ -240,8 +240,10 @@ async function repliesAndFollowers(t: Test, { open, server }: Conforming): Promi
     const shop = await broker.follow("shop.#", { inFlightMax: 10, signal: forever });
     const failed = await other.follow("*.*.run.failed", { inFlightMax: 10, signal: forever });
     const keys = ["shop.a.run.started", "bank.b.run.failed", "shop", "shop.a.run.failed", "shopping.a.run.started"];
-    for (const key of keys) await broker.publish("events", message(key, { key }), forever);
-    t.same(ids(await takeAll(shop, 3)), ["id-shop.a.run.started", "id-shop", "id-shop.a.run.failed"]);
+    for (const key of keys) await broker.publish("events", message(key, { key, correlationId: `of ${key}` }), forever);
+    const heard = await takeAll(shop, 3);
+    t.same(ids(heard), ["id-shop.a.run.started", "id-shop", "id-shop.a.run.failed"]);
+    t.equal(heard[1]?.correlationId, "of shop");
     t.same(ids(await takeAll(failed, 2)), ["id-bank.b.run.failed", "id-shop.a.run.failed"]);
   });
 

@@ -113,3 +113,13 @@ t.test("images are known beforehand, unless they depend on an output", async (t)
   });
   t.same(knownImages(step({ image: "${{ steps.load.outputs.image }}" }), values), { image: undefined, init: [] });
 });
+
+t.test("only a step that can make pods has the labels of its children, and only where any JSON may stand", async (t) => {
+  const problemsOf = (fields: object, of: object = {}) =>
+    expressionProblems(REQUESTED.simple.parse({ run: "r", image: "x", ...fields, ...of }), "r").map(({ message }) => message);
+  const asked = { env: { LABELS: "${{ run.childLabels }}" } };
+  t.match(problemsOf(asked), [/Only a step with a token .* has run\.childLabels/]);
+  t.match(problemsOf(asked, { serviceAccount: { name: "worker", token: true } }), [/a text, a number, true or false/]);
+  t.match(problemsOf({ args: ["${{ run.other }}"] }), [/only run\.id and run\.childLabels/]);
+  t.match(problemsOf({ args: ["${{ run.childLabels.x }}"] }), [/only run\.id and run\.childLabels/]);
+});

@@ -1,16 +1,21 @@
 /**
  * Puts values into the expressions of a request, and judges the results like fields that were written so.
  *
- * The bugs this prevents: a step that fails an hour after its run began because of a name that nobody declared; and an image, a
- * label or an amount that no message could have asked for, brought in by a value.
+ * The bug this prevents: an image, a label or an amount that no message could have asked for, brought in by a value.
  */
 import type { CommandProblem } from "../problems/problem-codes.ts";
 import {
-  CONCURRENCY_KEY_MAX, declaredOf, Rendered, type RenderedStep, RenderedVolumes, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
+  CONCURRENCY_KEY_MAX, Rendered, type RenderedStep, RenderedVolumes, RUN_OUTPUT_BYTES_MAX, type RunRequest, type StepRequest, stepsOf,
 } from "../request/request.ts"; // biome-ignore format: a list of names
 import { exceeding, overAnnotated } from "../request/request-problems.ts";
-import { bounded, judge, pointer, problem } from "../problems/schema-problems.ts";
-import { bytesOf, hasExpression, parse, type Path, render, RESULT_BYTES_MAX, valueAt, wholePath } from "./template.ts";
+import { bounded, judge, problem } from "../problems/schema-problems.ts";
+import { CONTAINER, type ContainerFields, nameProblems, placeIn } from "./names.ts";
+import { annotatedBytes, largeFiles, renderedFiles } from "./file-contents.ts";
+import {
+  bytesOf, dependsOnOutputs, hasExpression, type Path, render, RESULT_BYTES_MAX, utf8Length, valueAt, wholePath,
+} from "./template.ts"; // biome-ignore format: a list of names
+import { FILE_BYTES_MAX, type RenderedFile, type RequestedFile } from "../request/files.ts";
+import { countOf, type Slices } from "../request/slices.ts";
 import { isMade, type RequestedVolume, sizeText, type Volume } from "../request/volumes.ts";
 
 type Words = Readonly<Record<string, string>>;
@@ -18,7 +23,7 @@ type Outputs = Readonly<Record<string, unknown>>;
 
 /** The values that expressions can name. */
 export interface Values {
-  readonly run: { readonly id: string };
+  readonly run: { readonly id: string; readonly childLabels?: Words };
   readonly parameters?: Outputs | undefined;
   /** The outputs of each step that has ended; null if it has none. */
   readonly steps: Readonly<Record<string, { readonly outputs: Outputs | null }>>;
@@ -30,26 +35,27 @@ export type RenderedResult =
 
 type Marks = Pick<RunRequest, "labels" | "annotations">;
 
-const CONTAINER = ["image", "command", "args", "env", "resources", "workingDir"] as const;
-type ContainerFields = Pick<StepRequest, (typeof CONTAINER)[number]>;
 /** The kubelet expands `$(NAME)` in these. */
 const EXPANDED: readonly string[] = ["command", "args", "env"];
 
 /** Returns the step with its values in place, and the run's own labels and annotations. `at`: where the step stands. */
 export function rendered(step: StepRequest, { labels = {}, annotations = {} }: Marks, values: Values, at = ""): RenderedResult {
-  if (!hasExpression(JSON.stringify([step, labels, annotations])))
-    return { kind: "rendered", step: step as RenderedStep, labels, annotations };
-  const { field, plain, problems } = openRendering(values);
+  const { files: asked, ...rest } = step;
+  if (asked === undefined && !hasExpression(JSON.stringify([rest, labels, annotations])))
+    return { kind: "rendered", step: step as typeof rest as RenderedStep, labels, annotations };
+  const { field, plain, whole, files: filesOf, problems } = openRendering(values);
   const container = (fields: ContainerFields, place: string): object =>
     Object.fromEntries(CONTAINER.map((name) => [name, field(fields[name], name, `${place}/${name}`)]));
   const made = {
     ...container(step, at),
     init: step.init?.map((it, which) => ({ name: it.name, ...container(it, `${at}/init/${which}`) })),
     scratch: plain(step.scratch, `${at}/scratch`),
+    slices: whole(step.slices, `${at}/slices`),
     labels: plain(step.labels, `${at}/labels`),
     annotations: plain(step.annotations, `${at}/annotations`),
   };
   const marks = { labels: plain(labels, "/labels"), annotations: plain(annotations, "/annotations") };
+  const files = asked && filesOf(asked, `${at}/files`);
   if (problems.length > 0) return { kind: "invalid", problems: bounded(problems) };
   const judged = judge(Rendered, made, at);
   const judgedMarks = judge(Rendered.pick({ labels: true, annotations: true }), marks);
@@ -58,16 +64,16 @@ export function rendered(step: StepRequest, { labels = {}, annotations = {} }: M
   const { value } = judged;
   const unfit = [
     ...exceeding(value, at),
-    ...overAnnotated({ ...value, outputs: step.outputs }, judgedMarks.value.annotations, at),
+    ...overAnnotated({ ...value, outputs: step.outputs }, judgedMarks.value.annotations, at, annotatedBytes(files)),
   ];
   const wrong = unfit.map(([path, message]) => problem(path, "Inconsistent", message));
   if (bytesOf(judged.value) > RESULT_BYTES_MAX)
     wrong.push(problem(at, "TooLarge", `With its values, the step has more than ${RESULT_BYTES_MAX} bytes.`));
   if (wrong.length > 0) return { kind: "invalid", problems: wrong };
-  const others = Object.entries(step).filter(([name]) => !Object.hasOwn(Rendered.shape, name));
+  const others = Object.entries(rest).filter(([name]) => !Object.hasOwn(Rendered.shape, name));
   return {
     kind: "rendered",
-    step: { ...Object.fromEntries(others), ...judged.value } as RenderedStep,
+    step: { ...Object.fromEntries(others), ...judged.value, ...(files && { files }) } as RenderedStep,
     ...marksOf(judgedMarks.value),
   };
 }
@@ -82,6 +88,8 @@ function openRendering(values: Values) {
   const tell = (place: string, message: string): void => void problems.push(problem(place, "Inconsistent", message));
   const rendering = { lookUp: (path: Path) => valueAt(values, path), problem: tell, room: { bytes: RESULT_BYTES_MAX } };
   const plain = (given: unknown, place: string): unknown => settled(render(given, place, { dollars: "kept" }, rendering));
+  const files = (given: readonly RequestedFile[], place: string): readonly RenderedFile[] =>
+    renderedFiles(given, place, rendering);
 
   function field(given: unknown, name: string, place: string): unknown {
     const value = settled(render(given, place, { dollars: EXPANDED.includes(name) ? "doubled" : "kept" }, rendering));
@@ -98,7 +106,7 @@ function openRendering(values: Values) {
 
   const whole = (given: unknown, place = ""): unknown => render(given, place, { dollars: "kept" }, rendering);
 
-  return { field, plain, whole, tell, problems };
+  return { field, plain, files, whole, tell, problems };
 }
 
 const valueOf = (given: unknown, name: string): unknown =>
@@ -169,9 +177,10 @@ export function renderedKey(key: string, values: Values): string | { readonly pr
 
 /** Finds names that expressions cannot have, and values that the fields cannot have, as far as both are known beforehand. */
 export function expressionProblems(request: RunRequest, run: string): readonly CommandProblem[] {
-  if (!hasExpression(JSON.stringify(request))) return [];
+  const steps = stepsOf(request);
+  if (!steps.some(({ files }) => files !== undefined) && !hasExpression(JSON.stringify(request))) return [];
   const { parameters = {} } = request;
-  const values: Values = { run: { id: run }, parameters, steps: {} };
+  const values: Values = { run: { id: run, childLabels: SOME_CHILD_LABELS }, parameters, steps: {} };
   const names = nameProblems(request, { names: Object.keys(parameters), has: (path) => valueAt(parameters, path) !== undefined });
   if (names.length > 0) return names;
   const place = placeIn(request);
@@ -180,46 +189,43 @@ export function expressionProblems(request: RunRequest, run: string): readonly C
   return bounded([
     ...(volumes.kind === "invalid" ? volumes.problems : []),
     ...(typeof key === "string" ? [] : [problem("/concurrency/key", "Inconsistent", key.problem)]),
-    ...stepsOf(request).flatMap((step, at) => {
-      const known = { ...withoutOutputs(step), image: withoutOutputs(step.image) ?? SOME_IMAGE };
-      const result = rendered(
-        { ...known, init: known.init?.map((it) => ({ ...it, image: it.image ?? SOME_IMAGE })) } as StepRequest,
-        request,
-        values,
-        place(at),
-      );
+    ...steps.flatMap((step, at) => {
+      const result = rendered(asKnown(step), request, values, place(at));
       return [...(result.kind === "invalid" ? result.problems : []), ...ifProblems(step, values, place(at))];
     }),
+    ...fileProblems(request, run),
   ]);
 }
 
-const placeIn =
-  (request: RunRequest) =>
-  (at: number): string =>
-    "steps" in request ? `/steps/${at}` : "";
-
-/** The parameters that expressions may name: those that a request has, or that a definition declares. */
-export interface Declared {
-  readonly names: readonly string[];
-  readonly has: (path: Path) => boolean;
+/** The step as far as no output is needed for it. A file that needs one is empty, so that the others keep their places. */
+function asKnown({ files, ...step }: StepRequest): StepRequest {
+  const known = { ...withoutOutputs(step), image: withoutOutputs(step.image) ?? SOME_IMAGE };
+  return {
+    ...known,
+    init: known.init?.map((it) => ({ ...it, image: it.image ?? SOME_IMAGE })),
+    ...(files && { files: knownFiles(files) }),
+  } as StepRequest;
 }
 
-/** Finds names in the expressions of a request that cannot have a value, whatever the values are. */
-export function nameProblems(request: RunRequest, declared: Declared): readonly CommandProblem[] {
-  const steps = stepsOf(request);
-  const place = placeIn(request);
-  const of = (ancestors: readonly string[]) => (it: Text) => namesIn(it, request, declared, ancestors);
-  return bounded([
-    ...texts(
-      [request.labels, "/labels"],
-      [request.annotations, "/annotations"],
-      [request.concurrency?.key, "/concurrency/key"],
-      [request.volumes, "/volumes"],
-    ).flatMap(of([])),
-    ...steps.flatMap((step, at) => stepTexts(step, place(at)).flatMap(of(ancestorsOf(step, steps)))),
-    ...("steps" in request ? texts([request.outputs, "/outputs"]).flatMap((it) => outputProblems(it, request)) : []),
-  ]);
+const knownFiles = (files: readonly RequestedFile[]): readonly RequestedFile[] =>
+  files.map((it) => (dependsOnOutputs(it) ? { path: it.path, text: "" } : it));
+
+/** The contents of a run's large files, as far as they can be known: before any step has run. */
+export function largeFilesOf(request: RunRequest, run: string): readonly string[] {
+  const { files: filesOf } = openRendering({ run: { id: run }, parameters: request.parameters, steps: {} });
+  return largeFiles(stepsOf(request).map(({ files = [] }) => ({ files: filesOf(knownFiles(files), "") })));
 }
+
+function fileProblems(request: RunRequest, run: string): readonly CommandProblem[] {
+  const bytes = largeFilesOf(request, run).reduce((sum, it) => sum + utf8Length(it), 0);
+  if (bytes <= FILE_BYTES_MAX.ofRun) return [];
+  const at = stepsOf(request).findIndex((step) => largeFilesOf({ ...request, steps: [step] } as RunRequest, run).length > 0);
+  const message = `The large files of a run have ${bytes} bytes; at most ${FILE_BYTES_MAX.ofRun} fit into the cluster. Put large content into a volume.`;
+  return [problem(`${placeIn(request)(at)}/files`, "TooLarge", message)];
+}
+
+/** Only the launcher knows the value: labels of this form. No field takes them but one that takes any JSON. */
+const SOME_CHILD_LABELS: Words = { "longshore.dev/parent": "not-known-yet" };
 
 /** The schema wants an image, also while it is not known. */
 const SOME_IMAGE = "not-known-yet";
@@ -230,99 +236,6 @@ function ifProblems(step: StepRequest, values: Values, at: string): readonly Com
   return typeof result === "boolean"
     ? []
     : [problem(`${at}/if`, "WrongType", "The value of this expression must be true or false.")];
-}
-
-interface Text {
-  readonly text: string;
-  readonly at: string;
-  readonly takesOutputs: boolean;
-}
-
-const TAKES_OUTPUTS: readonly string[] = ["image", "command", "args", "env", "resources"];
-
-/** Each text of a step in which expressions may stand. */
-function stepTexts(step: StepRequest, at: string): readonly Text[] {
-  const container = (fields: ContainerFields, place: string): readonly Text[] =>
-    CONTAINER.flatMap((name) =>
-      texts([fields[name], `${place}/${name}`]).map((it) => ({ ...it, takesOutputs: TAKES_OUTPUTS.includes(name) })),
-    );
-  return [
-    ...container(step, at),
-    ...(step.init ?? []).flatMap((it, which) => container(it, `${at}/init/${which}`)),
-    ...texts([step.if, `${at}/if`]).map((it) => ({ ...it, takesOutputs: true })),
-    ...texts([step.scratch, `${at}/scratch`], [step.labels, `${at}/labels`], [step.annotations, `${at}/annotations`]),
-  ];
-}
-
-function texts(...all: readonly (readonly [value: unknown, at: string])[]): readonly Text[] {
-  return all.flatMap(([value, at]): readonly Text[] => {
-    if (typeof value === "string") return hasExpression(value) ? [{ text: value, at, takesOutputs: false }] : [];
-    if (typeof value !== "object" || value === null) return [];
-    return texts(...Object.entries(value).map(([name, it]: [string, unknown]) => [it, at + pointer([name])] as const));
-  });
-}
-
-function namesIn(
-  { text, at, takesOutputs }: Text,
-  request: RunRequest,
-  declared: Declared,
-  ancestors: readonly string[],
-): readonly CommandProblem[] {
-  const told = (message: string): CommandProblem => problem(at, "Inconsistent", message);
-  return pathsIn(text, told).flatMap((path): readonly CommandProblem[] => {
-    if ("code" in path) return [path];
-    const [root = "", name = "", ...rest] = path;
-    switch (root) {
-      case "parameters":
-        if (path.length > 1 && declared.has(path.slice(1))) return [];
-        return [told(`There is no parameter "${path.slice(1).join(".")}"; ${thereAre(declared.names)}.`)];
-      case "run":
-        return name === "id" && rest.length === 0 ? [] : [told("Of the run, only run.id can be named.")];
-      case "steps":
-        if (!takesOutputs)
-          return [told("Outputs may stand in image, command, args, env, resources and if, and in no other field.")];
-        if (ancestors.includes(name)) return outputsOf(path, request).map(told);
-        return [told(`This step does not come after a step "${name}": name the step in \`needs\`.`)];
-      default:
-        return [told("An expression begins with parameters, steps or run.")];
-    }
-  });
-}
-
-/** The run's outputs name outputs of any step: all have ended then. */
-function outputProblems({ text, at }: Text, request: RunRequest): readonly CommandProblem[] {
-  const told = (message: string): CommandProblem => problem(at, "Inconsistent", message);
-  return pathsIn(text, told).flatMap((path): readonly CommandProblem[] => {
-    if ("code" in path) return [path];
-    if (path[0] !== "steps")
-      return path.join(".") === "run.id" ? [] : [told("The run's outputs name outputs of steps, or run.id.")];
-    return outputsOf(path, request).map(told);
-  });
-}
-
-function pathsIn(text: string, told: (message: string) => CommandProblem): readonly (Path | CommandProblem)[] {
-  const parsed = parse(text);
-  return parsed.kind === "unparsed" ? [told(parsed.message)] : parsed.parts.filter((it) => typeof it !== "string");
-}
-
-function outputsOf([, name, field, key]: Path, request: RunRequest): readonly string[] {
-  const step = stepsOf(request).find((it) => it.name === name);
-  if (step === undefined) return [`No step is named "${name ?? ""}".`];
-  const { message, annotations } = declaredOf(step);
-  if (field !== "outputs" || key === undefined) return [`Of a step, its outputs can be named: steps.${step.name}.outputs.NAME.`];
-  return [...message, ...annotations].includes(key)
-    ? []
-    : [`The step "${step.name}" declares no output "${key}"; ${thereAre([...message, ...annotations])}.`];
-}
-
-const thereAre = (names: readonly string[]): string =>
-  names.length === 0 ? "there is none" : `there are ${names.slice(0, 10).join(", ")}${names.length > 10 ? " and more" : ""}`;
-
-/** The steps that have ended when this one opens. */
-function ancestorsOf({ needs = [] }: StepRequest, steps: readonly StepRequest[]): readonly string[] {
-  const found = new Set<string>(needs);
-  for (const name of found) for (const need of steps.find((it) => it.name === name)?.needs ?? []) found.add(need);
-  return [...found];
 }
 
 /** Leaves out each text that depends on an output. In a list an empty text takes its place, so that the others keep theirs. */
@@ -339,10 +252,10 @@ function withoutOutputs(value: unknown): unknown {
   );
 }
 
-function dependsOnOutputs(text: string): boolean {
-  if (!hasExpression(text)) return false;
-  const parsed = parse(text);
-  return parsed.kind === "parts" && parsed.parts.some((it) => typeof it !== "string" && it[0] === "steps");
+/** Returns the number of a step's slices; `undefined` if it depends on an output. */
+export function knownCount(slices: Slices, values: Values): number | undefined {
+  const known = withoutOutputs(slices);
+  return countOf({ ...known, ...(openRendering(values).whole({ count: known?.count, over: known?.over }) as Slices) });
 }
 
 /** The images of a step as far as they are known before any step has run, for the policies of groups. */

@@ -61,6 +61,14 @@ export function wholePath(text: string): Path | undefined {
 /** True if anything in the text is to be replaced, the escape among it. */
 export const hasExpression = (text: string): boolean => text.includes("${{");
 
+/** True if a text in the value, however deep, names an output of a step. */
+export function dependsOnOutputs(value: unknown): boolean {
+  if (typeof value === "object" && value !== null) return Object.values(value).some(dependsOnOutputs);
+  if (typeof value !== "string" || !hasExpression(value)) return false;
+  const parsed = parse(value);
+  return parsed.kind === "parts" && parsed.parts.some((it) => typeof it !== "string" && it[0] === "steps");
+}
+
 /** The parameters that the expressions of a request name. */
 export function parametersIn(request: unknown): readonly string[] {
   if (!hasExpression(JSON.stringify(request))) return [];

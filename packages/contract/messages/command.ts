@@ -6,6 +6,7 @@ import { z } from "zod";
 import { correctable } from "../request/container.ts";
 import { DefinitionName, RunId, StepName } from "../ids.ts";
 import { forms, ofInvocation } from "../request/request.ts";
+import { SecretValues } from "../request/secret-values.ts";
 import { Duration } from "../units.ts";
 
 /** The person behind a command. Accepted only from the broker users that the launcher's setting `operators` names. */
@@ -30,6 +31,9 @@ export const Corrections = Correction.extend({
     .record(z.string().min(1).max(128), z.unknown())
     .describe("Parameters in place of the request's of the same names, for all steps that run again.")
     .optional(),
+  secretValues: SecretValues.describe(
+    "All secret values of the run, in place of those that came before. Needed once these are no longer kept (`SecretsGone`).",
+  ).optional(),
 });
 export type Corrections = z.infer<typeof Corrections>;
 
@@ -37,9 +41,10 @@ export type Corrections = z.infer<typeof Corrections>;
  * Names the corrected fields by their paths, such as "env.MODE" or "steps.load.image". Values may be secrets, so none is among
  * them.
  */
-export function correctedFields({ steps = {}, parameters = {}, ...flat }: Corrections): readonly string[] {
+export function correctedFields({ steps = {}, parameters = {}, secretValues = {}, ...flat }: Corrections): readonly string[] {
   const ofSteps = Object.entries(steps).flatMap(([name, correction]) => fieldsIn(correction, `steps.${name}.`));
-  return [...fieldsIn(flat, ""), ...ofSteps, ...Object.keys(parameters).map((name) => `parameters.${name}`)];
+  const named = (what: string, of: object): readonly string[] => Object.keys(of).map((name) => `${what}.${name}`);
+  return [...fieldsIn(flat, ""), ...ofSteps, ...named("parameters", parameters), ...named("secretValues", secretValues)];
 }
 
 function fieldsIn({ image, deadline, env = {}, resources = {} }: Correction, before: string): readonly string[] {
@@ -100,7 +105,7 @@ export const COMMANDS = {
       })
       .describe("Where it begins: `failed` (the failed step and what follows it), `start`, or a step's name."),
     with: Corrections.describe(
-      "Corrects `image`, `env`, `resources` or `deadline`, of a pipeline under `steps`, and `parameters`. Variables and amounts are corrected one by one.",
+      "Corrects `image`, `env`, `resources` or `deadline`, of a pipeline under `steps`, `parameters`, and `secretValues`. Variables and amounts are corrected one by one.",
     ).optional(),
     ...actor,
   }),

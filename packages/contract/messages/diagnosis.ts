@@ -29,6 +29,9 @@ interface Row {
 /** Two minutes, since somebody may just be pushing the image or creating the Secret. */
 const SOON_MS = 2 * 60_000;
 
+/** The kubelet pulls again every five minutes at the latest. After that another attempt may come to a node or group that reaches the registry. */
+const WHILE_MS = 5 * 60_000;
+
 // biome-ignore format: a table is read down its columns
 const ROWS = {
   AuthRejected:        { phase: "before-start", blame: "platform", retry: "never-started",                          hint: "Renew the group's launch token; `longshore doctor` tests it." },
@@ -37,10 +40,11 @@ const ROWS = {
   Forbidden:           { phase: "before-start", blame: "platform", retry: "never-started",                          hint: "Apply the group's Role again: `longshore rbac <group>` prints it." },
   AdmissionDenied:     { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "The cluster's admission rules refuse this pod; change the request, or ask the cluster's people." },
   NamespaceTerminating:{ phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "The group's namespace is being deleted; recreate it or point the group elsewhere, then `longshore group accept <group>`." },
+  NoGroup:             { phase: "before-start", blame: "platform", retry: "never-started",                          hint: "Add a group to a launcher's groups file, or start the launcher that has it: the run then starts by itself. `longshore group list` shows the groups." },
   QuotaExceeded:       { phase: "before-start", blame: "cluster",  retry: "never-started",  waitsForRoom: true,     hint: "It waits until others finish; raise the namespace's quota if that takes too long." },
   QuotaImpossible:     { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: 0,       hint: "It asks for more than the namespace's quota ever allows; ask for less, or raise the quota." },
   Unschedulable:       { phase: "before-start", blame: "cluster",  retry: "never-started",  waitsForRoom: true,     hint: "No node has room or matches; ask for less, or add nodes." },
-  RegistryUnreachable: { phase: "before-start", blame: "cluster",  retry: "never-started",                          hint: "Check from a node whether it reaches the image's registry (name, firewall, proxy); `kubectl -n <namespace> get events` shows what it was told." },
+  RegistryUnreachable: { phase: "before-start", blame: "cluster",  retry: "never-started",  giveUpAfterMs: WHILE_MS, hint: "Check from a node whether it reaches the image's registry (name, firewall, proxy); `kubectl -n <namespace> get events` shows what it was told." },
   ImageNotFound:       { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Check the image's name and tag, and that it was pushed." },
   ImagePullDenied:     { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Check the image's name; if it is private, add its pull secret to the namespace's default service account: `kubectl -n <namespace> patch serviceaccount default -p '{\"imagePullSecrets\":[{\"name\":\"<secret>\"}]}'`." },
   ImageNameInvalid:    { phase: "before-start", blame: "request",  retry: "never",          giveUpAfterMs: SOON_MS, hint: "Write the image as registry/name:tag, in lower case." },

@@ -7,6 +7,7 @@
  * told all the same.
  */
 import { z } from "zod";
+import { Envelope, Identity, TRACEPARENT, word } from "./attributes.ts";
 import { type Command, type CommandInput, COMMANDS, type CommandType, REQUESTED } from "./command.ts";
 import { CONTROL, type Control, type ControlType } from "./control.ts";
 import type { EventData, EventType, RunEventType, StoryMark } from "./event.ts";
@@ -16,55 +17,17 @@ import { canonical, MESSAGE, parseJson } from "../json.ts";
 import type { CommandProblem } from "../problems/problem-codes.ts";
 import { namedIn } from "../sender.ts";
 import { expressionProblems } from "../expressions/rendering.ts";
-import { requestProblems } from "../request/request-problems.ts";
+import { requestProblems, secretValueProblems } from "../request/request-problems.ts";
 import { bounded, judge, type Judged, nearest, problem } from "../problems/schema-problems.ts";
 
 /** The prefix of every type in a message. In routing keys, types have no prefix. */
 export const PREFIX = "dev.longshore.";
 export const CONTENT_TYPE = "application/cloudevents+json";
-/** The maximum bytes of one request, as canonical JSON: a Kubernetes object can hardly be larger. */
+/**
+ * The maximum bytes of one request, as canonical JSON, beside its parameters, secret values and files: a Kubernetes object can
+ * hardly be larger.
+ */
 export const DATA_BYTES_MAX = 256 * 1024;
-
-const visible = /^[\x21-\x7e]+$/;
-
-const word = (what: string, most: number) =>
-  z
-    .string()
-    .min(1, `A message's ${what} is not empty.`)
-    .max(most)
-    .regex(visible, `A message's ${what} is plain ASCII without spaces.`);
-
-/** The fields that are needed to answer a sender. */
-const Identity = z.looseObject({ id: word("id", 200), source: word("source", 300), type: word("type", 200) });
-
-/** W3C Trace Context: version, trace id, parent id, flags. A later version is accepted if it has just these four fields. */
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
-
-/** The attributes of an envelope that are read. Others are CloudEvents extensions and are ignored. */
-export const Envelope = Identity.extend({
-  specversion: z
-    .string({ error: ({ input }) => (input === undefined ? '"specversion" is needed: "1.0".' : undefined) })
-    .refine((version) => version === "1.0", {
-      error: 'Only CloudEvents 1.0 is read: "specversion": "1.0".',
-      params: { code: "UnknownVersion" },
-    })
-    .meta({ const: "1.0" }),
-  subject: z.string().max(300).nullish(),
-  time: z.iso.datetime({ offset: true }).nullish(),
-  datacontenttype: z
-    .string()
-    .regex(/^application\/([A-Za-z0-9!#$&^_.+-]+\+)?json\s*(;|$)/, "Only JSON data is read: leave this out, or application/json.")
-    .nullish(),
-  /** A command with an invalid trace is accepted, without the trace. */
-  traceparent: z
-    .unknown()
-    .optional()
-    .meta({
-      description: "W3C Trace Context of a run.requested: carried by the run's events, and into its pods as TRACEPARENT.",
-      examples: ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
-    }),
-  data_base64: z.never("Data in base64 is not read; put the JSON object into data.").optional(),
-});
 
 interface Unreadable {
   readonly kind: "unreadable";
@@ -148,6 +111,8 @@ export interface ReceivedEvent {
   readonly time: string | undefined;
   /** The traceparent of the run.requested, if it had one. */
   readonly traceparent: string | undefined;
+  /** The correlation id of the message that requested the run, or of the command that this answers. */
+  readonly correlationId: string | undefined;
   readonly data: Readonly<Record<string, unknown>>;
 }
 
@@ -179,6 +144,9 @@ export const EventEnvelope = Envelope.extend({
   group: z.string().max(200).optional(),
   tenant: z.string().max(63).optional(),
   traceparent: z.string().max(100).optional(),
+  correlationid: z.string().max(255).optional().meta({
+    description: "The broker's correlation id of the message that requested the run, or of the command that this answers.",
+  }),
 });
 
 const WholeEvent = EventEnvelope.extend({ data: z.record(z.string(), z.unknown()) });
@@ -189,9 +157,22 @@ export function readEvent(bytes: Uint8Array): { readonly kind: "event"; readonly
   const judged = judge(WholeEvent, parsed.value);
   const problems = join(parsed.problems, judged.kind === "invalid" ? judged.problems : []);
   if (judged.kind === "invalid" || problems.length > 0) return { kind: "unreadable", problems };
-  const { id, source, subject, type, sequence, generation, group, tenant, traceparent, time, data } = judged.value;
-  const place = { sequence: sequence === undefined ? undefined : Number(sequence), generation, group, tenant, traceparent };
-  const about = { id, source, subject: subject ?? undefined, time: time ?? undefined, ...place };
+  const { id, source, subject, type, sequence, generation, group, tenant, time, data, ...rest } = judged.value;
+  const place = {
+    sequence: sequence === undefined ? undefined : Number(sequence),
+    generation,
+    group,
+    tenant,
+    traceparent: rest.traceparent,
+  };
+  const about = {
+    id,
+    source,
+    subject: subject ?? undefined,
+    time: time ?? undefined,
+    correlationId: rest.correlationid,
+    ...place,
+  };
   const event: ReceivedEvent = { ...about, type: bare(type), data };
   // Data is not judged here, since a later launcher may add to it: the types are what this version knows.
   return { kind: "event", event: event as TypedEvent };
@@ -252,7 +233,9 @@ function judgeCommand(type: string, data: unknown): Judged<unknown> {
   if (has("definition")) return judge(REQUESTED.invocation, data, "/data");
   const judged = judge(has("steps") ? REQUESTED.pipeline : REQUESTED.simple, data, "/data");
   if (judged.kind === "invalid") return judged;
-  const structure = requestProblems(judged.value).map(([path, message]) => problem(path, "Inconsistent", message));
+  const structure = [...requestProblems(judged.value), ...secretValueProblems(judged.value)].map(([path, message]) =>
+    problem(path, "Inconsistent", message),
+  );
   const wrong = (structure.length > 0 ? structure : expressionProblems(judged.value, judged.value.run)).map((it) => ({
     ...it,
     path: `/data${it.path}`,
@@ -267,19 +250,26 @@ function unknownType(type: string, known: readonly string[], what: string): Judg
   return { kind: "invalid", problems: [problem("/type", "UnknownType", `This is not the type of a ${what}; ${hint}`)] };
 }
 
+/** Has no cluster object of its own. What steps make of parameters is bounded where it is put in. */
+function withoutContents(data: unknown): unknown {
+  if (typeof data !== "object" || data === null || Array.isArray(data)) return data;
+  const { parameters: _, secretValues: _values, files: _files, ...rest }: Readonly<Record<string, unknown>> = { ...data };
+  return Array.isArray(rest["steps"]) ? { ...rest, steps: rest["steps"].map(withoutContents) } : rest;
+}
+
 /**
  * If the whole message is within the limit, so is its data: canonical JSON makes only numbers longer, and a request has few of
  * them.
  */
 function tooLarge(bytes: Uint8Array, data: unknown): readonly CommandProblem[] {
   if (bytes.length <= DATA_BYTES_MAX) return [];
-  const size = new TextEncoder().encode(canonical(data)).length;
+  const size = new TextEncoder().encode(canonical(withoutContents(data))).length;
   if (size <= DATA_BYTES_MAX) return [];
   return [
     problem(
       "/data",
       "TooLarge",
-      `The request has ${size} bytes; at most ${DATA_BYTES_MAX} fit into a Kubernetes object. Put large content elsewhere.`,
+      `The request has ${size} bytes beside its parameters, secret values and files; at most ${DATA_BYTES_MAX} fit into a Kubernetes object. Put large content elsewhere.`,
     ),
   ];
 }
@@ -320,15 +310,28 @@ export interface StoryEvent extends StoryMark {
   readonly installation: Installation;
   readonly type: RunEventType;
   readonly traceparent?: string | undefined;
+  readonly correlationId?: string | undefined;
   /** ISO 8601. */
   readonly time: string;
   readonly data: object;
 }
 
 export function writeEvent(event: StoryEvent): Uint8Array {
-  const { installation, run, sequence, generation, group, tenant, type, traceparent, time, data } = event;
+  const {
+    installation,
+    run,
+    sequence,
+    generation,
+    group,
+    tenant,
+    type,
+    traceparent,
+    correlationId: correlationid,
+    time,
+    data,
+  } = event;
   const source = `/longshore/${installation}/runs/${run}`;
-  const place = { subject: run, sequence: digits(sequence), generation, group, tenant, traceparent };
+  const place = { subject: run, sequence: digits(sequence), generation, group, tenant, traceparent, correlationid };
   return write({ id: eventId(installation, run, sequence), source, type, time, data, ...place });
 }
 
@@ -344,12 +347,13 @@ export interface Notice {
   readonly group?: GroupName | undefined;
   readonly id: string;
   readonly type: Exclude<EventType, RunEventType>;
+  readonly correlationId?: string | undefined;
   readonly time: string;
   readonly data: object;
 }
 
-export function writeNotice({ installation, tenant, group, id, type, time, data }: Notice): Uint8Array {
-  return write({ id, source: `/longshore/${installation}`, type, time, data, group, tenant });
+export function writeNotice({ installation, correlationId: correlationid, ...rest }: Notice): Uint8Array {
+  return write({ ...rest, source: `/longshore/${installation}`, correlationid });
 }
 
 /**

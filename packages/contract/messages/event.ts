@@ -3,7 +3,7 @@ import { z } from "zod";
 import { Actor } from "./command.ts";
 import { Owner } from "../request/definition.ts";
 import { Diagnosis } from "./diagnosis.ts";
-import { LogTail, Started, TAIL_BYTES_MAX } from "./fact.ts";
+import { LogTail, SliceCounts, SLICES_TOLD_MAX, SliceTold, Started, TAIL_BYTES_MAX } from "./fact.ts";
 import { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "../ids.ts";
 import { ProblemCode } from "../problems/problem-codes.ts";
 import { WaitWord } from "./waiting.ts";
@@ -56,6 +56,13 @@ const outputsIgnored = {
     .describe(
       "Why the text in `/dev/termination-log` is no output: it is no JSON object, or was cut off at 4 KiB. A step that declares `outputs` fails instead.",
     )
+    .optional(),
+};
+const slices = {
+  slices: SliceCounts.extend({
+    told: z.array(SliceTold).describe(`At most ${SLICES_TOLD_MAX} of its slices, the failed ones first.`).optional(),
+  })
+    .describe("Of a step with slices: `count`, `succeeded`, `failed`, and of some slices more, in `told`.")
     .optional(),
 };
 const who = {
@@ -117,6 +124,7 @@ export const EVENTS = {
       .array(z.union([weaker("one-job-per-attempt"), weaker("every-end-is-told")]))
       .describe("The promises that are weaker for this Job, present if it carries no hold.")
       .optional(),
+    parallelism: z.int().describe("Of a step with slices: how many of them run at the same time at most.").optional(),
   }),
   "run.started": z.object({
     ...of,
@@ -127,23 +135,35 @@ export const EVENTS = {
   }),
   "run.stalled": z.object({ ...of, ...job, diagnosis }),
   "run.resumed": z.object({ ...of, ...job }),
+  "run.progressed": z.object({ ...of, ...job, slices: SliceCounts.describe("How many of its slices have ended, and how.") }),
   "run.attempt.failed": z.object({
     ...of,
     ...job,
     diagnosis,
     ...end,
+    ...slices,
     nextAttemptAt: z.string().describe("Not before this time is it tried again."),
   }),
-  "run.step.succeeded": z.object({ ...of, ...job, ...outputs, ...outputsIgnored }),
-  "run.step.failed": z.object({ ...of, ...job, diagnosis, ...end }),
+  "run.step.succeeded": z.object({ ...of, ...job, ...outputs, ...outputsIgnored, ...slices }),
+  "run.step.failed": z.object({ ...of, ...job, diagnosis, ...end, ...slices }),
   "run.step.skipped": z.object({ ...of, why: z.string().describe("Why the step was skipped.") }),
   "run.cancelling": z.object({ ...of, ...who }),
-  "run.succeeded": z.object({ ...of, ...job, ...outputs, ...outputsIgnored, seconds, log: end.log, finishedAt: end.finishedAt }),
+  "run.succeeded": z.object({
+    ...of,
+    ...job,
+    ...outputs,
+    ...outputsIgnored,
+    ...slices,
+    seconds,
+    log: end.log,
+    finishedAt: end.finishedAt,
+  }),
   "run.failed": z.object({
     ...of,
     ...job,
     diagnosis,
     ...end,
+    ...slices,
     ...defined,
     owner: Owner.describe("Who can mend the definition: `name`, and perhaps `contact`.").optional(),
     started: Started.describe(

@@ -39,6 +39,40 @@ export type LogTail = z.infer<typeof LogTail>;
 export const Started = z.enum(["no", "yes", "unknown"]);
 export type Started = z.infer<typeof Started>;
 
+/** More logs and causes than these are not told of a step's slices, the failed ones first. */
+export const SLICES_TOLD_MAX = 8;
+/** The longest tail of one slice's log. All tails together are no longer than the log of a step without slices. */
+export const SLICE_TAIL_BYTES_MAX = 2 * 1024;
+/** The messages of all slices together. */
+export const SLICE_MESSAGES_BYTES_MAX = 64 * 1024;
+
+export const SliceTold = z.object({
+  index: z.int().min(0).describe("Which slice, from 0."),
+  pod: z.string().describe("The name of its last pod.").optional(),
+  exitCode: z.int().describe("The program's exit code.").optional(),
+  sentence: z.string().describe("Why it failed.").optional(),
+  log: LogTail.describe("The end of what it printed, at most 2 KiB.").optional(),
+});
+export type SliceTold = z.infer<typeof SliceTold>;
+
+export const SliceCounts = z.object({
+  count: z.int().min(0).describe("How many slices the step has."),
+  succeeded: z.int().min(0).describe("How many have succeeded."),
+  failed: z.string().describe("The indexes of those that failed, as Kubernetes writes them, such as `3,7-9`; empty if none."),
+});
+export type SliceCounts = z.infer<typeof SliceCounts>;
+
+/** How the slices of a step ended. */
+const SlicesSeen = SliceCounts.extend({
+  /** The reason of the Job's condition, if it is Failed. */
+  reason: z.string().optional(),
+  told: z.array(SliceTold).optional(),
+  /** The termination messages of those that succeeded, by index. */
+  messages: z.record(z.string(), z.string()).optional(),
+  /** There were more messages than a fact carries. */
+  cut: z.literal(true).optional(),
+});
+
 /** How the pods ran, as far as was seen. Times are ISO; a value that nobody saw is absent. */
 export const Evidence = z.object({
   started: Started,
@@ -55,6 +89,7 @@ export const Evidence = z.object({
   annotations: z.record(z.string(), z.string()).optional(),
   log: LogTail.optional(),
   diagnosis: Diagnosis.optional(),
+  slices: SlicesSeen.optional(),
 });
 export type Evidence = z.infer<typeof Evidence>;
 
@@ -62,6 +97,7 @@ export const FACTS = {
   "job.started": z.object({ about: About, evidence: Evidence }),
   "job.stalled": z.object({ about: About, diagnosis: Diagnosis }),
   "job.resumed": z.object({ about: About }),
+  "job.progressed": z.object({ about: About, slices: SliceCounts }),
   "job.ended": z.object({ about: About, condition: z.enum(["Complete", "Failed"]), evidence: Evidence }),
   /** `log`: what the program had printed when the deletion was seen. Its pod may be gone a second later. */
   "job.deleting": z.object({ about: About, log: LogTail.optional() }),

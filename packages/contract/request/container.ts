@@ -47,8 +47,17 @@ const EnvSecret = z.strictObject({
   key: z.string().regex(/^[-._A-Za-z0-9]{1,253}$/, "A Secret's key is letters, digits, - _ and ."),
 });
 
+/** The name of a value among the run's own `secretValues`, which is a key of a Secret. */
+export const SecretKey = z
+  .string()
+  .regex(
+    /^(?!\.{1,2}$)[-._A-Za-z0-9]{1,253}$/,
+    "A secret value's name is letters, digits, - _ and ., and neither . nor .. alone.",
+  );
+const EnvSecretValue = z.strictObject({ secretValue: SecretKey });
+
 /** Each value is a text, a field that only the cluster knows, or a key of a Secret that only the pod sees. */
-const Env = table(EnvName, z.union([text(32_768), EnvField, EnvSecret]), 1000);
+const Env = table(EnvName, z.union([text(32_768), EnvField, EnvSecret, EnvSecretValue]), 1000);
 
 const amountsOf = <T extends z.ZodType>(amount: T) =>
   z.strictObject({ cpu: amount.optional(), memory: amount.optional(), "ephemeral-storage": amount.optional() });
@@ -90,7 +99,7 @@ export const container = {
   env: orExpression(Env, "an object")
     .meta({
       description:
-        'Environment variables by their names: a text, which is kept in clear; `{"field": "spec.nodeName"}`, which the cluster fills in; or `{"secret": "db", "key": "password"}`, a key of a Secret in the namespace of the group, which only the pod sees.',
+        'Environment variables by their names: a text, which is kept in clear; `{"field": "spec.nodeName"}`, which the cluster fills in; `{"secret": "db", "key": "password"}`, a key of a Secret in the namespace of the group, which only the pod sees; or `{"secretValue": "token"}`, one of the run\'s `secretValues`.',
     })
     .optional(),
   resources: resourcesOf(orTemplate(Quantity)).optional(),

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { DefinitionName } from "../ids.ts";
 import { declares, NO_PARAMETERS, parameterProblems, ParametersSchema } from "./parameters.ts";
-import { nameProblems } from "../expressions/rendering.ts";
+import { nameProblems } from "../expressions/names.ts";
 import { DefinedConcurrency, forms, type RunRequest } from "./request.ts";
 import { requestProblems } from "./request-problems.ts";
 import { bounded, judge, type Judged, problem } from "../problems/schema-problems.ts";
@@ -28,10 +28,14 @@ const ofDefinitions = {
   concurrency: DefinedConcurrency.optional(),
 };
 
-/** A definition says what runs. When it runs is the request's word, so it has no `notBefore`. */
+/**
+ * A definition says what runs. When it runs is the request's word, so it has no `notBefore`; and a file is no place for secret
+ * values, so each request gives those that the steps name.
+ */
+const NOT_ITS_WORD = { notBefore: true, secretValues: true } as const;
 export const DEFINITION_FORMS = {
-  simple: forms.Simple.omit({ notBefore: true }).extend(ofDefinitions),
-  pipeline: forms.Pipeline.omit({ notBefore: true }).extend(ofDefinitions),
+  simple: forms.Simple.omit(NOT_ITS_WORD).extend(ofDefinitions),
+  pipeline: forms.Pipeline.omit(NOT_ITS_WORD).extend(ofDefinitions),
 };
 export const Definition = z.union([DEFINITION_FORMS.simple, DEFINITION_FORMS.pipeline]);
 export type Definition = z.infer<typeof Definition>;

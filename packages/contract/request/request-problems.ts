@@ -5,26 +5,59 @@
  * refuses after it has waited for room.
  */
 import { declaredOf, type RunRequest, type StepRequest, stepsOf } from "./request.ts";
+import { secretProblems } from "./secret-values.ts";
+import { ITEM_BYTES_MAX, ITEMS_PATH, type Slices, slicesProblems } from "./slices.ts";
 import { bytesOf } from "../expressions/template.ts";
 import { quantity } from "../units.ts";
 import { volumeProblems } from "./volumes.ts";
+
+/** A request gives exactly the secret values that its steps name. */
+export const secretValueProblems = (request: RunRequest): readonly (readonly [path: string, message: string])[] =>
+  secretProblems(
+    request.secretValues,
+    stepsOf(request).map((step, at) => ({ ...step, at: "steps" in request ? `/steps/${at}` : "" })),
+  );
 
 /** Finds names used twice, needs that name nothing, circles, requests above limits, mounts that cannot be. */
 export function requestProblems(request: RunRequest): readonly (readonly [path: string, message: string])[] {
   const steps = stepsOf(request).flatMap((step, at) => {
     const place = "steps" in request ? `/steps/${at}` : "";
-    return [...exceeding(step, place), ...namedTwice(step, place), ...overAnnotated(step, request.annotations, place)];
+    return [
+      ...exceeding(step, place),
+      ...namedTwice(step, place),
+      ...slicesProblems(step, place),
+      ...unplaceable(step, place),
+      ...overAnnotated(step, request.annotations, place),
+    ];
   });
   const inPlan = pipelineProblems(request);
   return [...inPlan, ...steps, ...(inPlan.length > 0 ? [] : mountProblems(request))];
 }
 
+/** A node makes the place of a file before it mounts it, which it cannot do beneath what nobody may write. */
+function unplaceable(step: StepRequest, at: string): readonly (readonly [string, string])[] {
+  const { files = [], secrets = [], mounts = [] } = step;
+  const readOnly = [
+    ...secrets.map(({ mount }) => mount),
+    ...mounts.filter((it) => it.readOnly === true).map(({ path }) => path.replace(/\/+$/, "")),
+    ...files.map(({ path }) => path),
+  ];
+  const placed = [...files.map(({ path }, which) => ({ path, place: `/files/${which}/path` })), ...itemsIn(step)];
+  return placed.flatMap(({ path, place }) => {
+    const above = readOnly.find((it) => path.startsWith(`${it}/`));
+    if (above === undefined) return [];
+    return [[`${at}${place}`, `Nothing can be placed in ${above}, which is read-only: choose another folder.`] as const];
+  });
+}
+
 function namedTwice(step: StepRequest, at: string): readonly (readonly [string, string])[] {
   const names = step.init?.map(({ name }) => name) ?? [];
   const mounted = [
+    ...itemsIn(step),
     ...(step.secrets ?? []).map(({ mount }, which) => ({ path: mount, place: `/secrets/${which}/mount` })),
     ...(step.scratch ?? []).map(({ path }, which) => ({ path, place: `/scratch/${which}/path` })),
     ...(step.mounts ?? []).map(({ path }, which) => ({ path: path.replace(/\/+$/, ""), place: `/mounts/${which}/path` })),
+    ...(step.files ?? []).map(({ path }, which) => ({ path, place: `/files/${which}/path` })),
   ];
   const { message, annotations } = declaredOf(step);
   const twice = (all: readonly string[], place: (at: number) => string, what: string) =>
@@ -48,16 +81,26 @@ function namedTwice(step: StepRequest, at: string): readonly (readonly [string, 
 const ANNOTATION_BYTES_MAX = { beside: 200 * 1024, withOutputs: 176 * 1024 } as const;
 
 export function overAnnotated(
-  step: Pick<StepRequest, "annotations" | "outputs">,
+  step: Pick<StepRequest, "annotations" | "outputs" | "slices">,
   ofRun: RunRequest["annotations"],
   at: string,
+  fileBytes = 0,
 ): readonly (readonly [string, string])[] {
   const most = ANNOTATION_BYTES_MAX[declaredOf(step).annotations.length > 0 ? "withOutputs" : "beside"];
-  const bytes = bytesOf({ ...ofRun, ...step.annotations });
+  const ofItems = itemBytes(step.slices);
+  if (ofItems > ITEM_BYTES_MAX)
+    return [[`${at}/slices/over`, `The items have ${ofItems} bytes as JSON; at most ${ITEM_BYTES_MAX} reach a step's pods.`]];
+  const bytes = bytesOf({ ...ofRun, ...step.annotations }) + ofItems + fileBytes;
   if (bytes <= most) return [];
   const place = step.annotations === undefined ? "/annotations" : `${at}/annotations`;
-  return [[place, `The annotations of a step have ${bytes} bytes, with those of the run; at most ${most} fit on its pod.`]];
+  const of = fileBytes > 0 ? "those of the run and its small files" : "those of the run";
+  return [[place, `The annotations of a step have ${bytes} bytes, with ${of}; at most ${most} fit on its pod.`]];
 }
+
+/** The file with the list over which a step has slices. */
+const itemsIn = ({ slices }: StepRequest) => (slices?.over === undefined ? [] : [{ path: ITEMS_PATH, place: "/slices/over" }]);
+
+const itemBytes = ({ over }: Slices = {}): number => (Array.isArray(over) ? bytesOf(over) : 0);
 
 /** Which steps may run at the same time is known only of a sound pipeline. */
 const mountProblems = (request: RunRequest): ReturnType<typeof volumeProblems> =>

@@ -65,7 +65,7 @@ t.test("says what a restart corrects if it is asked for something else, also of 
   const restart = { specversion: "1.0", id: "m1", source: "/shop", type: "dev.longshore.run.restart", data };
   const read = readCommand(new TextEncoder().encode(JSON.stringify(restart)));
   t.same(read.kind === "refused" && read.problems.map(({ message }) => message), [
-    '"command" is not a field here; these are: image, env, resources, deadline, steps, parameters.',
+    '"command" is not a field here; these are: image, env, resources, deadline, steps, parameters, secretValues.',
   ]);
 });
 

@@ -5,11 +5,14 @@
  */
 import { z } from "zod";
 import {
-  container, imageOr, objectName, renderedContainer, ScratchPath, SecretName, table, text,
+  container, imageOr, objectName, renderedContainer, ScratchPath, SecretKey, SecretName, table, text,
 } from "./container.ts"; // biome-ignore format: a list of names
 import { GroupName, StepName } from "../ids.ts";
 import { orExpression, orTemplate } from "../expressions/template.ts";
 import { Duration, Quantity } from "../units.ts";
+import { Files, type RenderedFile } from "./files.ts";
+import { SecretValues } from "./secret-values.ts";
+import { RenderedSlices, Slices } from "./slices.ts";
 import { KeepVolumesFor, Mount, renderedVolume, requestedVolume } from "./volumes.ts";
 
 /** As in Kubernetes: an optional DNS name and "/", then at most 63 characters. */
@@ -35,14 +38,18 @@ const labelValue = z
     "A label's value has at most 63 characters: letters, digits, - _ . with a letter or digit at both ends.",
   );
 
+const secretFolder = text(4096)
+  .regex(/^\/[^:]*[^:/]$/, 'A folder is an absolute path without ":" and without "/" at its end.')
+  .describe("The folder that has a file for each of its keys.");
 const Secrets = z
   .array(
-    z.strictObject({
-      name: SecretName.describe("The Secret's name, in the group's namespace."),
-      mount: text(4096)
-        .regex(/^\/[^:]*[^:/]$/, 'A folder is an absolute path without ":" and without "/" at its end.')
-        .describe("The folder that has a file for each of its keys."),
-    }),
+    z.union([
+      z.strictObject({ name: SecretName.describe("The Secret's name, in the group's namespace."), mount: secretFolder }),
+      z.strictObject({
+        values: z.array(SecretKey).min(1).max(100).describe("Names of the run's own `secretValues`: each is a file there."),
+        mount: secretFolder,
+      }),
+    ]),
   )
   .max(50);
 
@@ -87,6 +94,9 @@ const Outputs = z.union([
 /** The fields of one step: the short form has them beside the common fields. */
 const shortForm = {
   ...container,
+  slices: Slices.describe(
+    "Many pods for one step, each with its index, in place of one: `{count | over, parallelism, retriesPerSlice, failedMax}`.",
+  ).optional(),
   init: z
     .array(z.strictObject({ name: InitName, ...container }))
     .max(INIT_MAX)
@@ -101,8 +111,11 @@ const shortForm = {
       "Empty folders that live as long as the pod, each with its `path` and `size`. All of the pod's containers see them; a pod that writes more is evicted.",
     )
     .optional(),
+  files: Files.describe(
+    "Files with a content from the request: each `{path, text}` or `{path, json}`, in which expressions may stand. A `json` that is one expression keeps the type of its value. All of the pod's containers see them, and none may write them.",
+  ).optional(),
   secrets: Secrets.describe(
-    "Secrets of the group's namespace as files. The group's policy must allow them, as those of `env`.",
+    "Secrets as files: each `{name, mount}`, a Secret of the group's namespace, or `{values, mount}`, some of the run's own `secretValues`. The group's policy must allow them, as those of `env`.",
   ).optional(),
   serviceAccount: ServiceAccount.describe(
     "The account with which the program speaks to the cluster's API. The group's policy must allow the account, and its token.",
@@ -261,6 +274,9 @@ const common = {
     )
     .optional(),
   keepVolumesFor: KeepVolumesFor.optional(),
+  secretValues: SecretValues.describe(
+    "Secret values by their names, for `env` (`{secretValue}`) and `secrets` (`{values, mount}`) of its steps. They are kept sealed, and no longer than the run's volumes would be: no event, log or command tells them.",
+  ).optional(),
 };
 
 /** An author who gave neither would otherwise not hear of `steps`. */
@@ -292,8 +308,8 @@ export type RunRequest = SimpleRequest | PipelineRequest;
 export const forms = { Simple, Pipeline };
 
 /** The fields by which a request for a definition says where, when and how urgently; the definition says all else. */
-const { parameters, groups, labels, annotations, priority, notBefore, waitFor } = common;
-export const ofInvocation = { parameters, groups, labels, annotations, priority, notBefore, waitFor };
+const { parameters, groups, labels, annotations, priority, notBefore, waitFor, secretValues } = common;
+export const ofInvocation = { parameters, groups, labels, annotations, priority, notBefore, waitFor, secretValues };
 
 /** The name of a simple run's only step. */
 export const MAIN = StepName.parse("main");
@@ -310,12 +326,14 @@ export const Rendered = z.object({
   ...renderedContainer,
   init: z.array(z.object({ name: InitName, ...renderedContainer })).optional(),
   scratch: z.array(z.object({ path: ScratchPath, size: Quantity })).optional(),
+  slices: RenderedSlices.optional(),
   labels: table(ownLabelName, labelValue, 50).optional(),
   annotations: Annotations.optional(),
 });
 export const RenderedVolumes = z.array(renderedVolume(table(ownLabelName, labelValue, 50)));
 /** A step with its values in place, as the manifest takes it. */
-export type RenderedStep = Omit<StepRequest, keyof z.infer<typeof Rendered>> & z.infer<typeof Rendered>;
+export type RenderedStep = Omit<StepRequest, keyof z.infer<typeof Rendered> | "files"> &
+  z.infer<typeof Rendered> & { readonly files?: readonly RenderedFile[] };
 
 /** Declared outputs by their source. */
 export function declaredOf({ outputs = [] }: Pick<StepRequest, "outputs">): {

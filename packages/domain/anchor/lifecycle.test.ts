@@ -66,9 +66,10 @@ t.test("an anchor that is not gone is looked at some time", async (t) => {
     }
 });
 
-t.test("a look from before the fence shows nothing", async (t) => {
+t.test("a look from before the fence shows nothing, and the next one waits for the fence", async (t) => {
   const sweeping = anchorIn("sweeping");
-  t.equal(moveAnchor(sweeping, { kind: "gone", begunAtMs: FENCE - 1 }, FENCE + 1), sweeping);
+  const begun = moveAnchor(sweeping, { kind: "gone", begunAtMs: FENCE - 1 }, FENCE + 1);
+  t.same(begun, { ...sweeping, dueMs: FENCE });
   t.match(moveAnchor(sweeping, { kind: "gone", begunAtMs: FENCE }, FENCE + 1), { state: "gone", dueMs: undefined });
 });
 

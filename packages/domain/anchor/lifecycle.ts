@@ -16,7 +16,10 @@ export type AnchorInput =
   | { readonly kind: "stands"; readonly uid?: Uid }
   /** A create of the anchor got no answer, and may land until then. */
   | { readonly kind: "unanswered"; readonly fenceUntilMs: number }
-  /** The cluster has no room for all volumes, and no attempt of the run is in the way of giving up those that are there. */
+  /**
+   * The cluster has no room for all volumes, or another group takes the run before they are there. No attempt of the run is in the
+   * way of giving up those that are.
+   */
   | { readonly kind: "noRoom" }
   | { readonly kind: "runEnded"; readonly keepMs: number }
   | { readonly kind: "restarted" }
@@ -63,9 +66,9 @@ const fence: Rule<"unanswered"> = (anchor, { fenceUntilMs }) =>
 const keep: Rule<"runEnded"> = (anchor, { keepMs }, nowMs) =>
   keepMs > 0 ? { ...anchor, state: "kept", dueMs: nowMs + keepMs } : { ...anchor, state: "sweeping", dueMs: nowMs };
 
-/** Before the fence, a missing anchor may still come. */
+/** Before the fence, a missing anchor may still come: the look that decides begins when the fence has passed. */
 const vanish: Rule<"gone"> = (anchor, { begunAtMs }) =>
-  begunAtMs < anchor.fenceUntilMs ? anchor : { ...anchor, state: "gone", dueMs: undefined };
+  begunAtMs < anchor.fenceUntilMs ? { ...anchor, dueMs: anchor.fenceUntilMs } : { ...anchor, state: "gone", dueMs: undefined };
 
 // biome-ignore format: a table is read down its columns
 export const ANCHOR: { readonly [K in AnchorInputKind]: Row<K> } = {

@@ -28,6 +28,17 @@ const ownedBy = ({ attempts }: Pick<RunRecord, "attempts">, { number }: Pick<Anc
 export const isClear = (record: Pick<RunRecord, "attempts">, anchor: Pick<Anchor, "number">): boolean =>
   ownedBy(record, anchor).every(({ state }) => state === "done");
 
+/**
+ * Returns the anchor if the run may still leave it for another group: not all its volumes are there, so nothing was written to them,
+ * and no attempt under it is placed or may still be created.
+ */
+export function leavable(record: Pick<RunRecord, "anchors" | "attempts">): Anchor | undefined {
+  const pinned = pinnedTo(record);
+  if (pinned?.state !== "making") return undefined;
+  const isOver = (it: Attempt): boolean => (it.state === "ended" || it.state === "done") && !isOpen(it);
+  return ownedBy(record, pinned).every(isOver) ? pinned : undefined;
+}
+
 /** True if a Job of the run was there, which is created after all volumes. Otherwise nothing was ever written to them. */
 export const hasStood = (record: Pick<RunRecord, "attempts">, anchor: Anchor): boolean =>
   ownedBy(record, anchor).some(({ uid }) => uid !== undefined);
@@ -56,13 +67,14 @@ export function underAnchor(draft: Draft, attempt: Attempt): Attempt {
   return { ...attempt, notes: { ...attempt.notes, anchor: number } };
 }
 
+/** Forgets the anchors that are gone: a run that waits for room books one again and again, and only the newest number counts. */
 function bookAnchor(draft: Draft, group: GroupName, namespace: string, bytes: number): Anchor {
   const { nowMs } = draft.at;
   const number = (newestAnchor(draft)?.number ?? 0) + 1;
   const anchor: Anchor = {
     number, state: "making", group, namespace, bytes, uid: undefined, fenceUntilMs: nowMs, dueMs: nowMs + CHECK_MS,
   }; // biome-ignore format: a value read as one
-  draft.anchors = [...draft.anchors, anchor];
+  draft.anchors = [...draft.anchors.filter(({ state }) => state !== "gone"), anchor];
   return anchor;
 }
 
@@ -72,8 +84,10 @@ export function attemptMoved(draft: Draft, before: Attempt, attempt: Attempt, is
   if (anchor === undefined) return;
   const { number } = anchor;
   if (attempt.uid !== undefined) setAnchor(draft, number, { kind: "stands" });
-  // A claim that is not just being worked on may have sent a create of the anchor that nobody heard of.
-  const isLeft = isUnanswered || attempt.state !== "claimed" || attempt.unanswered.length > 1;
+  // A claim that is not just being worked on may have sent a create of the anchor that nobody heard of. If its Job is there, the
+  // anchor's create was answered before: else each fact that comes before its answer would keep the anchor for the fence's time.
+  const isAtWork = attempt.state === "claimed" || attempt.uid !== undefined;
+  const isLeft = isUnanswered || !isAtWork || attempt.unanswered.length > 1;
   if (isLeft && isOpen(attempt) && attempt.fenceUntilMs !== undefined)
     setAnchor(draft, number, { kind: "unanswered", fenceUntilMs: attempt.fenceUntilMs });
   if (attempt.state === "done" && before.state !== "done" && isClear(draft, anchor)) setAnchor(draft, number, { kind: "clear" });
@@ -84,7 +98,7 @@ export function runEnded(draft: Draft, outcome: Outcome): void {
   if (newest !== undefined) setAnchor(draft, newest.number, { kind: "runEnded", keepMs: keepMsOf(draft, outcome) });
 }
 
-function keepMsOf({ run }: Pick<RunRecord, "run">, outcome: Outcome): number {
+export function keepMsOf({ run }: Pick<RunRecord, "run">, outcome: Outcome): number {
   const { keepSucceededMs = 0, keepFailedMs = 0 } = run.plan.storage?.anchor ?? {};
   switch (outcome) {
     case "succeeded":
@@ -100,6 +114,12 @@ function keepMsOf({ run }: Pick<RunRecord, "run">, outcome: Outcome): number {
 /** States in which a Job of an attempt may be there, or a create of it be under way. */
 const AT_WORK: readonly Attempt["state"][] = ["claimed", "live", "closing"];
 
+/** The group would be chosen again: only its cluster knows that it has no room. */
+function avoidNext(draft: Draft, avoid: GroupName): void {
+  const isToPlace = ({ state }: Attempt): boolean => state === "waiting" || state === "ready";
+  draft.attempts = draft.attempts.map((it) => (isToPlace(it) ? { ...it, notes: { ...it.notes, avoid } } : it));
+}
+
 /** What a loop learned of an anchor. Returns the attempts whose placement in the anchor's group is void. */
 export function heardOfAnchor(draft: Draft, number: number, input: AnchorInput): readonly Attempt[] {
   const anchor = draft.anchors.find((it) => it.number === number);
@@ -108,13 +128,13 @@ export function heardOfAnchor(draft: Draft, number: number, input: AnchorInput):
     const owned = ownedBy(draft, anchor);
     if (owned.some((it) => AT_WORK.includes(it.state) || isOpen(it))) return [];
     setAnchor(draft, number, input);
+    avoidNext(draft, anchor.group);
     return owned.filter(({ state }) => state === "ready");
   }
   if (input.kind === "gone" && !isClear(draft, anchor)) return [];
   const { outcome } = draft.run;
-  // The run ended under a launcher that knew nothing of anchors.
-  if (input.kind === "due" && outcome !== undefined)
-    setAnchor(draft, number, { kind: "runEnded", keepMs: keepMsOf(draft, outcome) });
-  setAnchor(draft, number, input);
+  // The run ended under a launcher that knew nothing of anchors: its volumes are kept from now on.
+  const isUntold = input.kind === "due" && outcome !== undefined && anchor === pinnedTo(draft);
+  setAnchor(draft, number, isUntold ? { kind: "runEnded", keepMs: keepMsOf(draft, outcome) } : input);
   return [];
 }

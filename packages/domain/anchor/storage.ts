@@ -1,44 +1,65 @@
 /**
- * What a run's volumes need of a group: their sizes and classes, as the values of expressions make them.
+ * The storage of a run: whether it has an anchor, and the sizes and classes of its volumes, once expressions have their values.
  *
  * The failure this prevents: a restart with another size, which would go on with the volumes as they are and find no room, or
  * be counted with room that nobody has.
  */
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
-import { renderedVolumes, type RenderedVolumesResult, type Values } from "@longshore/contract/expressions/rendering.ts";
-import type { RunRequest } from "@longshore/contract/request/request.ts";
+import {
+  largeFilesOf,
+  renderedVolumes,
+  type RenderedVolumesResult,
+  type Values,
+} from "@longshore/contract/expressions/rendering.ts";
+import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";
+import { secretNames } from "@longshore/contract/request/secret-values.ts";
 import { parametersIn } from "@longshore/contract/expressions/template.ts";
 import { durationMs, quantity } from "@longshore/contract/units.ts";
 import { isMade, isOfRun, type Volume } from "@longshore/contract/request/volumes.ts";
-import type { Plan, PlannedStorage, Run } from "../run/record.ts";
+import type { Plan, PlannedAnchor, PlannedStorage, Run } from "../run/record.ts";
 
 const KEEP_MS = { succeeded: 0, failed: 24 * 3_600_000 } as const;
 
-/** The request was judged with these values before. */
-export function storageOf(
-  { volumes = [], keepVolumesFor = {}, parameters = {} }: RunRequest,
-  run: string,
-): Pick<Plan, "storage"> {
-  if (volumes.length === 0) return {};
+type Keep = Pick<PlannedAnchor, "keepSucceededMs" | "keepFailedMs">;
+
+/**
+ * The request was judged with these values before. `jobs`: how long the run keeps its Jobs. An anchor that owns neither volumes nor
+ * secret values stays as long, since they go with it.
+ */
+export function storageOf(request: RunRequest, jobs: Keep, run: string): Pick<Plan, "storage"> {
+  const { volumes = [], keepVolumesFor = {}, parameters = {} } = request;
+  const names = secretNames(stepsOf(request));
+  const files = parametersIn(stepsOf(request).map((step) => step.files ?? []));
+  const isLarge = largeFilesOf(request, run).length > 0;
+  if (volumes.length === 0 && names.length === 0 && files.length === 0 && !isLarge) return {};
   const made = renderedVolumes(volumes, { run: { id: run }, parameters, steps: {} });
   if (made.kind === "invalid") throw new TypeError(`the volumes of the run ${run} were not judged`);
   const keepMs = (how: "succeeded" | "failed"): number => durationMs(keepVolumesFor[how] ?? "") ?? KEEP_MS[how];
-  const keep = { keepSucceededMs: keepMs("succeeded"), keepFailedMs: keepMs("failed") };
+  const hasOwn = names.length > 0 || made.volumes.some(isOfRun);
+  const keep = hasOwn ? { keepSucceededMs: keepMs("succeeded"), keepFailedMs: keepMs("failed") } : keepOf(jobs);
+  const secrets = names.length > 0 && { secrets: { names, since: 1 } };
   const used = parametersIn(volumes);
   const asked = { volumes, parameters: Object.fromEntries(used.map((name) => [name, parameters[name]])) };
-  return { storage: { ...neededBy(made.volumes, keep), ...(used.length > 0 && { asked }) } };
+  return {
+    storage: {
+      ...neededBy(made.volumes, hasOwn || isLarge ? { ...keep, ...secrets } : undefined),
+      ...(files.length > 0 && { files }),
+      ...(used.length > 0 && { asked }),
+    },
+  };
 }
+
+const keepOf = ({ keepSucceededMs, keepFailedMs }: Keep): Keep => ({ keepSucceededMs, keepFailedMs });
 
 function neededBy(
   volumes: readonly Volume[],
-  keep: Omit<NonNullable<PlannedStorage["anchor"]>, "bytes">,
-): Omit<PlannedStorage, "asked"> {
-  const ofRun = volumes.filter(isOfRun);
-  const bytes = ofRun.reduce((sum, { size }) => sum + Math.ceil(quantity(size) ?? 0), 0);
+  anchor: Omit<PlannedAnchor, "bytes"> | undefined,
+): Pick<PlannedStorage, "claims" | "classes" | "anchor"> {
+  const bytes = volumes.filter(isOfRun).reduce((sum, { size }) => sum + Math.ceil(quantity(size) ?? 0), 0);
   return {
     claims: [...new Set(volumes.flatMap((it) => (isMade(it) ? [] : [it.claim])))],
     classes: [...new Set(volumes.filter(isMade).map((it) => it.class ?? ""))],
-    ...(ofRun.length > 0 && { anchor: { bytes, ...keep } }),
+    ...(anchor && { anchor: { ...anchor, bytes } }),
   };
 }
 
@@ -53,8 +74,9 @@ export function storageWith(
   parameters: Values["parameters"],
   sameVolumes: boolean,
 ): Found {
-  const { storage } = plan;
-  if (storage?.asked === undefined) return {};
+  if (plan.storage === undefined) return {};
+  const storage = withRoomForFiles(plan, plan.storage, parameters);
+  if (storage.asked === undefined) return storage === plan.storage ? {} : { storage };
   const { asked } = storage;
   const madeWith = (corrected: Values["parameters"]): RenderedVolumesResult =>
     renderedVolumes(asked.volumes, { run: { id }, parameters: { ...asked.parameters, ...corrected }, steps: {} });
@@ -66,8 +88,13 @@ export function storageWith(
   const before = madeWith(plan.withParameters);
   const problems = sameVolumes && before.kind === "rendered" ? changes(before.volumes, after.volumes) : [];
   if (problems.length > 0) return { problems };
-  const { keepSucceededMs = 0, keepFailedMs = 0 } = storage.anchor ?? {};
-  return { storage: { ...neededBy(after.volumes, { keepSucceededMs, keepFailedMs }), asked } };
+  return { storage: { ...storage, ...neededBy(after.volumes, storage.anchor) } };
+}
+
+/** With other values a file may be large. An anchor that turns out not to be needed does no harm, and once booked it stays. */
+function withRoomForFiles({ limits }: Pick<Plan, "limits">, storage: PlannedStorage, parameters: Values["parameters"] = {}) {
+  const mayGrow = Object.keys(parameters).some((name) => storage.files?.includes(name));
+  return storage.anchor === undefined && mayGrow ? { ...storage, anchor: { bytes: 0, ...keepOf(limits) } } : storage;
 }
 
 function changes(before: readonly Volume[], after: readonly Volume[]): readonly CommandProblem[] {

@@ -40,6 +40,11 @@ const evidence = fc.constantFrom("yes" as const, "no" as const, "unknown" as con
 const diagnosis = fc
   .constantFrom("ImageNotFound" as const, "QuotaExceeded" as const, "NodeLost" as const, "ExitCode" as const)
   .map((code) => diagnose(code, code));
+const slices = fc.record({
+  count: fc.constant(9),
+  succeeded: fc.integer({ min: 0, max: 5 }),
+  failed: fc.constantFrom("", "6,8"),
+});
 const job = { uid, rv, group };
 const as = <K extends AttemptInput["kind"]>(kind: K) => fc.constant(kind);
 
@@ -60,6 +65,7 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("started"), evidence, ...job }),
   fc.record({ kind: as("stalled"), diagnosis, ...job }),
   fc.record({ kind: as("resumed"), ...job }),
+  fc.record({ kind: as("progressed"), slices, ...job }),
   fc.record({ kind: as("complete"), evidence, ...job }),
   fc.record({ kind: as("failed"), evidence, ...job }),
   fc.record({ kind: as("deleting"), ...job }),
@@ -173,9 +179,11 @@ t.test("an input that is repeated decides nothing and tells nothing", async (t) 
 // ── One Job's life, in any order ─────────────────────────────────────────────────────────────────────────────────────
 
 const { created, started, stalled, resumed, complete, failed } = input;
+const MORE = { count: 9, succeeded: 5, failed: "4,6" };
 const LIVES: Readonly<Record<string, readonly AttemptInput[]>> = {
   "goes well": [created, started, complete],
   "is slow to start": [created, stalled, resumed, started, complete],
+  "has slices that go well": [created, started, input.progressed, { ...input.progressed, slices: MORE, rv: "24" }, complete],
   fails: [created, started, failed],
   "fails before it starts": [
     created,
@@ -195,7 +203,7 @@ const core = ({ state, uid, outcome, started }: Attempt) => ({
   code: outcome?.diagnosis?.code,
 });
 /** If the end comes before the progress that led to it, the progress need not be told. */
-const OPTIONAL: readonly string[] = ["run.stalled", "run.resumed"];
+const OPTIONAL: readonly string[] = ["run.stalled", "run.resumed", "run.progressed"];
 const needed = (told: readonly Told[]): readonly string[] => told.map(({ type }) => type).filter((it) => !OPTIONAL.includes(it));
 
 for (const [name, life] of Object.entries(LIVES))

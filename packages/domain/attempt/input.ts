@@ -7,7 +7,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { Considered } from "@longshore/contract/messages/event.ts";
-import type { Evidence, Fact, LogTail } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, Fact, LogTail, SliceCounts } from "@longshore/contract/messages/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import { type Answer, classifyCreate } from "../diagnosis/replies.ts";
@@ -31,6 +31,9 @@ export type AttemptInput =
       readonly considered: Considerations;
       /** `false`: the group's Jobs carry no hold. */
       readonly hold?: false;
+      readonly embedded?: true;
+      /** The number of slices that may run at the same time. Absent for a step of one pod. */
+      readonly slots?: number;
     }
   | {
       readonly kind: "noPlace";
@@ -60,6 +63,7 @@ export type AttemptInput =
   | ({ readonly kind: "started"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "stalled"; readonly diagnosis: Diagnosis } & OfJob)
   | ({ readonly kind: "resumed" } & OfJob)
+  | ({ readonly kind: "progressed"; readonly slices: SliceCounts } & OfJob)
   | ({ readonly kind: "complete"; readonly evidence: Evidence } & OfJob)
   | ({ readonly kind: "failed"; readonly evidence: Evidence } & OfJob)
   /** `vanished`: nobody saw the Job being deleted; it was just not there any more. */
@@ -77,6 +81,8 @@ export type AttemptInput =
   | { readonly kind: "kept"; readonly uid: Uid; readonly begunAtMs: number }
   /** The tally no longer saw the ended attempt's Job or occupant, or our hold on it. */
   | { readonly kind: "inDoubt" }
+  /** A listing of the pods that the attempt's program made found some, which were told to end, or none. */
+  | { readonly kind: "children"; readonly found: "some" | "none" }
   | { readonly kind: "fencePassed"; readonly claimNo: number; readonly begunAtMs: number; readonly found: "nothing" | "foreign" }
   | { readonly kind: "released"; readonly found: "released" | "missing" | "foreign"; readonly begunAtMs: number }
   // Decisions and timers.
@@ -111,6 +117,8 @@ export function inputOf(fact: JobFact): AttemptInput {
       return { kind: "stalled", diagnosis: fact.data.diagnosis, ...of };
     case "job.resumed":
       return { kind: "resumed", ...of };
+    case "job.progressed":
+      return { kind: "progressed", slices: fact.data.slices, ...of };
     case "job.ended":
       return { kind: fact.data.condition === "Complete" ? "complete" : "failed", evidence: fact.data.evidence, ...of };
     case "job.deleting":

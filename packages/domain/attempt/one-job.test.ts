@@ -10,8 +10,8 @@ const schedule = fc.array(fc.tuple(fc.nat(17), fc.nat(41)), { minLength: 5, maxL
 
 t.test("whatever the cluster and two launchers do: one Job at most, no false end, and an end", async (t) => {
   fc.assert(
-    fc.property(schedule, (acts) => {
-      const play = adversary();
+    fc.property(schedule, fc.boolean(), (acts, makesPods) => {
+      const play = adversary(makesPods);
       for (const [which, choice] of acts) play.act(which, choice);
       play.heal();
       const problems = play.problems();

@@ -22,7 +22,7 @@ for (const [code, wantMs] of [
   ["QuotaImpossible", 0],
   ["QuotaExceeded", 20 * HOUR],
   ["Unschedulable", 20 * HOUR],
-  ["RegistryUnreachable", 15 * MINUTE],
+  ["RegistryUnreachable", 5 * MINUTE],
   ["VolumeUnavailable", 15 * MINUTE],
   ["Unknown", 15 * MINUTE],
 ] as const)

@@ -3,6 +3,7 @@
  * by running an adversarial cluster against tables with that reading.
  */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import type { LogTail } from "@longshore/contract/messages/fact.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import t from "tap";
 import type { AttemptInput } from "./input.ts";
@@ -107,6 +108,18 @@ t.test("a watcher that sees no pods does not end a deletion: it only means to lo
   const told = moveAttempt({ ...closing, dueMs: NOW + MINUTE }, input.deleting, context(later));
   t.match(told.attempt, { state: "closing", outcome: undefined, dueMs: later });
   t.match(after(live, [input.deleting]), { state: "closing", cause: "external", outcome: undefined });
+});
+
+t.test("a log that was read while the pod was there outlasts one that could not be read when it was gone", async (t) => {
+  const log = { state: "complete", lines: 1, tail: "working" } as const;
+  const gone = { state: "unavailable", lines: 0, tail: "" } as const;
+  const deleted = after(live, [
+    { ...input.deleting, log },
+    { ...input.deleting, log: gone },
+  ]);
+  const told = (log: LogTail) => after(deleted, [{ ...input.failed, evidence: { ...input.failed.evidence, log } }]);
+  t.match(told(gone), { state: "ended", outcome: { evidence: { log } } });
+  t.match(told({ ...log, tail: "worked" }), { state: "ended", outcome: { evidence: { log: { tail: "worked" } } } });
 });
 
 t.test("a stray's hold is not released while a create of its attempt may land under that name", async (t) => {

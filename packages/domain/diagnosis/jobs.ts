@@ -5,6 +5,8 @@
  * fails a Job. Only Events say why, so they are asked for when a Job stays without pods.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import { indexesIn } from "@longshore/contract/request/slices.ts";
+import { failedSlices } from "../watch/slices.ts";
 import { type EventSeen, finishedCondition, type JobSeen } from "../watch/seen.ts";
 import { diagnoseAdmission, diagnoseWebhook } from "./admission.ts";
 import { diagnoseEnd, newestFirst, type Pods } from "./pods.ts";
@@ -19,6 +21,8 @@ export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefin
   const said = `Job ${job.name}: ${failed.reason ?? "Failed"}: ${failed.message ?? ""}`;
   if (failed.reason === "DeadlineExceeded")
     return diagnose("DeadlineExceeded", "It ran longer than the Job's deadline, and the cluster ended it.", [said]);
+  const slices = job.slices && diagnoseSlices(job, seen, said);
+  if (slices) return slices;
   const found = diagnoseEnd(seen);
   if (found) return { ...found, evidence: [...found.evidence, said] };
   return diagnose(
@@ -27,6 +31,20 @@ export function diagnoseFailedJob(job: JobSeen, seen: Pods): Diagnosis | undefin
     [said],
   );
 }
+
+/** Names the slices that failed, and the cause of the first. Pods that were ended with them say nothing of the cause. */
+function diagnoseSlices(job: JobSeen, { pods, pulls }: Pods, said: string): Diagnosis | undefined {
+  const { count, failed } = job.slices ?? { count: 0, failed: "" };
+  const indexes = indexesIn(failed);
+  if (indexes.length === 0) return undefined;
+  const [pod] = failedSlices(job, pods);
+  const found = (pod && diagnoseEnd({ pods: [pod], ...(pulls && { pulls }) })) ?? diagnose("Unknown", "Its pod is gone.");
+  const which = failed.length > WHICH_MOST ? `${failed.slice(0, WHICH_MOST)}…` : failed;
+  const sentence = `${indexes.length} of ${count} slices failed: ${which}. Slice ${pod?.index ?? indexes[0]}: ${found.sentence}`;
+  return { ...found, sentence, evidence: [...found.evidence, said] };
+}
+
+const WHICH_MOST = 100;
 
 type Rule = readonly [about: RegExp, says: (event: EventSeen) => Diagnosis];
 

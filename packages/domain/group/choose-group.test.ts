@@ -1,10 +1,11 @@
 /** The group that takes an attempt, or the reason why none does. */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName } from "@longshore/contract/ids.ts";
 import fc from "fast-check";
 import t from "tap";
 import { planOf, played, runOf, step, toStep } from "../attempt/testing/examples.ts";
+import { withHintFilled } from "../run/story.ts";
 import { type Group, UNSERVED_MS } from "./group.ts";
 import { notAllowed } from "./policy.ts";
 import { chooseGroup, judgeAttempt, NO_PLACE } from "./choose-group.ts";
@@ -119,7 +120,7 @@ const cases: readonly Case[] = [
     groups: [named("a"), named("b", full)],
     avoid: "a",
     want: "a",
-    why: /The last attempt failed there/,
+    why: /The last try failed there/,
   },
   { name: "waits if all are full", groups: [named("a", full), named("b", full)], want: "GroupsFull", hopeless: false },
   {
@@ -183,6 +184,45 @@ t.test("places again when a full quota's pause is over", async (t) => {
   t.equal(chooseGroup({ wanted: undefined, groups, nowMs: 2000, ...knows(groups) }).kind, "placed");
 });
 
+for (const { name, groups, wanted, serves, want } of [
+  {
+    name: "a wait for a name that no group has says which names there are, and blames the request",
+    groups: [named("b"), named("a")],
+    wanted: names("nowhere"),
+    want: {
+      code: "NoGroup",
+      blame: "request",
+      sentence: "No group is called nowhere; there are a, b.",
+      hint: /another group and a new id/,
+    },
+  },
+  {
+    name: "a wait for the first group says that a launcher needs one",
+    groups: [],
+    want: { code: "NoGroup", blame: "platform", sentence: "No launcher serves a group.", hint: /^Add a group/ },
+  },
+  {
+    name: "a wait for a group that was taken out of the file names it",
+    groups: [named("a", { servedAtMs: 0 })],
+    wanted: names("a"),
+    serves: [],
+    want: { code: "NoGroup", blame: "platform", sentence: "No launcher serves a.", hint: /start the launcher that has it/ },
+  },
+  {
+    name: "a wait for one that only is full needs nobody",
+    groups: [named("a", full)],
+    wanted: names("nowhere", "a"),
+    want: undefined,
+  },
+])
+  t.test(name, async (t) => {
+    const known = serves === undefined ? knows(groups) : { serves: new Set<GroupName>(serves), quiet: new Map() };
+    const found = chooseGroup({ wanted, groups, nowMs: UNSERVED_MS, ...known });
+    if (found.kind !== "noPlace") return void t.fail("there is no place");
+    if (want === undefined) t.equal(found.diagnosis, undefined);
+    else t.match(found.diagnosis, want);
+  });
+
 for (const { name, wanted, want } of [
   {
     name: "who waited for a name that no group has is to blame, and reads the names that there are",
@@ -204,6 +244,27 @@ for (const { name, wanted, want } of [
     const judged = judgeAttempt(attempt, run, groups, placer, attempt.notes.waitUntilMs);
     t.match(played(run, toStep("main", judged)).record.run.steps["main"]?.diagnosis, { code: "WaitExpired", ...want });
   });
+
+t.test("what becomes of an attempt in the embedded cluster is told without a cluster's tools", async (t) => {
+  const run = runOf(planOf([step("main")], {}, true));
+  const [attempt] = run.attempts;
+  if (attempt === undefined) throw new TypeError("the run's first attempt is open");
+  for (const { embedded, want } of [
+    { embedded: true, want: /^Read what it printed: `longshore runs show \S+`/ },
+    { embedded: false, want: /kubectl/ },
+  ]) {
+    const groups = [named("a", { settings: GroupSettings.parse({ embedded }) })];
+    const placed = played(run, toStep("main", judgeAttempt(attempt, run, groups, { ...knows(groups), placeAgainMs: 1 }, 1)));
+    const [at] = placed.record.attempts;
+    const told = {
+      type: "run.stalled",
+      group: named("a").name,
+      data: { run: run.run.id, step: "main", attempt: 1, diagnosis: diagnose("ExitCode", "1") },
+    } as const;
+    const { data } = withHintFilled(told as never, at === undefined ? [] : [at]);
+    t.match(data, { diagnosis: { hint: want } });
+  }
+});
 
 for (const { name, servedAtMs, want } of [
   { name: "a group that another launcher serves may take it", servedAtMs: 1, want: "placed" },

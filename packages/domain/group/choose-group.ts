@@ -7,14 +7,14 @@
  */
 import { type Code, diagnose, DIAGNOSES, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventData } from "@longshore/contract/messages/event.ts";
-import type { GroupName } from "@longshore/contract/ids.ts";
+import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { InputOf } from "../attempt/input.ts";
 import { quantity } from "@longshore/contract/units.ts";
 import { pinnedTo } from "../anchor/of-run.ts";
 import type { Anchor, Attempt, PlannedStorage, Run } from "../run/record.ts";
 import { type Group, isUnserved, lineMost, NO_STORAGE, type Placer } from "./group.ts";
-import { notAllowed, type Uses, usesOf, usesWith } from "./policy.ts";
+import { notAllowed, storageUses, type Uses, usesOf, usesWith } from "./policy.ts";
 
 /** From the least to the most hopeful: if groups are passed over for several reasons, the run is told the most hopeful one. */
 export const NO_PLACE = [
@@ -53,7 +53,7 @@ export interface Choosing extends Pick<Placer, "serves" | "quiet"> {
   /** The wanted groups in order of preference; `undefined`: any group, in the order given. */
   readonly wanted: readonly GroupName[] | undefined;
   readonly groups: readonly Group[];
-  /** The group where the attempt before this one failed: taken only if no other group is free. */
+  /** The group where the last try failed: of the attempt before this one, or of making its volumes. Taken only if no other is free. */
   readonly avoid?: GroupName | undefined;
   readonly uses?: Uses;
   readonly storage?: PlannedStorage | undefined;
@@ -77,7 +77,7 @@ export function chooseGroup(choosing: Choosing): Placement {
   for (const { name, group } of candidates) {
     const found =
       group === undefined
-        ? { reason: "NoGroup" as const, why: `No group has this name; ${thereAre(choosing)}.` }
+        ? { reason: "NoGroup" as const, why: `No group has this name; ${thereAre(servedNames(choosing))}.` }
         : (skipped(group, choosing) ?? group);
     if ("name" in found)
       return {
@@ -90,12 +90,13 @@ export function chooseGroup(choosing: Choosing): Placement {
   }
   const rank = ({ reason }: Skip): number => NO_PLACE.indexOf(reason);
   const best = skips.toSorted((a, b) => rank(b) - rank(a))[0];
+  const reason = best?.reason ?? "NoGroup";
   return {
     kind: "noPlace",
-    reason: best?.reason ?? "NoGroup",
+    reason,
     considered,
     hopeless: skips.length > 0 && skips.every(isHopeless),
-    diagnosis: best?.diagnosis,
+    diagnosis: reason === "NoGroup" ? noGroup(choosing) : best?.diagnosis,
     waitsFor: skips.flatMap(({ reason, group }) => (group && NO_ROOM.includes(reason) ? [group.name] : [])).toSorted(),
   };
 }
@@ -107,9 +108,18 @@ export const takesMore = (group: Group, placer: Placer, nowMs: number): boolean 
 /** In one sentence; a longer list would hide what it says. */
 const NAMES_MOST = 10;
 
-/** Names the groups that a launcher serves. */
-function thereAre({ groups, serves, nowMs }: Pick<Choosing, "groups" | "serves" | "nowMs">): string {
-  const names = groups.filter((it) => serves.has(it.name) || !isUnserved(it, nowMs)).map(({ name }) => name);
+/** A group that no launcher serves takes nothing, so its name helps nobody who looks for the right one. */
+export const servedNames = ({
+  groups,
+  serves = new Set(),
+  nowMs,
+}: {
+  readonly groups: readonly Pick<Group, "name" | "servedAtMs">[];
+  readonly serves?: Choosing["serves"];
+  readonly nowMs: number;
+}): readonly GroupName[] => groups.filter((it) => serves.has(it.name) || !isUnserved(it, nowMs)).map(({ name }) => name);
+
+function thereAre(names: readonly string[]): string {
   const [first, ...others] = names.toSorted();
   if (first === undefined) return "there is none";
   if (others.length === 0) return `there is ${first}`;
@@ -117,16 +127,36 @@ function thereAre({ groups, serves, nowMs }: Pick<Choosing, "groups" | "serves" 
   return `there are ${[first, ...others].slice(0, NAMES_MOST).join(", ")}${more}`;
 }
 
-/**
- * A group that a request names may be announced a moment later, so the run waits for an unknown group. If none of its names
- * came to be known, more patience or more room would not have helped.
- */
-function ofUnknownGroups(choosing: Pick<Choosing, "wanted" | "groups" | "serves" | "nowMs">): Diagnosis | undefined {
-  const { wanted = [], groups } = choosing;
+/** Says that a request names no group that there is. `undefined`: it names one, or none at all. */
+export function unknownGroups(
+  wanted: readonly string[] = [],
+  groups: readonly { readonly name: string }[],
+  served: readonly string[],
+): string | undefined {
   if (wanted.length === 0 || wanted.some((name) => groups.some((it) => it.name === name))) return undefined;
-  const sentence = `No group is called ${[...new Set(wanted)].join(" or ")}; ${thereAre(choosing)}.`;
+  return `No group is called ${[...new Set(wanted)].join(" or ")}; ${thereAre(served)}.`;
+}
+
+type Asked = Pick<Choosing, "wanted" | "groups" | "serves" | "nowMs">;
+
+/** A group that a request names may be announced a moment later, so the run waits for an unknown group. */
+function noGroup(asked: Asked): Diagnosis {
+  const unknown = unknownGroups(asked.wanted, asked.groups, servedNames(asked));
+  if (unknown === undefined) return unserved(asked.wanted);
+  const hint =
+    "Correct the name: `longshore runs cancel <run>`, and publish it again with another group and a new id. `longshore group list` shows the groups.";
+  return { ...diagnose("NoGroup", unknown, [], hint), blame: "request" };
+}
+
+export const unserved = (names: readonly GroupName[] = []): Diagnosis =>
+  diagnose("NoGroup", `No launcher serves ${names.length === 0 ? "a group" : [...new Set(names)].join(" or ")}.`);
+
+/** If none of a request's names came to be known, more patience or more room would not have helped. */
+function waitedForNothing(asked: Asked): Diagnosis | undefined {
+  const unknown = unknownGroups(asked.wanted, asked.groups, servedNames(asked));
+  if (unknown === undefined) return undefined;
   const hint = "Correct the names in `groups`, and publish it with a new id.";
-  return { ...diagnose("WaitExpired", sentence, [], hint), blame: "request" };
+  return { ...diagnose("WaitExpired", unknown, [], hint), blame: "request" };
 }
 
 const isHopeless = ({ reason, group }: Skip & { readonly group: Group | undefined }): boolean =>
@@ -156,7 +186,7 @@ function skipped(
 ): Skip | undefined {
   const { diagnosis, noRoom, slotsUsed, inLine = 0, settings } = group;
   const { jobs, createsPerSecond } = settings.limits;
-  const refused = notAllowed(settings.policy, { ...uses, claims: storage?.claims ?? [], storageClasses: storage?.classes ?? [] });
+  const refused = notAllowed(settings.policy, { ...uses, ...storageUses(storage) });
   if (refused !== undefined) return policyRefused(group.name, refused);
   if (!serves.has(group.name) && isUnserved(group, nowMs)) return UNSERVED;
   if (group.paused) return { reason: "GroupsPaused", why: "It is paused." };
@@ -205,8 +235,19 @@ function storageFull({ name, settings, storage = NO_STORAGE }: Group, bytes: num
 const chosen = ({ name, slotsUsed, settings }: Group, { avoid, pinned }: Choosing): string => {
   const room = `It has room: ${slotsUsed} of ${settings.limits.jobs} Jobs.`;
   if (name === pinned) return `${room} ${PINNED}`;
-  return name === avoid ? `${room} The last attempt failed there, and no other group can take it.` : room;
+  return name === avoid ? `${room} The last try failed there, and no other group can take it.` : room;
 };
+
+/**
+ * A step with slices takes the slots that are free, and never more than it has slices: the others run when these have ended. If
+ * it waited for all that it may have, smaller runs would pass it for ever, or slots would stay empty for it.
+ */
+function slotsFor({ steps, withParameters }: Run["plan"], step: StepName, free: number): number | undefined {
+  const { slices } = steps.find(({ name }) => name === step) ?? {};
+  if (slices === undefined) return undefined;
+  const { parallelism, count = parallelism } = slices;
+  return Math.max(1, Math.min(free, parallelism, withParameters === undefined ? count : parallelism));
+}
 
 export type Judgement = InputOf<"placed" | "noPlace" | "waitExpired" | "hopeless">;
 
@@ -218,7 +259,7 @@ export function judgeAttempt(
   nowMs: number,
 ): Judgement {
   if (nowMs >= notes.waitUntilMs) {
-    const diagnosis = ofUnknownGroups({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
+    const diagnosis = waitedForNothing({ wanted: plan.groups, groups, nowMs, serves: placer.serves });
     return { kind: "waitExpired", ...(diagnosis && { diagnosis }) };
   }
   const uses = usesWith(plan.steps.find(({ name }) => name === step)?.uses ?? {}, usesOf(plan.with?.[step] ?? {}));
@@ -233,5 +274,11 @@ export function judgeAttempt(
     return { kind: "noPlace", reason, considered, retryAtMs, waitsFor, ...(diagnosis && { diagnosis }) };
   }
   const { name: group, namespace, settings } = found.group;
-  return { kind: "placed", group, namespace, considered, ...(settings.hold ? {} : { hold: false }) };
+  const slots = slotsFor(plan, step, settings.limits.jobs - found.group.slotsUsed);
+  const how = {
+    ...(settings.hold ? {} : { hold: false as const }),
+    ...(settings.embedded === true && { embedded: true as const }),
+    ...(slots !== undefined && { slots }),
+  };
+  return { kind: "placed", group, namespace, considered, ...how };
 }

@@ -1,6 +1,6 @@
 /** A container group as placement sees it: where it is, how much it takes, its health, and which attempts take its slots. */
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { type Change, movedAttempts } from "../run/change.ts";
 import type { Attempt, AttemptState } from "../run/record.ts";

@@ -1,5 +1,5 @@
 /** Many attempts placed at once: each sees the slots, the room and the line that the ones before it left. */
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { GroupName, RunId, Uid } from "@longshore/contract/ids.ts";
 import t from "tap";
@@ -388,6 +388,25 @@ t.test("of those who wait for a group no more are read than it has free slots", 
   t.end();
 });
 
+const withSlices = (parallelism: number, count?: number, more: object = {}): RunRecord =>
+  runOf({
+    ...planOf([step("main", [], { slices: { parallelism, failedMax: 0, ...(count !== undefined && { count }) } })]),
+    ...more,
+  });
+const slotsOf = (records: readonly RunRecord[]) => records.map(({ attempts: [it] }) => `${it?.state} ${it?.slots ?? 1}`);
+
+t.test(
+  "a step with slices takes the slots that are free, never more than it has slices, and later runs what is left",
+  async (t) => {
+    const room = [open(east, { ...taking(10), slotsUsed: 3 })];
+    t.same(slotsOf(placedWith([withSlices(4), simple(), withSlices(4)], room)), ["ready 4", "ready 1", "ready 2"]);
+    t.same(slotsOf(placedWith([withSlices(9, 2), withSlices(20)], room)), ["ready 2", "ready 5"]);
+    t.same(slotsOf(placedWith([withSlices(20), simple()], room)), ["ready 7", "waiting 1"]);
+    const restarted = { withParameters: { files: [] } };
+    t.same(slotsOf(placedWith([withSlices(6, 2, restarted)], room)), ["ready 6"], "other parameters may make more slices");
+  },
+);
+
 const GIB = 2 ** 30;
 const withVolumes = (bytes = GIB): RunRecord =>
   runOf({
@@ -422,6 +441,25 @@ t.test("a run with volumes stays in the group that has them, and says so", async
   t.match(first, { state: "ready", group: east, notes: { anchor: 1 } });
   const why = "It is full: 1 of 1 Jobs. The run's volumes are there.";
   t.match(second, { state: "waiting", notes: { waiting: "GroupsFull", considered: [{ group: east, verdict: "skipped", why }] } });
+});
+
+t.test("a run leaves the group of its volumes for another one as long as they are not there", async (t) => {
+  const groups = [open(east, { paused: true }), open(west)];
+  const [made] = placedWith([withVolumes()], [open(east)]);
+  if (made === undefined) throw new TypeError("the run is there");
+  const taken = (name: string) => toStep(name, { ...input.noPlace, retryAtMs: NOW });
+  const withdrawn = played(made, [...taken("first"), ...taken("second")]).record;
+  const [gone] = placedWith([withdrawn], groups);
+  t.match(gone?.attempts, [{ state: "ready", group: west, notes: { anchor: 2 } }, { state: "ready", group: west, notes: { anchor: 2 } }]); // biome-ignore format: one line
+  t.match(gone?.anchors, [{ number: 1, state: "sweeping", group: east }, { number: 2, state: "making", group: west }]); // biome-ignore format: one line
+
+  const stays = { attempts: [{ state: "waiting" }, {}], anchors: [{ number: 1, group: east }] };
+  const [nowhere] = placedWith([withdrawn], [open(east, { paused: true }), open(west, { paused: true })]);
+  t.match(nowhere, stays, "no other group takes it either");
+  const [placed] = placedWith([played(made, taken("first")).record], groups);
+  t.match(placed, stays, "a create of the other step may be under way");
+  const standing = { ...withdrawn, anchors: (withdrawn.anchors ?? []).map((it) => ({ ...it, state: "standing" as const })) };
+  t.match(placedWith([standing], groups)[0], stays, "its volumes are there");
 });
 
 t.test("a run that is let in by its concurrency key keeps its volumes", async (t) => {

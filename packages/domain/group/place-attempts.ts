@@ -6,14 +6,14 @@
  * can count or take slots.
  */
 import type { GroupName, RunId, StepName } from "@longshore/contract/ids.ts";
-import { pinnedTo } from "../anchor/of-run.ts";
+import { leavable, pinnedTo } from "../anchor/of-run.ts";
 import type { InputOf } from "../attempt/input.ts";
 import { advance, type Advancing } from "../run/advance.ts";
 import { andThen, type Change, unchanged } from "../run/change.ts";
 import { isLetIn, letIn, outside } from "../run/concurrency.ts";
 import { type Attempt, attemptIn, type RunRecord } from "../run/record.ts";
 import { heldBack, type HeldBack } from "../run/steps.ts";
-import { judgeAttempt, type Judgement, takesMore } from "./choose-group.ts";
+import { judgeAttempt, type Judgement, takesMore, unserved } from "./choose-group.ts";
 import { type Group, isUnserved, NO_STORAGE, type Placer } from "./group.ts";
 
 export interface Candidate {
@@ -122,7 +122,7 @@ export function placeAttempts(
     const { run, step, n } = candidate;
     const record = records.get(run);
     if (record === undefined) continue;
-    const before = entered(changes.get(run) ?? unchanged(record), entering, at.nowMs);
+    const before = unbound(entered(changes.get(run) ?? unchanged(record), entering, at.nowMs), candidate, free, placer, at);
     const attempt = attemptIn(before.after, step, n);
     const input = attempt && inputFor(attempt, before.after, free, placer, at.nowMs);
     if (attempt === undefined || input === undefined) continue;
@@ -136,7 +136,7 @@ export function placeAttempts(
       const left = room.get(input.group) ?? 0;
       const isClaimed = claiming !== undefined && left > 0;
       const bytes = pinnedTo(before.after) === undefined ? (before.after.run.plan.storage?.anchor?.bytes ?? 0) : 0;
-      free = free.map((it) => (it.name === input.group ? withOneMore(it, isClaimed, bytes) : it));
+      free = free.map((it) => (it.name === input.group ? withOneMore(it, isClaimed, bytes, input.slots) : it));
       if (isClaimed) {
         const claim = { kind: "claimDue", by: claiming.by, untilMs: at.nowMs + claiming.forMs } as const;
         change = andThen(change, advance(change.after, { kind: "attempt", step, n, input: claim }, at));
@@ -155,6 +155,20 @@ function entered(change: Change, entering: ReadonlySet<RunId>, nowMs: number): C
   const { run } = change.after;
   if (run.plan.concurrency === undefined || !entering.has(run.id) || isLetIn(change.after)) return change;
   return { ...change, after: letIn(change.after, nowMs) };
+}
+
+/**
+ * A run is bound to the group of its volumes only once they are there. If that group cannot take it and another one can, what was
+ * made of them is given up: else it would wait for a group that is paused, or away, where nothing of it exists.
+ */
+function unbound(change: Change, { step, n }: Candidate, groups: readonly Group[], placer: Placer, at: Advancing): Change {
+  const record = change.after;
+  const [attempt, anchor] = [attemptIn(record, step, n), leavable(record)];
+  if (attempt?.state !== "waiting" || anchor === undefined) return change;
+  const { anchors: _, ...free } = record;
+  const kindOf = (of: RunRecord) => inputFor(attempt, of, groups, placer, at.nowMs)?.kind;
+  if (kindOf(record) === "placed" || kindOf(free) !== "placed") return change;
+  return andThen(change, advance(record, { kind: "anchor", number: anchor.number, input: { kind: "noRoom" } }, at));
 }
 
 /** Returns each candidate once, by turn. A candidate that waits for room and is also due is in two lines. */
@@ -190,9 +204,9 @@ function inputFor(
   return isOld && !isDue ? undefined : input;
 }
 
-const withOneMore = (group: Group, isClaimed: boolean, bytes: number): Group => ({
+const withOneMore = (group: Group, isClaimed: boolean, bytes: number, slots = 1): Group => ({
   ...group,
-  slotsUsed: group.slotsUsed + 1,
+  slotsUsed: group.slotsUsed + slots,
   inLine: (group.inLine ?? 0) + (isClaimed ? 0 : 1),
   ...(bytes > 0 && { storage: { ...NO_STORAGE, ...group.storage, usedBytes: (group.storage?.usedBytes ?? 0) + bytes } }),
 });
@@ -207,7 +221,8 @@ export function withdrawnFrom(group: Group, nowMs: number): InputOf<"noPlace"> |
   const [reason, why] = paused
     ? (["GroupsPaused", "It is paused."] as const)
     : (["NoGroup", "No launcher serves it any more."] as const);
-  return { kind: "noPlace", reason, considered: [{ group: name, verdict: "skipped", why }], retryAtMs: nowMs };
+  const diagnosis = paused ? {} : { diagnosis: unserved([name]) };
+  return { kind: "noPlace", reason, considered: [{ group: name, verdict: "skipped", why }], retryAtMs: nowMs, ...diagnosis };
 }
 
 function lookedAtAgain(change: Change, attempt: Attempt, dueMs: number): Change {

@@ -4,8 +4,10 @@
  *
  * The failure this prevents: whoever may publish a run reads every Secret of the namespace, since a pod may mount any of them.
  */
-import type { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { allowsAnchors, type GroupSettings } from "@longshore/contract/group-settings.ts";
+import { secretNames } from "@longshore/contract/request/secret-values.ts";
 import type { StepRequest } from "@longshore/contract/request/request.ts";
+import type { PlannedStorage } from "../run/record.ts";
 
 export type Policy = GroupSettings["policy"];
 
@@ -17,9 +19,13 @@ export interface Uses {
   readonly secrets?: readonly string[];
   readonly serviceAccount?: string;
   readonly token?: true;
+  /** It needs secret values that the run brings with it. */
+  readonly secretValues?: true;
   /** Claims that are there already. */
   readonly claims?: readonly string[];
   readonly storageClasses?: readonly string[];
+  /** It has large files, and perhaps volumes or secret values. */
+  readonly anchor?: boolean;
 }
 
 /** The account of a namespace that every pod has which names no other. */
@@ -35,7 +41,7 @@ export function usesOf({ image, env, secrets, serviceAccount, init = [] }: Asked
   const initImages = init.flatMap((it) => it.image ?? []);
   const named = [
     ...variables.flatMap((it) => (typeof it === "object" && "secret" in it ? [it.secret] : [])),
-    ...(secrets ?? []).map(({ name }) => name),
+    ...(secrets ?? []).flatMap((it) => ("name" in it ? [it.name] : [])),
   ];
   const account = serviceAccount?.name ?? (serviceAccount?.token === true ? DEFAULT_ACCOUNT : undefined);
   return {
@@ -44,8 +50,16 @@ export function usesOf({ image, env, secrets, serviceAccount, init = [] }: Asked
     ...(named.length > 0 && { secrets: [...new Set(named)] }),
     ...(account !== undefined && { serviceAccount: account }),
     ...(serviceAccount?.token === true && { token: true }),
+    ...(secretNames([{ env, init: init as StepRequest["init"], secrets }]).length > 0 && { secretValues: true }),
   };
 }
+
+/** Returns what the run as a whole uses, whichever of its steps. */
+export const storageUses = ({ claims = [], classes = [], anchor }: Partial<PlannedStorage> = {}): Uses => ({
+  claims,
+  storageClasses: classes,
+  anchor: anchor !== undefined,
+});
 
 /** What a step uses with a restart's correction: what it used before stays, since a correction adds variables one by one. */
 export const usesWith = (before: Uses, { secrets = [], ...others }: Uses): Uses => {
@@ -55,7 +69,7 @@ export const usesWith = (before: Uses, { secrets = [], ...others }: Uses): Uses 
 
 /** Returns the first thing that the policy does not allow, as a person would call it. */
 export function notAllowed(policy: Policy, uses: Uses): string | undefined {
-  const { image, initImages = [], secrets = [], serviceAccount, token, claims = [], storageClasses = [] } = uses;
+  const { image, initImages = [], secrets = [], serviceAccount, token, secretValues, claims = [], storageClasses = [] } = uses;
   const { images, secrets: readable = [], serviceAccounts = [], tokens = false } = policy;
   const foreign = images && [image ?? [], initImages].flat().find((it) => !isAnyOf(it, images));
   if (foreign !== undefined) return `the image ${foreign}`;
@@ -63,10 +77,12 @@ export function notAllowed(policy: Policy, uses: Uses): string | undefined {
   if (secret !== undefined) return `the Secret ${secret}`;
   if (serviceAccount !== undefined && !isAnyOf(serviceAccount, serviceAccounts)) return `the service account ${serviceAccount}`;
   if (token && !tokens) return "a service account's token";
+  if (secretValues && policy.secretValues !== true) return "secret values of a run's own";
   const claim = claims.find((it) => !isAnyOf(it, policy.claims ?? []));
   if (claim !== undefined) return `the claim ${claim}`;
   const storageClass = storageClasses.find((it) => !isAnyOf(it, policy.storageClasses ?? ["*"]));
-  if (storageClass === undefined) return undefined;
+  if (storageClass === undefined)
+    return uses.anchor === true && !allowsAnchors(policy) ? "large files, as neither volumes nor secret values" : undefined;
   return storageClass === "" ? "volumes of the cluster's default class" : `volumes of the class ${storageClass}`;
 }
 

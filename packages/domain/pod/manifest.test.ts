@@ -8,6 +8,7 @@ import { HOLD, LABELS, selectorOf } from "../run/marks.ts";
 import { DEFAULTS, planOf } from "../run/plan.ts";
 import { seeJob } from "../watch/seen.ts";
 import { manifest, type ManifestInput, occupant } from "./manifest.ts";
+import type { meetingOn } from "./volumes.ts";
 
 const input: ManifestInput = {
   installation: Installation.parse("demo"),
@@ -55,11 +56,13 @@ const FIELDS: { readonly [F in Exclude<keyof StepRequest, "name" | "needs" | "wh
   },
   resources: { limits: { memory: "71Mi" }, requests: { cpu: "73m", "ephemeral-storage": "79Mi" } },
   secrets: [{ name: "asked-secret", mount: "/asked/secrets" }],
+  files: [{ path: "/asked/file", text: "asked-content" }],
   serviceAccount: { name: "asked-account", token: true },
   workingDir: "/asked/dir",
   mounts: [{ volume: "asked-volume", path: "/asked/mount", readOnly: true }],
   init: [{ name: "asked-init", image: "registry.example.com/init:1", command: ["init-command"], env: { INIT_ENV: "init-env" } }],
   scratch: [{ path: "/asked/scratch", size: "107Mi" }],
+  slices: { count: 113, parallelism: 109, retriesPerSlice: 3, failedMax: 107 },
   if: false,
   outputs: ["asked-output"],
   labels: { "asked-label": "asked-value" },
@@ -86,7 +89,7 @@ for (const [field, value] of Object.entries(FIELDS)) {
     if (made?.kind !== "rendered") throw new TypeError("the request has no step");
     const volumes = [{ name: "asked-volume", claim: "asked-volume" }];
     const found = textsIn(
-      where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step: made.step, volumes }).spec.template,
+      where === "plan" ? planOf(request, DEFAULTS).steps : manifest({ ...input, step: made.step, volumes, slots: 109 }).spec,
     );
     for (const text of textsIn(value)) t.ok(found.includes(inUnitOf(where, text)), text);
   });
@@ -114,6 +117,24 @@ t.test("the watcher's selector finds the Job and its pods", async (t) => {
     t.equal(metadata.labels[label], value);
     t.equal(spec.template.metadata.labels[label], value);
   }
+});
+
+t.test("pods meet on one node only with those that have the same volumes", async (t) => {
+  const anchor = {
+    number: 2,
+    name: "anchor",
+    uid: "uid-of-the-anchor",
+    claimName: (volume: string) => volume,
+    secretName: "secret",
+    fileName: () => "file",
+  };
+  const { metadata, spec } = manifest({ ...input, node: "data", anchor }).spec.template;
+  const [term] = (spec.affinity as ReturnType<typeof meetingOn>).podAffinity.requiredDuringSchedulingIgnoredDuringExecution;
+  const selected = term?.labelSelector.matchLabels;
+  t.match(metadata.labels, selected, "it fits its own term");
+  t.match(selected, {
+    [LABELS.installation]: "demo", [LABELS.run]: input.hashOfRun, [LABELS.anchor]: "2", [LABELS.node]: "data",
+  }); // biome-ignore format: one value
 });
 
 t.test("nothing in a request takes the place of what is ours", async (t) => {

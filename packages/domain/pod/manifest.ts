@@ -14,10 +14,12 @@ import type { RenderedContainer } from "@longshore/contract/request/container.ts
 import { declaredOf, type RenderedStep } from "@longshore/contract/request/request.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { Volume } from "@longshore/contract/request/volumes.ts";
+import { wordsOfLabels } from "../run/identity.ts";
+import { envOfSlice, type IndexedSpec, indexedSpec, withItems } from "./slices.ts";
 import { ANNOTATIONS, CONTAINER, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import type { Limits } from "../run/record.ts";
 import {
-  meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
+  fileAnnotations, meetingOn, mountsOf, type OwnerReference, ownerOf, type PodVolume, type StandingAnchor, type VolumeMount,
 } from "./volumes.ts"; // biome-ignore format: a list of names
 
 type Words = Readonly<Record<string, string>>;
@@ -40,7 +42,10 @@ interface JobSpec {
   readonly suspend?: boolean;
   readonly parallelism: number;
   readonly completions: number;
-  readonly backoffLimit: 0;
+  readonly completionMode?: "Indexed";
+  readonly backoffLimitPerIndex?: number;
+  readonly maxFailedIndexes?: number;
+  readonly backoffLimit?: 0;
   readonly podReplacementPolicy: "Failed";
   readonly activeDeadlineSeconds: number;
   readonly template: { readonly metadata: { readonly labels: Words; readonly annotations: Words }; readonly spec: PodSpec };
@@ -87,6 +92,8 @@ export interface ManifestInput {
   };
   readonly step: RenderedStep;
   readonly attempt: number;
+  /** The number of slices that run at the same time. */
+  readonly slots?: number | undefined;
   readonly generation: number;
   readonly epoch: number;
   /** `jobName`, `runLabel` and the HMAC of `proofInput`, all from run/identity.ts. */
@@ -101,6 +108,8 @@ export interface ManifestInput {
   readonly node?: string | undefined;
   /** What the run has in the cluster beside its Jobs. */
   readonly anchor?: StandingAnchor | undefined;
+  /** The labels of the pods that the program makes itself, told to a program with a token. */
+  readonly childLabels?: Words;
 }
 
 /** Our own timers end an attempt. The Job's deadline matters only if no launcher runs, so it comes safely after our timers. */
@@ -110,8 +119,9 @@ const DEADLINE_MARGIN_SECONDS = 600;
  * Makes the Job with the container that the step asked for. (A group's overlay will be merged into the pod's spec here, and
  * policy judges the result.)
  */
-export function manifest(input: ManifestInput): JobManifest {
-  const { init = [] } = input.step;
+export function manifest(asked: ManifestInput): JobManifest {
+  const input = { ...asked, step: withItems(asked.step) };
+  const { init = [], slices } = input.step;
   const mounted = mountsOf(input);
   const of = (name: string, asked: RenderedContainer): Container => {
     const { image, command, args, workingDir, resources } = asked;
@@ -121,19 +131,19 @@ export function manifest(input: ManifestInput): JobManifest {
       ...(args && { args }),
       ...(workingDir !== undefined && { workingDir }),
       ...(resources && { resources }),
-      env: environment(input, asked.env),
-      ...(mounted.length > 0 && { volumeMounts: mounted.map(({ mount }) => mount) }),
+      env: [...environment(input, asked.env), ...envOfSlice(slices)],
+      ...(mounted.length > 0 && { volumeMounts: mounted.flatMap(({ mounts }) => mounts) }),
     };
   };
   return job(
     input,
     { ...ownLabels(input), ...(input.node !== undefined && { [LABELS.node]: input.node }) },
-    { parallelism: 1 },
+    slices ? indexedSpec(slices, input.slots ?? 1) : ONE_POD,
     {
       ...(init.length > 0 && { initContainers: init.map((it) => of(it.name, it)) }),
       containers: [of(CONTAINER, input.step)],
       ...(mounted.length > 0 && { volumes: mounted.map(({ volume }) => volume) }),
-      ...(input.node !== undefined && { affinity: meetingOn(input.node, input.hashOfRun) }),
+      ...(input.node !== undefined && { affinity: meetingOn(inCommon(input, input.node)) }),
     },
   );
 }
@@ -147,17 +157,19 @@ export function occupant(input: ManifestInput): JobManifest {
   return job(
     input,
     labels,
-    { suspend: true, parallelism: 0 },
+    { ...ONE_POD, suspend: true, parallelism: 0 },
     { containers: [{ ...container(CONTAINER, input.step.image), command: ["/longshore-occupant-runs-nothing"] }] },
   );
 }
 
+const ONE_POD = { parallelism: 1, completions: 1, backoffLimit: 0 } as const;
+
+type Mode = Pick<JobSpec, "suspend" | "backoffLimit" | "parallelism" | "completions"> & Partial<IndexedSpec>;
 type Parts = Pick<PodSpec, "initContainers" | "containers" | "volumes" | "affinity">;
 
-function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "parallelism">, parts: Parts): JobManifest {
+function job(input: ManifestInput, own: Words, mode: Mode, parts: Parts): JobManifest {
   const { anchor } = input;
-  const ofAnchor = anchor !== undefined && { [LABELS.anchor]: String(anchor.number) };
-  const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor };
+  const labels = { ...input.run.labels, ...input.step.labels, ...own, ...ofAnchor(input) };
   const outputs = declaredOf(input.step).annotations;
   const annotations = {
     ...input.run.annotations,
@@ -187,11 +199,12 @@ function job(input: ManifestInput, own: Words, mode: Pick<JobSpec, "suspend" | "
     },
     spec: {
       ...mode,
-      completions: 1,
-      backoffLimit: 0,
       podReplacementPolicy: "Failed",
       activeDeadlineSeconds: backstopSeconds(input.limits),
-      template: { metadata: { labels, annotations }, spec: pod(parts, input.step) },
+      template: {
+        metadata: { labels, annotations: { ...annotations, ...(mode.suspend !== true && fileAnnotations(input.step.files)) } },
+        spec: pod(parts, input.step),
+      },
     },
   };
 }
@@ -223,15 +236,39 @@ const ownLabels = ({ installation, hashOfRun, step, attempt }: ManifestInput): W
   [LABELS.managedBy]: MANAGED_BY,
 });
 
-function environment({ run, step, attempt }: ManifestInput, asked: RenderedContainer["env"]): readonly EnvVariable[] {
-  const own = { LONGSHORE_RUN: run.id, LONGSHORE_STEP: step.name, LONGSHORE_ATTEMPT: String(attempt) };
+const ofAnchor = ({ anchor }: Pick<ManifestInput, "anchor">): Words =>
+  anchor === undefined ? {} : { [LABELS.anchor]: String(anchor.number) };
+
+/**
+ * The labels that the pods of a run have in common which meet on one node. A neighbour's run may have the same id, and pods of an
+ * earlier anchor have other volumes.
+ */
+const inCommon = (input: ManifestInput, node: string): Words => ({
+  [LABELS.installation]: input.installation,
+  [LABELS.run]: input.hashOfRun,
+  ...ofAnchor(input),
+  [LABELS.node]: node,
+});
+
+function environment(
+  { run, step, attempt, childLabels, anchor }: ManifestInput,
+  asked: RenderedContainer["env"],
+): readonly EnvVariable[] {
+  const own = {
+    LONGSHORE_RUN: run.id,
+    LONGSHORE_STEP: step.name,
+    LONGSHORE_ATTEMPT: String(attempt),
+    ...(step.serviceAccount?.token === true && childLabels && { LONGSHORE_CHILD_LABELS: wordsOfLabels(childLabels) }),
+  };
   // A request may replace this variable, and no other of ours: its author knows better which trace the step belongs to.
   const trace = run.traceparent !== undefined && { TRACEPARENT: run.traceparent };
   const all: NonNullable<RenderedContainer["env"]> = { ...trace, ...asked, ...own };
   return Object.entries(all).map(([name, value]) => {
     if (typeof value === "string") return { name, value };
     if ("field" in value) return { name, valueFrom: { fieldRef: { fieldPath: value.field } } };
-    return { name, valueFrom: { secretKeyRef: { name: value.secret, key: value.key } } };
+    const ref =
+      "secret" in value ? { name: value.secret, key: value.key } : { name: anchor?.secretName ?? "", key: value.secretValue };
+    return { name, valueFrom: { secretKeyRef: ref } };
   });
 }
 

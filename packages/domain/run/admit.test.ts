@@ -3,6 +3,7 @@
  * one.
  */
 import t from "tap";
+import { DefinitionName } from "@longshore/contract/ids.ts";
 import type { Corrections } from "@longshore/contract/messages/command.ts";
 import { Duration, Quantity } from "@longshore/contract/units.ts";
 import { admit, type Admission } from "./admit.ts";
@@ -197,4 +198,28 @@ t.test("a restart that corrects a parameter which no expression uses is refused"
   const verdict = admit(record, { ...restart, with: { parameters: { usd: 1 } } }, at);
   t.match(verdict, { kind: "refuse", problems: [{ path: "/data/with/parameters/usd", message: "it uses used" }] });
   t.equal(admit(record, { ...restart, with: { parameters: { used: 1 } } }, at).kind, "write");
+});
+
+t.test("a restart's parameters are judged by the definition as it was when the run was made", async (t) => {
+  const rows = { type: "object" as const, properties: { most: { type: "integer" as const, default: 10 } } };
+  const definition = {
+    name: DefinitionName.parse("export"),
+    digest: "1",
+    parameters: { month: { type: "string" as const }, rows },
+  };
+  const record = { ...failed, run: { ...failed.run, plan: { ...failed.run.plan, parameters: ["month", "rows"], definition } } };
+  const withParameters = (parameters: Corrections["parameters"]) => ({ ...restart, with: { parameters } }) as const;
+  t.match(admit(record, withParameters({ month: 3, rows: { most: "x" } }), at), {
+    kind: "refuse",
+    problems: [
+      {
+        path: "/data/with/parameters/month",
+        code: "WrongType",
+        message: "This must be a text, not a number; write it in quotes.",
+      },
+      { path: "/data/with/parameters/rows/most", code: "WrongType" },
+    ],
+  });
+  const taken = again(record, "failed", { with: { parameters: { rows: {} } } });
+  t.same(taken.run.plan.withParameters, { rows: { most: 10 } }, "defaults within them are filled in");
 });

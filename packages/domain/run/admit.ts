@@ -10,6 +10,7 @@ import type { RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { CommandProblem, ProblemCode } from "@longshore/contract/problems/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request/request.ts";
 import { hasStood, newestAnchor, pinnedTo } from "../anchor/of-run.ts";
+import { secretsWith, unknownSecrets } from "../anchor/secrets.ts";
 import { storageWith } from "../anchor/storage.ts";
 import { advance, type Advanced, type Advancing, cancelOnArrival, openFirst } from "./advance.ts";
 import { isFullFor } from "./concurrency.ts";
@@ -17,6 +18,7 @@ import { beginRun, type NewRun, restartedSteps, restartRun } from "./begin.ts";
 import { andThen, type Change, turnNext } from "./change.ts";
 import { NO_PLAN } from "./plan.ts";
 import type { Cancel, GivenUp, Plan, Run, RunRecord, Told } from "./record.ts";
+import { judgeCorrected } from "./resolve.ts";
 import { definitionOf } from "./story.ts";
 
 /**
@@ -38,7 +40,9 @@ export type Admission =
       readonly kind: "restart";
       readonly generation: number | undefined;
       readonly from: CommandData<"run.restart">["from"];
-      readonly with: Corrections | undefined;
+      /** Secret values are not among these: only their names are, in `secretNames`. */
+      readonly with: Omit<Corrections, "secretValues"> | undefined;
+      readonly secretNames?: readonly string[] | undefined;
       readonly actor: Cancel["actor"];
     }
   | { readonly kind: "free" }
@@ -144,7 +148,7 @@ function cancelled(
 
 function restarted(
   existing: RunRecord | undefined,
-  { generation, from, with: corrections, actor }: Extract<Admission, { kind: "restart" }>,
+  { generation, from, with: corrections, secretNames, actor }: Extract<Admission, { kind: "restart" }>,
   at: Advancing,
 ): Verdict {
   if (existing === undefined || existing.run.state === "tombstone") return refuse("RunUnknown", "No run has this id.");
@@ -155,17 +159,25 @@ function restarted(
     const message = `The run has no step "${from}"; it has ${Object.keys(existing.run.steps).join(", ")}.`;
     return { kind: "refuse", problems: [{ path: "/data/from", code: "RequestInvalid", message }] };
   }
-  const problems = correctionProblems(existing.run, from, corrections);
-  if (problems.length > 0) return { kind: "refuse", problems };
+  const judged = judgeCorrected(existing.run.plan, corrections?.parameters);
+  const problems = [
+    ...(judged.kind === "invalid" ? judged.problems : []),
+    ...correctionProblems(existing.run, from, corrections),
+    ...unknownSecrets(existing.run.plan, corrections),
+  ];
+  if (problems.length > 0 || judged.kind === "invalid") return { kind: "refuse", problems };
+  const parameters = corrections?.parameters && judged.value;
   const kept = withVolumes(existing, from, at);
   if (kept === undefined)
     return refuse("VolumesGone", 'The volumes of the run are no longer kept: say `from: "start"`, which makes new ones.');
-  const storage = storageWith(existing.run, corrections?.parameters, pinnedTo(kept) !== undefined);
+  const storage = storageWith(existing.run, parameters, pinnedTo(kept) !== undefined);
   if ("problems" in storage) return { kind: "refuse", problems: storage.problems };
+  const secrets = secretsWith(existing, storage.storage, secretNames, at.nowMs);
+  if ("problems" in secrets) return { kind: "refuse", problems: secrets.problems };
   const begun = restartRun(kept, from, {
     with: byStep(existing.run.plan, corrections),
-    ...(corrections?.parameters && { withParameters: corrections.parameters }),
-    ...storage,
+    ...(parameters && { withParameters: parameters }),
+    ...secrets,
   });
   if (Object.values(begun.run.steps).every(({ state }) => state === "ended")) {
     return {
@@ -175,11 +187,11 @@ function restarted(
       ],
     };
   }
-  const corrected = correctedFields(corrections ?? {});
+  const corrected = [...correctedFields(corrections ?? {}), ...(secretNames ?? []).map((name) => `secretValues.${name}`)];
   const told: Told = {
     type: "run.restarted",
     group: undefined,
-    data: { run: begun.run.id, from, ...(corrected.length > 0 && { corrected: [...corrected] }), ...(actor && { actor }) },
+    data: { run: begun.run.id, from, ...(corrected.length > 0 && { corrected }), ...(actor && { actor }) },
   };
   const opened = openFirst({ ...begun, run: { ...begun.run, seq: begun.run.seq + 1 } }, at);
   return { kind: "write", ...opened, told: [told, ...opened.told] };
@@ -199,7 +211,8 @@ function freed(existing: RunRecord | undefined, at: Advancing): Verdict {
 function withVolumes(record: RunRecord, from: CommandData<"run.restart">["from"], at: Advancing): RunRecord | undefined {
   const newest = newestAnchor(record);
   if (newest === undefined) return record;
-  const isUnused = newest.state !== "kept" && !hasStood(record, newest);
+  // Without volumes, all that an anchor owns can be made again.
+  const isUnused = newest.state !== "kept" && (!hasStood(record, newest) || record.run.plan.storage?.anchor?.bytes === 0);
   if (newest.state !== "kept" && from !== "start" && !isUnused) return undefined;
   const input = { kind: from === "start" ? "freed" : "restarted" } as const;
   return newest.state === "kept" ? advance(record, { kind: "anchor", number: newest.number, input }, at).record : record;
@@ -274,9 +287,12 @@ export interface Intake {
   /** The command's id. With tenant and source, the id tells that a cancel or a restart is "the same command again". */
   readonly command: string;
   readonly admission: Admission;
-  /** The request, kept for the manifest; for `run` admissions only. */
-  readonly request?: RunRequest;
+  /** The request, kept for the manifest; for `run` admissions only. It has no secret values. */
+  readonly request?: RunRequest | undefined;
+  /** The secret values of a request, or of a restart that gives others: sealed. */
+  readonly sealed?: string | undefined;
   readonly replyTo?: string;
+  readonly correlationId?: string;
 }
 
 export type Answer =

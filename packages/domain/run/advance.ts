@@ -11,14 +11,15 @@ import type { AnchorInput } from "../anchor/lifecycle.ts";
 import { attemptMoved, heardOfAnchor, underAnchor } from "../anchor/of-run.ts";
 import type { AttemptInput } from "../attempt/input.ts";
 import { moveAttempt } from "../attempt/lifecycle.ts";
+import type { Context } from "../attempt/moves/move.ts";
 import { bytesOf } from "@longshore/contract/expressions/template.ts";
 import { outputsOfStep, type ReadOutputs } from "./outputs.ts";
 import { limitsFor } from "./plan.ts";
 import type { Attempt, AttemptOutcome, Cancel, GivenUp, RunRecord, Step, StepOutcome } from "./record.ts";
-import { attemptIn } from "./record.ts";
+import { attemptIn, isOver } from "./record.ts";
 import type { Advanced, Advancing, Draft } from "./steps.ts";
 import { advancedOf, draftOf, endRun, openAttempt, openSteps, retryAtMs, setStep, skip, stepIn, untried } from "./steps.ts";
-import { endOf, jobOf, newsOf } from "./story.ts";
+import { endOf, jobOf, newsOf, slicesOf } from "./story.ts";
 
 export type { Advanced, Advancing };
 
@@ -70,7 +71,7 @@ export function cancelOnArrival(record: RunRecord, cancel: Cancel, at: Advancing
 function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: AttemptInput): void {
   const before = attemptIn(draft, stepName, n);
   if (before === undefined) return;
-  const context = { nowMs: draft.at.nowMs, limits: limitsFor(draft.run.plan, stepName) };
+  const context = contextOf(draft, stepName);
   const { attempt: moved, news, strays, illegal } = moveAttempt(before, input, context);
   draft.strays.push(...strays);
   draft.illegal ||= illegal;
@@ -83,8 +84,15 @@ function applyToAttempt(draft: Draft, stepName: StepName, n: number, input: Atte
   // A finished run's story is closed: later news of its Jobs is only about their cleaning up.
   if (draft.run.state === "ended") return;
   for (const it of news) draft.told.push(newsOf(draft.run, attempt, it));
-  if (before.outcome === undefined && attempt.outcome !== undefined) attemptEnded(draft, attempt, attempt.outcome);
+  if (!isOver(before) && isOver(attempt) && attempt.outcome !== undefined) attemptEnded(draft, attempt, attempt.outcome);
 }
+
+const contextOf = ({ at, run: { plan } }: Draft, step: StepName): Context => ({
+  nowMs: at.nowMs,
+  limits: limitsFor(plan, step),
+  hasToken: plan.steps.some(({ name, uses }) => name === step && uses?.token === true),
+  failedMax: plan.steps.find(({ name }) => name === step)?.slices?.failedMax,
+});
 
 /** If the anchor is given up, attempts that were placed in its group and not claimed may go to another group. */
 function applyToAnchor(draft: Draft, number: number, input: AnchorInput): void {
@@ -148,7 +156,7 @@ const diagnosisOf = ({ diagnosis }: AttemptOutcome): Diagnosis =>
 function again(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): void {
   const step = stepIn(draft, attempt.step);
   const nextAttemptAt = new Date(draft.at.nowMs).toISOString();
-  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), nextAttemptAt };
+  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), ...slicesOf(attempt), nextAttemptAt };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1 }, { after: attempt, waitUntilMs: attempt.notes.waitUntilMs });
 }
@@ -159,7 +167,7 @@ function retry(draft: Draft, attempt: Attempt, diagnosis: Diagnosis): boolean {
   const notBeforeMs = retryAtMs(draft.run, attempt, diagnosis, draft.at.nowMs);
   if (notBeforeMs === undefined) return false;
   const nextAttemptAt = new Date(notBeforeMs).toISOString();
-  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), nextAttemptAt };
+  const data = { ...jobOf(draft.run, attempt), diagnosis, ...endOf(attempt), ...slicesOf(attempt), nextAttemptAt };
   draft.told.push({ type: "run.attempt.failed", group: attempt.group, data });
   openAttempt(draft, attempt.step, { ...step, n: step.n + 1, retries: step.retries + 1 }, { notBeforeMs, after: attempt });
   return true;
@@ -176,10 +184,11 @@ function endStep(
   if (draft.run.plan.simple) return;
   const { group } = attempt;
   const about = jobOf(draft.run, attempt);
-  if (outcome === "succeeded") draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: {}, ...found } });
+  if (outcome === "succeeded")
+    draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: {}, ...found, ...slicesOf(attempt) } });
   else {
     const diagnosis = found.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
-    draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis, ...endOf(attempt) } });
+    draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis, ...endOf(attempt), ...slicesOf(attempt) } });
   }
 }
 
@@ -208,13 +217,12 @@ function abandonRun(draft: Draft, { reason, actor }: GivenUp): void {
   if (draft.run.state === "ended" || draft.run.state === "tombstone") return;
   for (const { name } of draft.run.plan.steps)
     if (stepIn(draft, name).state === "blocked") skip(draft, name, "the run was given up", { outcome: "lost" });
-  const open = draft.attempts.filter(({ outcome }) => outcome === undefined);
+  const open = draft.attempts.filter((it) => !isOver(it));
   const diagnosis = diagnose("Abandoned", reason === undefined ? "An operator gave it up." : `An operator gave it up: ${reason}`);
   for (const { step: name, n } of open) {
     const before = attemptIn(draft, name, n);
     if (before === undefined) continue;
-    const context = { nowMs: draft.at.nowMs, limits: limitsFor(draft.run.plan, name) };
-    const { attempt } = moveAttempt(before, { kind: "abandon", diagnosis }, context);
+    const { attempt } = moveAttempt(before, { kind: "abandon", diagnosis }, contextOf(draft, name));
     draft.attempts = draft.attempts.map((it) => (it === before ? attempt : it));
     endStep(draft, attempt, "lost", { diagnosis });
   }

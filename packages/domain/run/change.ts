@@ -110,6 +110,12 @@ export interface AnchorEntry {
 export const movedAnchors = ({ before, after }: Change): readonly Anchor[] =>
   after.anchors === before?.anchors ? [] : (after.anchors ?? []).filter((it) => !before?.anchors?.includes(it));
 
+/** Returns the anchors that a change forgot: they are gone, and a newer one was booked. */
+export const forgottenAnchors = ({ before, after }: Change): readonly Anchor[] =>
+  after.anchors === before?.anchors
+    ? []
+    : (before?.anchors ?? []).filter((was) => !after.anchors?.some(({ number }) => number === was.number));
+
 /** `attempt`: the attempt as it is now. "unknown": the ledger has no such attempt. */
 export type Recorded =
   | { readonly kind: "moved" | "stayed" | "illegal"; readonly attempt: Attempt; readonly runState: RunState }

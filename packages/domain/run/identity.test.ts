@@ -6,9 +6,9 @@ import t from "tap";
 import {
   anchorName,
   type AttemptIdentity,
-  claimName,
-  claimNameInput,
   jobName,
+  nameOfOwned,
+  ownedNameInput,
   jobNameInput,
   proofInput,
   runLabel,
@@ -116,7 +116,7 @@ t.test("an anchor's name is one run's and one number's, and a DNS label", async 
 });
 
 t.test("the claims of two anchors never share a name", async (t) => {
-  const nameOf = (uid: string, volume: string): string => claimName(volume, hash(claimNameInput(uid, volume)));
+  const nameOf = (uid: string, volume: string): string => nameOfOwned(volume, hash(ownedNameInput("claim", uid, volume)));
   const names = ["uid-1", "uid-2"].flatMap((uid) => ["data", "more", "v".repeat(63)].map((volume) => nameOf(uid, volume)));
   t.equal(new Set(names).size, 6);
   for (const it of names) t.match(it, /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);

@@ -5,6 +5,7 @@
  * attempt alone, so a second try meets the Job of the first. The hash, not the readable part, keeps names apart.
  */
 import type { GroupName, Installation, RunId, StepName } from "@longshore/contract/ids.ts";
+import { LABELS } from "./marks.ts";
 
 /** SHA-256 of the text's UTF-8, in lower-case hex. The caller supplies it: the domain has no library for hashes. */
 export type Sha256Hex = (text: string) => string;
@@ -48,14 +49,14 @@ export const anchorProofInput = (of: AnchorIdentity & { readonly group: GroupNam
   JSON.stringify(["longshore.dev/anchor-proof", of.installation, of.group, of.namespaceUid, of.run, of.number]);
 
 /**
- * The text whose HMAC stands in a volume's name. The anchor's UID is new with each anchor, so a name that is taken can only be
- * taken by our own earlier create for the same anchor.
+ * The text whose HMAC stands in the name of what an anchor owns. The anchor's UID is new with each anchor, so a name that is taken
+ * can only be taken by our own earlier create for the same anchor. `content`: which volume, which values, or what a file holds.
  */
-export const claimNameInput = (anchorUid: string, volume: string): string =>
-  JSON.stringify(["longshore.dev/claim-name", anchorUid, volume]);
+export const ownedNameInput = (what: "claim" | "secret" | "file", anchorUid: string, content: string): string =>
+  JSON.stringify([`longshore.dev/${what}-name`, anchorUid, content]);
 
-/** `hmac` is of `claimNameInput`, in hex. */
-export const claimName = (volume: string, hmac: string): string => `${slug(volume, 63 - 27)}-${base32(hmac, 26)}`;
+/** `hmac` is of `ownedNameInput`, in hex; `shown` is for people. */
+export const nameOfOwned = (shown: string, hmac: string): string => `${slug(shown, 63 - 27)}-${base32(hmac, 26)}`;
 
 /** JSON of a list: no two attempts give the same text, whatever characters their names contain. */
 export const jobNameInput = ({ installation, run, step, attempt }: AttemptIdentity): string =>
@@ -67,6 +68,24 @@ export const jobNameInput = ({ installation, run, step, attempt }: AttemptIdenti
  */
 export const proofInput = (of: AttemptIdentity & { readonly group: GroupName; readonly namespaceUid: string }): string =>
   JSON.stringify(["longshore.dev/proof", of.installation, of.group, of.namespaceUid, of.run, of.step, of.attempt]);
+
+/**
+ * The labels of the pods that a step's program makes itself, its children. The hash is over the installation, too: a namespace may
+ * have runs of the same id from two of them, and neither may delete the other's children.
+ */
+export const childLabels = (
+  { installation, run, step }: Omit<AttemptIdentity, "attempt">,
+  hash: Sha256Hex,
+): Readonly<Record<string, string>> => ({
+  [LABELS.parent]: base32(hash(JSON.stringify(["longshore.dev/parent", installation, run])), 26),
+  [LABELS.parentStep]: step,
+});
+
+/** Labels as kubectl takes them, and as a selector: "a=1,b=2". */
+export const wordsOfLabels = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(",");
 
 /** The value of the run's label: 130 bits, as text that is allowed in any label. */
 export const runLabel = (run: RunId, hash: Sha256Hex): string => base32(hash(run), 26);

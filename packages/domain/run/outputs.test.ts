@@ -1,5 +1,6 @@
 /** Every way in which a step can leave outputs behind, or fail to do so. */
 import fc from "fast-check";
+import type { Evidence } from "@longshore/contract/messages/fact.ts";
 import t from "tap";
 import { ANNOTATION_BYTES_MAX, outcomeOfOutputs, outputsOfStep } from "./outputs.ts";
 
@@ -74,6 +75,35 @@ for (const { name, args, want } of ANNOTATED)
     const read = outputsOfStep(...args);
     t.same(read.kind === "outputs" ? read.outputs : read.diagnosis.code, want);
   });
+
+const slices = (count: number, failed: string, messages: Readonly<Record<string, string>>, cut?: true): Evidence => ({
+  started: "yes",
+  slices: { count, succeeded: 0, failed, messages, ...(cut && { cut }) },
+});
+const ROWS = { outputs: ["rows"] };
+
+// biome-ignore format: a table is read down its columns
+const SLICED: readonly { readonly name: string; readonly args: Parameters<typeof outputsOfStep>; readonly want: object | string }[] = [
+  { name: "a list by index, with null for a slice that failed", args: [slices(3, "1", { 0: '{"rows":1}', 2: '{"rows":3,"more":true}' }), ROWS, 0], want: { rows: [1, null, 3], more: [null, null, true] } },
+  { name: "a loss if a slice that succeeded wrote none", args: [slices(2, "", { 0: '{"rows":1}' }), ROWS, 0], want: "OutputsLost" },
+  { name: "an empty list for no slices", args: [slices(0, "", {}), ROWS, 0], want: { rows: [] } },
+  { name: "too much if the messages did not fit", args: [slices(2, "", { 0: '{"rows":1}' }, true), ROWS, 0], want: "OutputsTooLarge" },
+  { name: "no outputs if the messages of a step that declares none did not fit", args: [slices(2, "", { 0: '{"rows":1}' }, true), { outputs: [] }, 0], want: {} },
+  { name: "nothing in messages that are no objects", args: [slices(2, "", { 0: "done." }), { outputs: [] }, 0], want: {} },
+];
+
+for (const { name, args, want } of SLICED)
+  t.test(`finds of slices ${name}`, async (t) => {
+    const read = outputsOfStep(...args);
+    t.same(read.kind === "outputs" ? read.outputs : read.diagnosis.code, want);
+  });
+
+t.test("says which slice lost its output, or wrote what is none", async (t) => {
+  t.match(outputsOfStep(slices(2, "", { 0: '{"rows":1}' }), ROWS, 0), {
+    diagnosis: { sentence: /^Slice 1: It declared the output/ },
+  });
+  t.match(outputsOfStep(slices(2, "", { 1: "done." }), { outputs: [] }, 0), { ignored: /^Slice 1: The termination message/ });
+});
 
 t.test("says why a text is no output, if the step declares none", async (t) => {
   const ignored = (message: string) => ({ ignored: "", ...outcomeOfOutputs(message, []) }).ignored;

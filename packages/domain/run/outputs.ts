@@ -8,7 +8,8 @@
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { bytesOf, utf8Length } from "@longshore/contract/expressions/template.ts";
 import { RUN_OUTPUT_BYTES_MAX } from "@longshore/contract/request/request.ts";
-import type { Evidence } from "@longshore/contract/messages/fact.ts";
+import { indexesIn } from "@longshore/contract/request/slices.ts";
+import { type Evidence, SLICE_MESSAGES_BYTES_MAX } from "@longshore/contract/messages/fact.ts";
 import { text } from "../watch/raw.ts";
 
 export type ReadOutputs =
@@ -20,6 +21,7 @@ export type ReadOutputs =
 export const OUTPUT_BYTES_MAX = 4096;
 const CUT_OFF = `The outputs fill the ${OUTPUT_BYTES_MAX} bytes of the termination message and were cut off there.`;
 const DEPTH_MAX = 32;
+const ALL_CUT = `The termination messages of its slices have more than ${SLICE_MESSAGES_BYTES_MAX} bytes together.`;
 
 /** Annotations are larger than labels, and a fact carries up to 16 of them. */
 export const ANNOTATION_BYTES_MAX = 4096;
@@ -38,18 +40,38 @@ export function outputsOfStep(
   { outputs: declared, annotations = [] }: Declared,
   others: number,
 ): ReadOutputs {
-  const written = outcomeOfOutputs(evidence?.message, declared);
+  const written = evidence?.slices ? outputsOfSlices(evidence.slices, declared) : outcomeOfOutputs(evidence?.message, declared);
   if (written.kind === "failed") return written;
   const found = Object.entries(evidence?.annotations ?? {}).filter(([name]) => annotations.includes(name));
   const missing = annotations.filter((name) => !found.some(([it]) => it === name));
   if (missing.length > 0) return lost(missing);
   const large = found.find(([, value]) => utf8Length(value) > ANNOTATION_BYTES_MAX);
   if (large !== undefined)
-    return failed("OutputsTooLarge", `The annotation "${large[0]}" has more than ${ANNOTATION_BYTES_MAX} bytes.`, "");
+    return fail("OutputsTooLarge", `The annotation "${large[0]}" has more than ${ANNOTATION_BYTES_MAX} bytes.`, "");
   const outputs = { ...written.outputs, ...Object.fromEntries(found) };
   return others + bytesOf(outputs) <= RUN_OUTPUT_BYTES_MAX
     ? { ...written, outputs }
-    : failed("OutputsTooLarge", `The outputs of the run's steps have more than ${RUN_OUTPUT_BYTES_MAX} bytes together.`, "");
+    : fail("OutputsTooLarge", `The outputs of the run's steps have more than ${RUN_OUTPUT_BYTES_MAX} bytes together.`, "");
+}
+
+/** Each output of a step with slices is a list, with null for a slice that failed or did not write it. */
+function outputsOfSlices(slices: NonNullable<Evidence["slices"]>, declared: readonly string[]): ReadOutputs {
+  const { count, failed, messages = {}, cut } = slices;
+  const outputs: Record<string, unknown[]> = {};
+  const listOf = (name: string): unknown[] => (outputs[name] ??= Array.from({ length: count }, () => null));
+  for (const name of declared) listOf(name);
+  if (cut === true && declared.length > 0) return fail("OutputsTooLarge", ALL_CUT, "");
+  const without = new Set(indexesIn(failed));
+  let ignored = cut === true ? ALL_CUT : undefined;
+  for (let index = 0; index < count; index++) {
+    if (without.has(index)) continue;
+    const read = outcomeOfOutputs(messages[index], cut === true ? [] : declared);
+    if (read.kind === "failed")
+      return { ...read, diagnosis: { ...read.diagnosis, sentence: `Slice ${index}: ${read.diagnosis.sentence}` } };
+    for (const [name, value] of Object.entries(read.outputs)) listOf(name)[index] = value;
+    if (read.ignored !== undefined) ignored ??= `Slice ${index}: ${read.ignored}`;
+  }
+  return { kind: "outputs", outputs: cut === true ? {} : outputs, ...(ignored !== undefined && { ignored }) };
 }
 
 /**
@@ -65,24 +87,24 @@ export function outcomeOfOutputs(message: string | undefined, declared: readonly
     utf8Length(written) >= OUTPUT_BYTES_MAX
       ? (["OutputsTooLarge", CUT_OFF] as const)
       : (["OutputsInvalid", "The termination message is not one JSON object."] as const);
-  return declared.length === 0 ? { kind: "outputs", outputs: {}, ignored: why } : failed(code, why, written);
+  return declared.length === 0 ? { kind: "outputs", outputs: {}, ignored: why } : fail(code, why, written);
 }
 
 function judged(outputs: Readonly<Record<string, unknown>>, declared: readonly string[]): ReadOutputs {
   const problem = unstorable(outputs, "", 0);
-  if (problem !== undefined) return failed("OutputsInvalid", problem, "");
+  if (problem !== undefined) return fail("OutputsInvalid", problem, "");
   const missing = declared.filter((name) => !Object.hasOwn(outputs, name));
   return missing.length > 0 ? lost(missing) : { kind: "outputs", outputs };
 }
 
 const lost = (missing: readonly string[]): ReadOutputs =>
-  failed(
+  fail(
     "OutputsLost",
     `It declared the ${missing.length === 1 ? "output" : "outputs"} ${missing.map((it) => `"${it}"`).join(", ")} and did not write ${missing.length === 1 ? "it" : "them"}.`,
     "",
   );
 
-function failed(code: "OutputsLost" | "OutputsTooLarge" | "OutputsInvalid", sentence: string, written: string): ReadOutputs {
+function fail(code: "OutputsLost" | "OutputsTooLarge" | "OutputsInvalid", sentence: string, written: string): ReadOutputs {
   const begins = text(written, 200);
   return {
     kind: "failed",

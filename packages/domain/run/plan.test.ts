@@ -54,7 +54,7 @@ t.test("the defaults that the published schema names are those of a plan", async
   });
   t.same(
     named.map(([name]) => name),
-    ["priority", "concurrency", "waitFor", "startWithin", "deadline", "retries", "keepFor", "keepVolumesFor"],
+    ["slices", "priority", "concurrency", "waitFor", "startWithin", "deadline", "retries", "keepFor", "keepVolumesFor"],
   );
   const request = { image: "busybox" };
   t.same(planOf({ ...request, ...Object.fromEntries(named) } as SimpleRequest, NO_PLAN.limits).limits, {

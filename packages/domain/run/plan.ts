@@ -4,7 +4,8 @@
  */
 import type { Correction } from "@longshore/contract/messages/command.ts";
 import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
-import { knownImages, renderedIf, renderedKey } from "@longshore/contract/expressions/rendering.ts";
+import { PARALLELISM_DEFAULT, type Slices } from "@longshore/contract/request/slices.ts";
+import { knownCount, knownImages, renderedIf, renderedKey } from "@longshore/contract/expressions/rendering.ts";
 import {
   declaredOf,
   type RenderedStep,
@@ -22,6 +23,7 @@ import type { Concurrency, Limits, Plan, PlannedStep } from "./record.ts";
 export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
   // Values may hold what looks like an expression, and is none.
   const parameters = parametersIn({ ...request, parameters: undefined });
+  const limits = limitsOf(request, defaults);
   return {
     simple: !("steps" in request),
     steps: stepsOf(request).map((step) => plannedStep(step, request, run)),
@@ -30,10 +32,10 @@ export function planOf(request: RunRequest, defaults: Limits, run = ""): Plan {
     groups: request.groups,
     priority: request.priority ?? 0,
     notBeforeMs: request.notBefore === undefined ? undefined : Date.parse(request.notBefore),
-    limits: limitsOf(request, defaults),
+    limits,
     with: undefined,
     ...(request.concurrency && { concurrency: concurrencyOf(request.concurrency, request, run) }),
-    ...storageOf(request, run),
+    ...storageOf(request, limits, run),
   };
 }
 
@@ -57,10 +59,17 @@ function plannedStep(step: StepRequest, request: RunRequest, run: string): Plann
     outputs,
     ...(annotations.length > 0 && { annotations }),
     ...(step.if !== undefined && { if: plannedIf(step.if, request) }),
+    ...(step.slices && { slices: plannedSlices(step.slices, request, run) }),
     uses: knownUses(step, request, run),
     ...(Object.keys(limits).length > 0 && { limits }),
     ...((step.retries?.max ?? request.retries?.max ?? 0) > 0 && { retriesAsked: true }),
   };
+}
+
+function plannedSlices(slices: Slices, { parameters }: RunRequest, run: string): NonNullable<PlannedStep["slices"]> {
+  const { parallelism = PARALLELISM_DEFAULT, failedMax = 0 } = slices;
+  const count = knownCount(slices, { run: { id: run }, parameters, steps: {} });
+  return { parallelism, failedMax, ...(count !== undefined && { count }) };
 }
 
 function knownUses(step: StepRequest, { parameters }: RunRequest, run: string): Uses {

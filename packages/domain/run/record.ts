@@ -1,9 +1,10 @@
 /** One run as the ledger keeps it and the tables decide on it: plain values, times in milliseconds, no types of a database. */
 import type { Owner } from "@longshore/contract/request/definition.ts";
+import type { ParametersSchema } from "@longshore/contract/request/parameters.ts";
 import type { Code, Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/messages/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
-import type { Evidence, LogTail, Started } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, LogTail, SliceCounts, Started } from "@longshore/contract/messages/fact.ts";
 import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request/request.ts";
 import type { RequestedVolume } from "@longshore/contract/request/volumes.ts";
@@ -58,7 +59,13 @@ export interface Plan {
   /** The corrections that came with the newest restart, by step. */
   readonly with: Readonly<Record<string, Correction>> | undefined;
   /** The definition that the run was made of, as it was then: its digest tells whether it changed since. */
-  readonly definition?: { readonly name: DefinitionName; readonly digest: string; readonly owner?: Owner };
+  readonly definition?: {
+    readonly name: DefinitionName;
+    readonly digest: string;
+    readonly owner?: Owner;
+    /** The schemas of the parameters that a restart may correct. */
+    readonly parameters?: ParametersSchema["properties"];
+  };
   readonly concurrency?: Concurrency;
   /** The parameters that came with the newest restart. */
   readonly withParameters?: Readonly<Record<string, unknown>>;
@@ -68,8 +75,19 @@ export interface Plan {
   readonly outputs?: Readonly<Record<string, string>>;
   /** The trace of the message that requested the run: a restart stays in that trace. */
   readonly traceparent?: string;
+  /** The correlation id of that message: the run's events carry it back. */
+  readonly correlationId?: string;
   /** What the volumes need of a group. Absent for a run without volumes. */
   readonly storage?: PlannedStorage;
+}
+
+export interface PlannedAnchor {
+  /** The size of all volumes of the run together; 0 if it has none. */
+  readonly bytes: number;
+  readonly keepSucceededMs: number;
+  readonly keepFailedMs: number;
+  /** The names of the run's own secret values, and the generation for which they were given. */
+  readonly secrets?: { readonly names: readonly string[]; readonly since: number };
 }
 
 export interface PlannedStorage {
@@ -77,13 +95,10 @@ export interface PlannedStorage {
   readonly claims: readonly string[];
   /** The storage classes of volumes that are made; "" is the cluster's default. */
   readonly classes: readonly string[];
-  /** Absent if no volume is made for the run: then it has no anchor. */
-  readonly anchor?: {
-    /** The size of all its volumes together. */
-    readonly bytes: number;
-    readonly keepSucceededMs: number;
-    readonly keepFailedMs: number;
-  };
+  /** Absent if nothing but Jobs is made for the run: then it has no anchor. */
+  readonly anchor?: PlannedAnchor;
+  /** The parameters in the values of files: with other values a file may become large, and then it needs an anchor. */
+  readonly files?: readonly string[];
   /** The volumes with their expressions, and the parameters in these: a restart may correct them. */
   readonly asked?: { readonly volumes: readonly RequestedVolume[]; readonly parameters: Readonly<Record<string, unknown>> };
 }
@@ -106,6 +121,8 @@ export interface PlannedStep {
   readonly if?: { readonly given: boolean | string; readonly known?: boolean };
   /** What the groups' policies judge, as far as it is known. What depends on an output is judged when the Job is created. */
   readonly uses?: Uses;
+  /** Absent for a step of one pod. `count`: how many slices there are, if no output and no restart's parameter says it. */
+  readonly slices?: { readonly parallelism: number; readonly failedMax: number; readonly count?: number };
   /** The limits in which the step differs from its run. */
   readonly limits?: Partial<Limits>;
   /** The request has `retries` with a number for this step: its author expects them. */
@@ -182,6 +199,8 @@ export interface Attempt {
    * not judged since it began to wait.
    */
   readonly waitsFor: readonly GroupName[] | undefined;
+  /** How many slots of its group it takes, if more than one: as many slices run at the same time. */
+  readonly slots?: number;
   readonly claimNo: number;
   readonly claimBy: string | undefined;
   readonly claimUntilMs: number | undefined;
@@ -215,6 +234,8 @@ export interface Notes {
   readonly namespace?: string;
   /** The attempt's Job carries no hold, as the group wants it: the Job may vanish before its outcome is read. */
   readonly hold?: false;
+  /** The attempt was placed in the embedded cluster. */
+  readonly embedded?: true;
   readonly waitUntilMs: number;
   readonly notBeforeMs?: number;
   /** The reason that `run.waiting` told last. */
@@ -226,6 +247,8 @@ export interface Notes {
   readonly launchedAtMs?: number;
   readonly startedAtMs?: number;
   readonly stall?: Diagnosis;
+  /** How the slices stood when that was told last. */
+  readonly slices?: SliceCounts;
   readonly stalledAtMs?: number;
   /** What the program had printed when its Job's deletion was seen, until the attempt ends. */
   readonly log?: LogTail;
@@ -241,6 +264,8 @@ export interface Notes {
   readonly doubtedAtMs?: number;
   /** The number of the anchor that owns the attempt's Job. */
   readonly anchor?: number;
+  /** Its program had a token: the pods that it made, its children, may still be there. The step ends when they are gone. */
+  readonly children?: true;
 }
 
 /**
@@ -329,7 +354,10 @@ export const isKept = ({ state, notes: { keptAtMs, doubtedAtMs = -Infinity } }: 
  * without a hold, and if nobody saw how the Job ended.
  */
 export const isParked = (attempt: Attempt): boolean =>
-  isKept(attempt) && attempt.notes.hold !== false && attempt.outcome?.result !== "lost";
+  isKept(attempt) && isOver(attempt) && attempt.notes.hold !== false && attempt.outcome?.result !== "lost";
+
+/** True if the attempt's step may follow its outcome. */
+export const isOver = ({ outcome, notes }: Attempt): boolean => outcome !== undefined && notes.children !== true;
 
 /** Resource versions of one kind grow. They are compared as decimal text, because they may be too long for a double. */
 export const isNewer = (rv: string, than: string | undefined): boolean =>

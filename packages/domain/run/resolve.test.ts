@@ -2,7 +2,7 @@ import type { Invocation } from "@longshore/contract/messages/command.ts";
 import { type Definition, judgeDefinition } from "@longshore/contract/request/definition.ts";
 import { REQUESTED } from "@longshore/contract/messages/command.ts";
 import t from "tap";
-import { resolve } from "./resolve.ts";
+import { keptOf, resolve } from "./resolve.ts";
 
 function definitionOf(value: object): Definition {
   const judged = judgeDefinition(value);
@@ -50,6 +50,16 @@ const cases: readonly { readonly name: string; readonly asked: object; readonly 
 for (const { name, asked: request, want } of cases)
   t.test(name, async (t) => t.same(resolve(definition, asked(request), "a"), want));
 
+t.test("a run keeps the schemas of the parameters that its expressions use", async (t) => {
+  t.same(keptOf(definition, "1", ["month"]), {
+    name: "export",
+    digest: "1",
+    owner: { name: "Shop" },
+    parameters: { month: { type: "string" } },
+  });
+  t.notOk("parameters" in keptOf(definition, "1"));
+});
+
 t.test("a definition without parameters takes none", async (t) => {
   const plain = definitionOf({ name: "export", image: "export:1" });
   t.same(resolve(plain, asked({}), "a"), { kind: "resolved", request: { image: "export:1" } });
@@ -88,4 +98,19 @@ t.test("a definition's volumes take their sizes from parameters", async (t) => {
   });
   const typo = { name: "export", image: "app:1", volumes: [{ name: "data", size: "${{ parameters.gb }}Gi" }] };
   t.match(judgeDefinition(typo), { problems: [{ path: "/volumes/0/size", message: /no parameter "gb"/ }] });
+});
+
+t.test("a definition names secret values, and a request for it brings exactly those", async (t) => {
+  const named = { name: "export", image: "app:1", env: { TOKEN: { secretValue: "token" } } };
+  const made = definitionOf(named);
+  t.match(resolve(made, asked({ secretValues: { token: "hunter2" } }), "a"), { kind: "resolved" });
+  t.match(resolve(made, asked({}), "a"), {
+    problems: [{ path: "/data/secretValues", message: /at \/env\/TOKEN\/secretValue: No secret value is named "token"/ }],
+  });
+  t.match(resolve(made, asked({ secretValues: { token: "a", more: "b" } }), "a"), {
+    problems: [{ message: /uses the secret value "more"/ }],
+  });
+  t.match(judgeDefinition({ ...named, secretValues: { token: "hunter2" } }), {
+    problems: [{ path: "/secretValues", code: "UnknownField" }],
+  });
 });

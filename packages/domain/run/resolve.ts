@@ -10,8 +10,10 @@ import { bodyOf, type Definition } from "@longshore/contract/request/definition.
 import { judgeParameters, NO_PARAMETERS } from "@longshore/contract/request/parameters.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import { expressionProblems } from "@longshore/contract/expressions/rendering.ts";
+import { secretValueProblems } from "@longshore/contract/request/request-problems.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { bounded, pointer } from "@longshore/contract/problems/schema-problems.ts";
+import type { Plan } from "./record.ts";
 
 export type Resolved =
   | { readonly kind: "resolved"; readonly request: RunRequest }
@@ -36,10 +38,36 @@ export function resolve(definition: Definition, invocation: Invocation, run: str
     ...(labels && { labels: { ...body.labels, ...labels } }),
     ...(annotations && { annotations: { ...body.annotations, ...annotations } }),
   };
-  const wrong = expressionProblems(request, run).map(({ path, message }) =>
-    problem("/data/parameters", `The definition "${name}" cannot take these values, at ${path}: ${message}`),
-  );
+  const wrong = [
+    ...expressionProblems(request, run).map(({ path, message }) =>
+      problem("/data/parameters", `The definition "${name}" cannot take these values, at ${path}: ${message}`),
+    ),
+    ...secretValueProblems(request).map(([path, message]) =>
+      problem("/data/secretValues", `The definition "${name}" needs other secret values, at ${path}: ${message}`),
+    ),
+  ];
   return wrong.length > 0 ? { kind: "refused", problems: bounded(wrong) } : { kind: "resolved", request };
+}
+
+/** What a run of the definition keeps of it. Of the schemas, only those of parameters that a restart may correct. */
+export function keptOf(
+  { name, owner, parameters: { properties = {} } = NO_PARAMETERS }: Definition,
+  digest: string,
+  used: Plan["parameters"] = [],
+): NonNullable<Plan["definition"]> {
+  const schemas = Object.entries(properties).filter(([parameter]) => used.includes(parameter));
+  return {
+    name,
+    digest,
+    ...(owner && { owner }),
+    ...(schemas.length > 0 && { parameters: Object.fromEntries(schemas) }),
+  };
+}
+
+/** Judges the parameters of a restart by the definition as it was when the run was made, and fills in the defaults within them. */
+export function judgeCorrected({ definition }: Plan, given: Invocation["parameters"] = {}): ReturnType<typeof judgeParameters> {
+  const schemas = Object.entries(definition?.parameters ?? {}).filter(([name]) => Object.hasOwn(given, name));
+  return judgeParameters({ type: "object", properties: Object.fromEntries(schemas) }, given, "/data/with/parameters");
 }
 
 const problem = (path: string, message: string): CommandProblem => ({ path, code: "Inconsistent", message });

@@ -5,12 +5,12 @@
  * judged there, and the whole result is judged here, before anything is sent.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
-import type { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import type { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName, StepName } from "@longshore/contract/ids.ts";
 import { rendered, renderedVolumes, type RenderedResult, type Values } from "@longshore/contract/expressions/rendering.ts";
 import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";
 import type { Volume } from "@longshore/contract/request/volumes.ts";
-import { notAllowed, usesOf } from "../group/policy.ts";
+import { notAllowed, storageUses, usesOf } from "../group/policy.ts";
 import { corrected } from "./plan.ts";
 import type { Run } from "./record.ts";
 import { valuesOf } from "./story.ts";
@@ -24,19 +24,24 @@ export type StepToRun =
   (Rendered & { readonly volumes: readonly Volume[] }) | { readonly kind: "refused"; readonly diagnosis: Diagnosis };
 
 type RunSoFar = Pick<Run, "id" | "plan" | "steps">;
+type Words = Readonly<Record<string, string>>;
+type ChildLabels = Words | undefined;
 
-/** Returns the step with the values of its expressions and the corrections of the newest restart. */
-export function stepValues(run: RunSoFar, request: RunRequest, name: StepName): RenderedResult {
+/**
+ * Returns the step with the values of its expressions and the corrections of the newest restart. Who only shows the step needs no
+ * labels of its children.
+ */
+export function stepValues(run: RunSoFar, request: RunRequest, name: StepName, childLabels: ChildLabels = {}): RenderedResult {
   const step = stepsOf(request).find((it) => it.name === name);
   if (step === undefined)
     return { kind: "invalid", problems: [{ path: "", code: "RequestInvalid", message: `There is no step "${name}".` }] };
-  const result = rendered(step, request, valuesFor(run, request));
+  const result = rendered(step, request, valuesFor(run, request, childLabels));
   return result.kind === "invalid" ? result : { ...result, step: corrected(result.step, run.plan.with?.[name]) };
 }
 
-function valuesFor(run: RunSoFar, request: RunRequest): Values {
+function valuesFor(run: RunSoFar, request: RunRequest, childLabels: ChildLabels = {}): Values {
   const values = valuesOf(run);
-  return { ...values, parameters: { ...request.parameters, ...values.parameters } };
+  return { ...values, run: { ...values.run, childLabels }, parameters: { ...request.parameters, ...values.parameters } };
 }
 
 export function stepToRun(
@@ -44,8 +49,9 @@ export function stepToRun(
   request: RunRequest,
   name: StepName,
   group: { readonly name: GroupName; readonly settings: GroupSettings },
+  childLabels: Words,
 ): StepToRun {
-  const result = stepValues(run, request, name);
+  const result = stepValues(run, request, name, childLabels);
   const made = renderedVolumes(request.volumes ?? [], valuesFor(run, request));
   if (result.kind === "invalid" || made.kind === "invalid") {
     const problems = [result, made].flatMap((it) => (it.kind === "invalid" ? it.problems : []));
@@ -55,8 +61,7 @@ export function stepToRun(
       diagnosis: diagnose("RequestInvalid", "The values of its expressions make no step that can run.", said, HINT),
     };
   }
-  const { claims = [], classes = [] } = run.plan.storage ?? {};
-  const refused = notAllowed(group.settings.policy, { ...usesOf(result.step), claims, storageClasses: classes });
+  const refused = notAllowed(group.settings.policy, { ...usesOf(result.step), ...storageUses(run.plan.storage) });
   if (refused === undefined) return { ...result, volumes: made.volumes };
   const sentence = `The group ${group.name} does not allow ${refused}.`;
   return { kind: "refused", diagnosis: diagnose("PolicyRefused", sentence) };

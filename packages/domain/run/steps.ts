@@ -154,7 +154,7 @@ export function advancedOf({ before, run, attempts, anchors, told, strays, illeg
   const same = run === before.run && attempts === before.attempts && sameAnchors && told.length === 0;
   const counted = told.length === 0 ? run : { ...run, seq: run.seq + told.length };
   const record = same ? before : { run: counted, attempts, ...(anchors.length > 0 && { anchors }) };
-  return { record, told: told.map(withHintFilled), strays, illegal };
+  return { record, told: told.map((it) => withHintFilled(it, attempts)), strays, illegal };
 }
 
 export function stepIn({ run }: Draft, name: StepName): Step {

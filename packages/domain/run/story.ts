@@ -3,6 +3,7 @@ import { diagnose, type Diagnosis, withoutBlanks } from "@longshore/contract/mes
 import type { EventData } from "@longshore/contract/messages/event.ts";
 import type { DefinitionName } from "@longshore/contract/ids.ts";
 import { renderedOutputs, type Values } from "@longshore/contract/expressions/rendering.ts";
+import { embeddedHint } from "../diagnosis/embedded-hints.ts";
 import type { News } from "../attempt/moves/move.ts";
 import type { ReadOutputs } from "./outputs.ts";
 import { type Attempt, finishedAt, type GivenUp, type Run, type StepOutcome, type Told } from "./record.ts";
@@ -22,6 +23,13 @@ type End = Pick<EventData<"run.step.failed">, "exitCode" | "log" | "finishedAt">
 export function endOf({ outcome }: Pick<Attempt, "outcome">): End {
   const { exitCode, log, finishedAt: at } = outcome?.evidence ?? {};
   return { ...(exitCode !== undefined && { exitCode }), ...(log && { log }), ...(at !== undefined && { finishedAt: at }) };
+}
+
+/** How its slices ended, without what only the outputs need. */
+export function slicesOf({ outcome }: Pick<Attempt, "outcome">): Pick<EventData<"run.step.failed">, "slices"> {
+  if (outcome?.evidence?.slices === undefined) return {};
+  const { count, succeeded, failed, told } = outcome.evidence.slices;
+  return { slices: { count, succeeded, failed, ...(told && { told }) } };
 }
 
 export function newsOf(run: Run, attempt: Attempt, news: News): Told {
@@ -47,6 +55,7 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
           considered: [...(attempt.notes.considered ?? [])],
           ...(news.adopted && { adopted: true }),
           ...(attempt.notes.hold === false && { weaker: ["one-job-per-attempt", "every-end-is-told"] }),
+          ...(attempt.slots !== undefined && { parallelism: attempt.slots }),
         },
       };
     case "started": {
@@ -66,6 +75,8 @@ export function newsOf(run: Run, attempt: Attempt, news: News): Told {
       return { type: "run.stalled", group, data: { ...about, diagnosis: news.diagnosis } };
     case "resumed":
       return { type: "run.resumed", group, data: about };
+    case "progressed":
+      return { type: "run.progressed", group, data: { ...about, slices: news.slices } };
   }
 }
 
@@ -73,14 +84,19 @@ function concurrencyOf({ plan: { concurrency } }: Run): Pick<EventData<"run.wait
   return concurrency === undefined ? {} : { concurrency: { key: concurrency.key, limit: concurrency.limit } };
 }
 
-/** Fills the blanks of the hint, so that nobody who reads the event has to look for the run's Job and namespace. */
-export function withHintFilled(told: Told): Told {
+/** Makes the hint one that its reader can follow: without blanks, and without the tools of a cluster for the embedded one. */
+export function withHintFilled(told: Told, attempts: readonly Attempt[]): Told {
   const { group } = told;
-  const { run, job, diagnosis }: About & Pick<EventData<"run.waiting">, "diagnosis"> = told.data;
+  const { run, step, attempt, job, diagnosis }: About & Pick<EventData<"run.waiting">, "diagnosis"> = told.data;
   if (diagnosis === undefined) return told;
-  const filled = withoutBlanks(diagnosis, { run, group, job: job?.name, namespace: job?.namespace });
+  const of = attempts.find((it) => it.step === step && it.n === attempt);
+  const filled = withoutBlanks(diagnosisFor(of, diagnosis), { run, group, job: job?.name, namespace: job?.namespace });
   return { ...told, data: { ...told.data, diagnosis: filled } } as Told;
 }
+
+/** The diagnosis as the reader of this attempt can use it. */
+export const diagnosisFor = (attempt: Attempt | undefined, diagnosis: Diagnosis): Diagnosis =>
+  attempt?.notes.embedded === true ? { ...diagnosis, hint: embeddedHint(diagnosis.code, diagnosis.hint) } : diagnosis;
 
 /** Makes the one terminal event of a generation. */
 export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, actor }: GivenUp = {}): Told {
@@ -97,6 +113,7 @@ export function terminalOf(run: Run, attempts: readonly Attempt[], { reason, act
         ...aboutEnd(run, of),
         outputs: { ...outputs },
         ...(ignored !== undefined && { outputsIgnored: ignored }),
+        ...(of && slicesOf(of)),
         seconds: secondsOf(newest(run, attempts)),
         ...(log && { log }),
         ...(at !== undefined && { finishedAt: at }),
@@ -144,7 +161,7 @@ function failedOf(run: Run, attempts: readonly Attempt[]): Told {
     ...(run.plan.definition?.owner && { owner: run.plan.definition.owner }),
     started: culprit?.started ?? ("unknown" as const),
     seconds: secondsOf(culprit ? [culprit] : []),
-    ...(culprit && endOf(culprit)),
+    ...(culprit && { ...endOf(culprit), ...slicesOf(culprit) }),
   };
   return { type: "run.failed", group: run.group, data };
 }

@@ -8,16 +8,38 @@ import type { Evidence } from "@longshore/contract/messages/fact.ts";
 import { diagnoseFailedJob } from "../diagnosis/jobs.ts";
 import { diagnoseEnd, type Pods } from "../diagnosis/pods.ts";
 import { CONTAINER } from "../run/marks.ts";
+import { failedSlices, slicesSeen } from "./slices.ts";
 import { type ContainerSeen, finishedCondition, isUnfinished, type JobSeen, isOnlyHoldLeft, type PodSeen } from "./seen.ts";
 
 type Started = Evidence["started"];
 
 /** Evidence of a finished or deleted Job and its remaining pods. */
 export function evidenceOf(job: JobSeen, seen: Pods): Evidence {
-  const pod = telling(seen.pods);
+  const pod = tellingOf(job, seen.pods);
   const failed = finishedCondition(job)?.type !== "Complete";
   const diagnosis = failed ? (diagnoseFailedJob(job, seen) ?? diagnoseEnd(seen)) : undefined;
-  return { ...(pod ? evidenceOfPod(pod) : {}), started: startedOf(job, seen.pods), ...(diagnosis && { diagnosis }) };
+  return {
+    ...(pod ? evidenceOfPod(pod) : {}),
+    ...(job.slices && evidenceOfSlices(job, seen.pods)),
+    started: startedOf(job, seen.pods),
+    ...(diagnosis && { diagnosis }),
+  };
+}
+
+/** Their messages are told by index, and the step ran from its first slice's start to its last slice's end. */
+function evidenceOfSlices(job: JobSeen, pods: readonly PodSeen[]): object {
+  const all = pods.map(evidenceOfPod);
+  return {
+    message: undefined,
+    slices: slicesSeen(job, pods, mainOf),
+    ...some({
+      startedAt: earliest(all.flatMap(({ startedAt }) => startedAt ?? [])),
+      finishedAt: all
+        .flatMap(({ finishedAt }) => finishedAt ?? [])
+        .toSorted()
+        .at(-1),
+    }),
+  };
 }
 
 /** Evidence of a pod that has begun to run. */
@@ -48,8 +70,13 @@ export function evidenceOfPod(pod: PodSeen): Evidence {
 export const lacksOutputs = ({ outputs }: JobSeen, pods: readonly PodSeen[]): boolean =>
   outputs.some((name) => !Object.hasOwn(telling(pods)?.outputs ?? {}, name));
 
+/** Of slices, the pod of the first that failed. */
+export const tellingOf = (job: JobSeen, pods: readonly PodSeen[]): PodSeen | undefined =>
+  failedSlices(job, pods)[0] ?? telling(pods);
+
 /** Whether any container ran. A Complete Job ran one, even if nobody saw it. */
 export function startedOf(job: JobSeen, pods: readonly PodSeen[]): Started {
+  if (job.slices?.count === 0) return "no";
   if (finishedCondition(job)?.type === "Complete" || job.succeeded > 0 || pods.some((pod) => pod.containers.some(hasRun)))
     return "yes";
   const all = pods.length > 0 && pods.length >= job.active + job.failed;

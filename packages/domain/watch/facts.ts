@@ -24,10 +24,12 @@ import {
   isLookedDeleted,
   mainOf,
   telling,
+  tellingOf,
 } from "./evidence.ts";
+import { countsOf, tenthsOf, toldSlices } from "./slices.ts";
 import { type EventSeen, finishedCondition, isUnfinished, type JobSeen, type PodSeen } from "./seen.ts";
 
-type JobFact = "job.started" | "job.stalled" | "job.resumed" | "job.ended" | "job.deleting" | "job.deleted";
+type JobFact = "job.started" | "job.stalled" | "job.resumed" | "job.progressed" | "job.ended" | "job.deleting" | "job.deleted";
 
 /** A fact without its envelope. */
 export type FactDraft = { readonly [T in JobFact]: { readonly type: T; readonly data: FactData<T> } }[JobFact];
@@ -41,6 +43,8 @@ export interface Said {
   /** The cause of the stall that was told last, and when it was told. */
   readonly stalled: { readonly key: string; readonly progress: number; readonly toldMs: number } | undefined;
   readonly standing: Standing | undefined;
+  /** In how many tenths of its slices the Job had got an end when that was told last. */
+  readonly tenths?: number;
   /** We took the hold off: nothing more is published about this Job. */
   readonly released: boolean;
   readonly pulls: Pulls;
@@ -72,6 +76,8 @@ export interface LogWanted {
   readonly kind: "logs";
   readonly pod: string;
   readonly container: string;
+  /** The logs of slices, by index. */
+  readonly slices?: readonly { readonly index: number; readonly pod: string; readonly container: string }[];
 }
 
 /** The caller has to fetch this: a log to put into the fact of the end (`withLog`), or Events for another call of `facts`. */
@@ -141,6 +147,17 @@ export function withLog(draft: FactDraft, log: LogTail): FactDraft {
   return draft.type === "job.ended" ? { ...draft, data: { ...draft.data, evidence: { ...draft.data.evidence, log } } } : draft;
 }
 
+/** Puts the logs of slices into the fact of the end. */
+export function withSliceLogs(draft: FactDraft, logs: ReadonlyMap<number, LogTail>): FactDraft {
+  if (draft.type !== "job.ended" || draft.data.evidence.slices === undefined) return draft;
+  const { slices } = draft.data.evidence;
+  const told = slices.told?.map((it) => ({ ...it, ...(logs.has(it.index) && { log: logs.get(it.index) }) }));
+  return {
+    ...draft,
+    data: { ...draft.data, evidence: { ...draft.data.evidence, slices: { ...slices, ...(told && { told }) } } },
+  };
+}
+
 function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", nowMs: number): Telling {
   const { about, pulls } = known;
   if (!seen.job.awaited && seen.job.ttlSeconds !== undefined)
@@ -149,7 +166,7 @@ function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", 
   return standing(
     known,
     seen.job,
-    { what: condition, fact: { type: "job.ended", data: { about, condition, evidence } }, want: logOf(seen.pods) },
+    { what: condition, fact: { type: "job.ended", data: { about, condition, evidence } }, want: logsOf(seen) },
     nowMs,
   );
 }
@@ -199,10 +216,10 @@ function standing(
 
 function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   const { about } = known;
-  const { pods, events = [] } = seen;
+  const { job, pods } = seen;
   const ran = pods.find((pod) => pod.containers.some(hasRun));
-  const stall = diagnoseStall({ pods, pulls: known.pulls }) ?? diagnoseEvents(relevant(events, seen));
-  const progress = progressOf(pods);
+  const stall = stallOf(known, seen);
+  const progress = progressOf(seen);
   // A failing pull is told before its reason is known. The reason comes from Events and may follow at once.
   const toldMs = isPullUnexplained({ pods, pulls: known.pulls }) ? -Infinity : nowMs;
   const stalled = stalledBy(known.stalled, stall, { progress, toldMs }, nowMs);
@@ -210,6 +227,9 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   if (stall && stalled?.key !== known.stalled?.key) told.push({ type: "job.stalled", data: { about, diagnosis: stall } });
   if (known.stalled && !stalled) told.push({ type: "job.resumed", data: { about } });
   if (ran && !known.started) told.push({ type: "job.started", data: { about, evidence: evidenceOfPod(ran) } });
+  const tenths = job.slices && tenthsOf(job.slices);
+  if (job.slices && tenths !== undefined && tenths > (known.tenths ?? 0) && tenths < 10)
+    told.push({ type: "job.progressed", data: { about, slices: countsOf(job.slices) } });
 
   const ask = seen.events ? undefined : askAbout(known, seen);
   const askAtMs = ask && Math.max(ask.fromMs, (known.askedEventsMs ?? -Infinity) + EVENTS.againMs);
@@ -218,9 +238,17 @@ function alive(known: Said, seen: JobAndPods, nowMs: number): Telling {
   const again = askAbout({ ...known, askedEventsMs }, seen);
   return {
     facts: told,
-    said: { ...known, started: known.started || ran !== undefined, stalled, standing: undefined, askedEventsMs },
+    said: {
+      ...known,
+      started: known.started || ran !== undefined,
+      stalled,
+      standing: undefined,
+      askedEventsMs,
+      ...(tenths !== undefined && { tenths }),
+    },
     want,
-    early: logOf(pods.filter((pod) => !isUnfinished(pod))),
+    // The pods of slices stay until their Job has ended.
+    early: job.slices ? undefined : logOf(pods.filter((pod) => !isUnfinished(pod))),
     dueMs: soonest(
       again && Math.max(again.fromMs, (askedEventsMs ?? -Infinity) + EVENTS.againMs),
       stalled && stall && stalled.key !== causeKey(stall) ? stalled.toldMs + OTHER_CAUSE_MS : undefined,
@@ -247,9 +275,18 @@ function stalledBy(
   return isFurther || nowMs >= before.toldMs + OTHER_CAUSE_MS ? { key, ...as } : before;
 }
 
-/** Counts how far the furthest pod got: one for the pod, one for its node, one for each container that ran. */
-const progressOf = (pods: readonly PodSeen[]): number =>
-  Math.max(0, ...pods.map((pod) => 1 + (pod.node === undefined ? 0 : 1) + pod.containers.filter(hasRun).length));
+/** More slices than there is room for wait for the others, and that holds nothing up: one that runs is enough. */
+function stallOf(known: Said, seen: JobAndPods): Diagnosis | undefined {
+  const { job, pods, events = [] } = seen;
+  if (job.slices && pods.some((pod) => isUnfinished(pod) && pod.containers.some(({ running }) => running))) return undefined;
+  return diagnoseStall({ pods, pulls: known.pulls }) ?? diagnoseEvents(relevant(events, seen));
+}
+
+/** Counts how far the furthest pod got, and of slices all pods: one for the pod, one for its node, one for each container that ran. */
+function progressOf({ job, pods }: JobAndPods): number {
+  const each = pods.map((pod) => 1 + (pod.node === undefined ? 0 : 1) + pod.containers.filter(hasRun).length);
+  return job.slices ? each.reduce((sum, it) => sum + it, 0) : Math.max(0, ...each);
+}
 
 /**
  * Returns the object whose Events are needed, and from when: a Job that gets no pod, or a pod that does not say what it waits
@@ -272,13 +309,25 @@ const relevant = (events: readonly EventSeen[], { job, pods }: JobAndPods): read
     pods.length === 0 ? about === job.uid : pods.some((pod) => pod.uid === about && !pod.containers.some(hasRun)),
   );
 
+const logOf = (pods: readonly PodSeen[]): LogWanted | undefined => logOfPod(telling(pods));
+
 /** The log of the container that ran: ours, or the init container that kept ours from starting. */
-function logOf(pods: readonly PodSeen[]): LogWanted | undefined {
-  const pod = telling(pods);
+function logOfPod(pod: PodSeen | undefined): LogWanted | undefined {
   if (pod === undefined) return undefined;
   const main = mainOf(pod);
   const container = main && hasRun(main) ? main : pod.containers.filter(hasRun).at(-1);
   return container && { kind: "logs", pod: pod.name, container: container.name };
+}
+
+/** Of slices, the log of the first that failed, and of some more. */
+function logsOf({ job, pods }: JobAndPods): LogWanted | undefined {
+  const first = logOfPod(tellingOf(job, pods));
+  if (first === undefined || job.slices === undefined) return first;
+  const slices = toldSlices(job, pods).flatMap((pod) => {
+    const { container } = logOfPod(pod) ?? {};
+    return container === undefined || pod.index === undefined ? [] : [{ index: pod.index, pod: pod.name, container }];
+  });
+  return { ...first, slices };
 }
 
 const silence = (about: About, nowMs: number): Said => ({

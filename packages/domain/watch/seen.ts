@@ -7,9 +7,10 @@
  */
 import { GroupName, Installation, RunId, StepName, Uid } from "@longshore/contract/ids.ts";
 import type { About } from "@longshore/contract/messages/fact.ts";
+import { SLICES_MAX } from "@longshore/contract/request/slices.ts";
 import { ANNOTATION_OUTPUTS_MAX } from "@longshore/contract/request/request.ts";
 import { ANNOTATION_BYTES_MAX } from "../run/outputs.ts";
-import { ANNOTATIONS, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
+import { ANNOTATIONS, COMPLETION_INDEX, CONTROLLER_UID, HOLD, LABELS, MANAGED_BY, WITHOUT_HOLD } from "../run/marks.ts";
 import { at, field, integer, list, text } from "./raw.ts";
 
 /** The identity that the Job claims. It is believed only together with a proof that fits. */
@@ -56,6 +57,8 @@ export interface JobSeen extends MarkedSeen {
   readonly ttlSeconds: number | undefined;
   /** The annotations of its pod that are outputs of the step. */
   readonly outputs: readonly string[];
+  /** Of an Indexed Job: how many indexes it has, and which of them have succeeded and failed, such as "0,2,5-9". */
+  readonly slices?: { readonly count: number; readonly completed: string; readonly failed: string };
 }
 
 /** A Job, whole or as PartialObjectMetadata. */
@@ -84,8 +87,18 @@ export function seeJob(raw: unknown): JobSeen | undefined {
     completedAt: text(field(status, "completionTime"), 64),
     ttlSeconds: integer(at(raw, "spec", "ttlSecondsAfterFinished")),
     outputs: outputsIn(raw),
+    ...(at(raw, "spec", "completionMode") === "Indexed" && {
+      slices: {
+        count: Math.min(SLICES_MAX, integer(at(raw, "spec", "completions")) ?? 0),
+        completed: text(field(status, "completedIndexes"), INDEXES_CHARS_MAX) ?? "",
+        failed: text(field(status, "failedIndexes"), INDEXES_CHARS_MAX) ?? "",
+      },
+    }),
   };
 }
+
+/** Every second one of the most slices that a step may have. */
+const INDEXES_CHARS_MAX = 8192;
 
 /** An annotation's name holds no comma. */
 const outputsIn = (raw: unknown): readonly string[] =>
@@ -126,6 +139,8 @@ export interface PodSeen extends Seen {
   readonly disruption: Condition | undefined;
   /** The annotations that its step declares as outputs, as far as they are there. A longer one is cut, and is still too long. */
   readonly outputs: Readonly<Record<string, string>>;
+  /** Which index of an Indexed Job. */
+  readonly index?: number;
   /** Init containers first, in the order of the spec, each with its status if known. */
   readonly containers: readonly ContainerSeen[];
 }
@@ -174,6 +189,7 @@ export function seePod(raw: unknown): PodSeen | undefined {
     deletionAskedAt: seen.deletionAt && before(seen.deletionAt, graceSeconds(raw)),
     unscheduled: is("PodScheduled", "False")[0],
     disruption: is("DisruptionTarget", "True")[0],
+    ...indexIn(raw),
     outputs: Object.fromEntries(
       outputsIn(raw).flatMap((name) => {
         const value = at(raw, "metadata", "annotations", name);
@@ -187,6 +203,11 @@ export function seePod(raw: unknown): PodSeen | undefined {
   };
 }
 
+function indexIn(pod: unknown): { readonly index?: number } {
+  const said = text(at(pod, "metadata", "annotations", COMPLETION_INDEX), 16) ?? "";
+  return /^\d{1,9}$/.test(said) ? { index: Number(said) } : {};
+}
+
 const graceSeconds = (pod: unknown): number =>
   integer(at(pod, "metadata", "deletionGracePeriodSeconds")) || (integer(at(pod, "spec", "terminationGracePeriodSeconds")) ?? 30);
 
@@ -197,7 +218,7 @@ function before(time: string, seconds: number): string {
 }
 
 /** Neither Succeeded nor Failed: the pod may still run something, also while it is pending or being deleted. */
-export const isUnfinished = (pod: PodSeen): boolean => pod.phase !== "Succeeded" && pod.phase !== "Failed";
+export const isUnfinished = (pod: Pick<PodSeen, "phase">): boolean => pod.phase !== "Succeeded" && pod.phase !== "Failed";
 
 export interface EventSeen {
   /** The UID of the object that the Event is about. */

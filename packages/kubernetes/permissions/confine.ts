@@ -5,7 +5,8 @@
  * The failure this prevents: a launcher's stolen token deletes, or changes, the Jobs of other people in the same namespace.
  * Reading is not confined: for that, give the group a namespace of its own.
  */
-import type { KubernetesObject, Use } from "./rbac.ts";
+import type { Making } from "@longshore/contract/group-settings.ts";
+import { type KubernetesObject, type Use, withOwners } from "./rbac.ts";
 
 const API = "admissionregistration.k8s.io/v1";
 
@@ -19,9 +20,31 @@ const MARK = {
   annotation: "'longshore.dev/run-id'",
 };
 
-export function confinement(namespace: string, { volumes = false }: Use = {}): readonly KubernetesObject[] {
-  const name = `longshore-launcher-${namespace}`;
-  const metadata = { name, labels: { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": "launcher" } };
+export function confinement(namespace: string, { tokens = false, ...use }: Use = {}): readonly KubernetesObject[] {
+  const labels = { "app.kubernetes.io/name": "longshore", "app.kubernetes.io/component": "launcher" };
+  return objectsOf({ name: `longshore-launcher-${namespace}`, labels }, namespace, {
+    resourceRules: [...RESOURCES, ...resourcesMade(withOwners(use))],
+    condition: {
+      name: "the-launcher",
+      expression: `request.userInfo.username == 'system:serviceaccount:${namespace}:longshore-launcher'`,
+    },
+    validations: validationsOf(tokens),
+  });
+}
+
+interface Policy {
+  readonly resourceRules: readonly object[];
+  /** Whose requests are judged. */
+  readonly condition: { readonly name: string; readonly expression: string };
+  readonly validations: readonly { readonly expression: string; readonly message: string }[];
+}
+
+/** A policy with its binding to one namespace. */
+export function objectsOf(
+  metadata: KubernetesObject["metadata"],
+  namespace: string,
+  { resourceRules, condition, validations }: Policy,
+): readonly KubernetesObject[] {
   return [
     {
       apiVersion: API,
@@ -29,14 +52,9 @@ export function confinement(namespace: string, { volumes = false }: Use = {}): r
       metadata,
       spec: {
         failurePolicy: "Fail",
-        matchConstraints: { resourceRules: volumes ? [...RESOURCES, ...OF_VOLUMES] : RESOURCES },
-        matchConditions: [
-          {
-            name: "the-launcher",
-            expression: `request.userInfo.username == 'system:serviceaccount:${namespace}:longshore-launcher'`,
-          },
-        ],
-        validations: VALIDATIONS,
+        matchConstraints: { resourceRules },
+        matchConditions: [condition],
+        validations,
       },
     },
     {
@@ -44,7 +62,7 @@ export function confinement(namespace: string, { volumes = false }: Use = {}): r
       kind: "ValidatingAdmissionPolicyBinding",
       metadata,
       spec: {
-        policyName: name,
+        policyName: metadata.name,
         validationActions: ["Deny"],
         matchResources: { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } } },
       },
@@ -59,20 +77,26 @@ const RESOURCES = [
 ];
 
 // biome-ignore format: a table is read down its columns
-const OF_VOLUMES = [
-  { apiGroups: [""],      apiVersions: ["v1"], resources: ["configmaps"], operations: ["CREATE", "DELETE"] },
-  { apiGroups: [""],      apiVersions: ["v1"], resources: ["persistentvolumeclaims"], operations: ["CREATE"] },
+const MADE: readonly (readonly [keyof Making, object])[] = [
+  ["anchors",      { apiGroups: [""], apiVersions: ["v1"], resources: ["configmaps"], operations: ["CREATE", "DELETE"] }],
+  ["volumes",      { apiGroups: [""], apiVersions: ["v1"], resources: ["persistentvolumeclaims"], operations: ["CREATE"] }],
+  ["secretValues", { apiGroups: [""], apiVersions: ["v1"], resources: ["secrets"], operations: ["CREATE"] }],
 ];
+
+const resourcesMade = (use: Use): readonly object[] => MADE.flatMap(([what, rule]) => (use[what] === true ? [rule] : []));
 
 const labelled = (it: string): string => `${it}.metadata.?labels[?${MARK.label}].orValue('') == ${MARK.says}`;
 
-const VALIDATIONS = [
+/** A pod that a program made with `run.childLabels`: the launcher deletes it before the program's step ends. */
+const isChild = "oldObject.kind == 'Pod' && oldObject.metadata.?labels[?'longshore.dev/parent'].hasValue()";
+
+const validationsOf = (tokens: boolean) => [
   {
     expression: `request.operation != 'CREATE' || ${labelled("object")}`,
     message: "Longshore's launcher creates only what carries the label app.kubernetes.io/managed-by: longshore.",
   },
   {
-    expression: `request.operation == 'CREATE' || ${labelled("oldObject")} || oldObject.metadata.?annotations[?${MARK.annotation}].hasValue()`,
+    expression: `request.operation == 'CREATE' || ${labelled("oldObject")} || oldObject.metadata.?annotations[?${MARK.annotation}].hasValue()${tokens ? ` || (${isChild})` : ""}`,
     message: "Longshore's launcher changes and deletes only what Longshore created.",
   },
   {

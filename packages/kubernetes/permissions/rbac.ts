@@ -4,6 +4,7 @@
  * The bug this prevents: a role that drifted from the code, so that somebody widens it "to make it work". `longshore rbac`
  * prints these rules, and preflight asks the cluster about them. No wildcard, no exec, no impersonation.
  */
+import type { Making } from "@longshore/contract/group-settings.ts";
 
 export type RoleName = "launcher" | "watcher";
 
@@ -29,12 +30,18 @@ export const RULES: Readonly<Record<RoleName, readonly Rule[]>> = {
   ],
 };
 
-/** Only for a group whose policy lets runs have volumes. What an anchor owns is deleted by the cluster itself. */
+/**
+ * Only for a group whose policy lets runs have these. What an anchor owns is deleted by the cluster itself, and a Secret that was
+ * created is never read.
+ */
 // biome-ignore format: a table is read down its columns
-const FOR_VOLUMES: readonly Rule[] = [
-  { apiGroups: [""],        resources: ["configmaps"],             verbs: ["create", "get", "list", "delete"] },
-  { apiGroups: [""],        resources: ["persistentvolumeclaims"], verbs: ["create", "list"] },
-];
+const FOR: Readonly<Record<keyof Making, Rule>> = {
+  anchors:      { apiGroups: [""], resources: ["configmaps"],             verbs: ["create", "get", "list", "delete"] },
+  volumes:      { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["create", "list"] },
+  secretValues: { apiGroups: [""], resources: ["secrets"],                verbs: ["create"] },
+};
+
+const MAKING = Object.keys(FOR) as readonly (keyof Making)[];
 
 /** One question to the cluster: may we do this? */
 export interface Need {
@@ -45,15 +52,21 @@ export interface Need {
 }
 
 /** How a group is used. A polled group is never watched. */
-export interface Use {
+export interface Use extends Making {
   readonly polls?: boolean;
-  readonly volumes?: boolean;
+  /** Programs may have their account's token, and make pods of their own. */
+  readonly tokens?: boolean;
 }
 
-export function rulesOf(role: RoleName, { polls = false, volumes = false }: Use = {}): readonly Rule[] {
+/** Neither a volume nor a Secret is made without what owns it. */
+export const withOwners = <U extends Making>(use: U): U =>
+  use.volumes === true || use.secretValues === true ? { ...use, anchors: true } : use;
+
+export function rulesOf(role: RoleName, { polls = false, ...making }: Use = {}): readonly Rule[] {
   const asked = (verb: string): boolean => !polls || verb !== "watch";
-  const all = volumes && role === "launcher" ? [...RULES.launcher, ...FOR_VOLUMES] : RULES[role];
-  return all.map((rule) => ({ ...rule, verbs: rule.verbs.filter(asked) }));
+  const made = withOwners<Making>(making);
+  const more = MAKING.flatMap((it) => (role === "launcher" && made[it] === true ? [FOR[it]] : []));
+  return [...RULES[role], ...more].map((rule) => ({ ...rule, verbs: rule.verbs.filter(asked) }));
 }
 
 export function needsOf(role: RoleName, use?: Use): readonly Need[] {

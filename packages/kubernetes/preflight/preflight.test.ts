@@ -4,8 +4,7 @@ import t, { type Test } from "tap";
 import type { Trust } from "../access/connection.ts";
 import { openTransport } from "../request/exchange.ts";
 import { type Explain, preflight, type Row } from "./preflight.ts";
-import { confinement } from "../permissions/confine.ts";
-import { type Need, needsOf, objectsFor, REFUSED, RULES, type RoleName } from "../permissions/rbac.ts";
+import { type Need, needsOf, type RoleName } from "../permissions/rbac.ts";
 import { authority, serverCertificate, serverKey } from "../testing/certificates.ts";
 import { answering, connectionTo, json, listening, never } from "../testing/loopback.ts";
 import { status } from "../testing/scripted.ts";
@@ -385,11 +384,10 @@ function answer(faults: ClusterFaults, request: IncomingMessage, response: Serve
 
 t.test("says which step fails when nothing listens there, and when the name is unknown", async (t) => {
   const port = await listening(t, createTlsServer({}));
-  const cases = [
+  for (const [server, want] of [
     [`https://no-such-cluster.invalid:${port}`, /DNS: .*DNS/],
     ["https://127.0.0.1:1", /TCP: .*nothing listens/],
-  ] as const;
-  for (const [server, want] of cases) {
+  ] as const) {
     const connection = connectionTo(server);
     const transport = openTransport(connection);
     t.teardown(() => transport[Symbol.asyncDispose]());
@@ -399,39 +397,4 @@ t.test("says which step fails when nothing listens there, and when the name is u
     );
     t.match(rows, [{ step: "network", state: "failed", code: "EndpointUnreachable", detail: want }]);
   }
-});
-
-t.test("the Roles hold no wildcard, no exec, no impersonation, and nothing that writes for the watcher", (t) => {
-  for (const role of ["launcher", "watcher"] as const) {
-    const words = RULES[role].flatMap((it) => [...it.apiGroups, ...it.resources, ...it.verbs]);
-    t.notOk(
-      words.some((it) => ["*", "pods/exec", "pods/attach", "impersonate", "escalate", "bind", "deletecollection"].includes(it)),
-    );
-    t.same(
-      needsOf(role).filter((it) =>
-        REFUSED[role].some((no) => no.resource === it.resource && no.verb === it.verb && no.subresource === it.subresource),
-      ),
-      [],
-    );
-    const [account, granted, binding] = objectsFor(role, "batch");
-    t.match(granted, { kind: "Role", metadata: { name: `longshore-${role}`, namespace: "batch" }, rules: RULES[role] });
-    t.match(binding, {
-      roleRef: { kind: "Role", name: granted?.metadata.name },
-      subjects: [{ kind: "ServiceAccount", name: account?.metadata.name, namespace: "batch" }],
-    });
-  }
-  t.same(new Set(RULES.watcher.flatMap((it) => it.verbs)), new Set(["get", "list", "watch"]));
-  const [, polling] = objectsFor("watcher", "batch", { polls: true });
-  t.match(JSON.stringify(polling?.["rules"]), /"list"/);
-  t.notMatch(JSON.stringify(polling?.["rules"]), /"watch"/);
-  t.end();
-});
-
-t.test("neither a Role nor the policy that confines names what nobody uses", (t) => {
-  const unused = /secrets|configmaps|persistentvolumeclaims/;
-  const [, withVolumes] = objectsFor("launcher", "batch", { volumes: true });
-  t.match(JSON.stringify(withVolumes), /configmaps.*persistentvolumeclaims/);
-  for (const it of [...objectsFor("launcher", "batch"), ...objectsFor("watcher", "batch"), ...confinement("batch")])
-    t.notMatch(JSON.stringify(it), unused, it.kind);
-  t.end();
 });

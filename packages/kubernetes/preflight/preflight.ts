@@ -5,6 +5,7 @@
  */
 import { DIAGNOSES, type Diagnosis, RESTRICTED } from "@longshore/contract/messages/diagnosis.ts";
 import { quantity } from "@longshore/contract/units.ts";
+import type { Making } from "@longshore/contract/group-settings.ts";
 import type { Connection } from "../access/connection.ts";
 import { asList, asObject, isRaw, member, saysMissing, text, wordsOf } from "../objects.ts";
 import { newToken, type TokenPlace } from "../access/new-token.ts";
@@ -33,8 +34,8 @@ interface PreflightOptions extends Sending {
   readonly explain: Explain;
   /** The group is polled: it needs no permission to watch. */
   readonly polls?: boolean;
-  /** The group's policy lets runs have volumes. */
-  readonly volumes?: boolean;
+  /** What the group's policy lets runs have beside Jobs. */
+  readonly made?: Making;
   /** A Job to create as a dry run; only for the launcher. */
   readonly manifest?: object;
 }
@@ -51,7 +52,7 @@ const TOKEN_SOON_MS = 14 * DAY_MS;
 const TOKEN_SHORT_MS = 2 * DAY_MS;
 
 export async function preflight(options: PreflightOptions, signal: AbortSignal): Promise<readonly Row[]> {
-  const { connection, transport, clock, namespace, role, tokenFile, polls = false, volumes = false, manifest, explain } = options;
+  const { connection, transport, clock, namespace, role, tokenFile, polls = false, made = {}, manifest, explain } = options;
   const credential: Credential = { role, namespace, file: tokenFile };
   const ask: Ask = (request) => askInTime({ transport, clock }, { purpose: "inquire", ...request }, signal);
   const network = await networkRow(connection, clock.now());
@@ -69,7 +70,7 @@ export async function preflight(options: PreflightOptions, signal: AbortSignal):
 
   const named = role === "launcher" ? await ask({ method: "GET", path: `/api/v1/namespaces/${namespace}` }) : undefined;
   if (named !== undefined) rows.push(namespaceRow(named, namespace, explain));
-  const permissions = await permissionsRow(ask, role, namespace, { polls, volumes });
+  const permissions = await permissionsRow(ask, role, namespace, { polls, ...made });
   rows.push(permissions);
   if (permissions.detail === nothing(role, namespace)) return rows; // the following rows would say the same again
   if (role === "launcher") {
@@ -204,12 +205,12 @@ async function permissionsRow(ask: Ask, role: RoleName, namespace: string, use: 
   if (unknown.length > 0) return { step: "permissions", state: "skipped", detail: "The API server does not say what we may do." };
   const missing = needs.filter((it) => !it.allowed);
   if (missing.length === needs.length) return failed("permissions", "Forbidden", nothing(role, namespace));
-  const basic = needsOf(role, { ...use, volumes: false });
+  const basic = needsOf(role, { polls: use.polls === true });
   const isBasic = ({ resource, verb }: Need): boolean => basic.some((it) => it.resource === resource && it.verb === verb);
   if (missing.length > 0 && !missing.some(({ need }) => isBasic(need))) {
     const what = inWords(missing.map((it) => it.need));
     const hint = `${DIAGNOSES.Forbidden.hint} If no run shall have volumes there, set \`policy: {storageClasses: []}\` for the group.`;
-    const detail = `Runs with volumes of their own are refused: the ${role} may not ${what}.`;
+    const detail = `Runs with volumes, secret values or large files of their own are refused: the ${role} may not ${what}.`;
     return { step: "permissions", state: "warning", detail, hint };
   }
   if (missing.length > 0) {

@@ -215,7 +215,7 @@ function exchange(
       onResponseEnd() {
         try {
           const body = parse(chunks, headers);
-          settle(() => resolve({ status, headers, body }));
+          settle(() => resolve({ status, headers, body, bytes: held }));
         } catch (error) {
           fail(error);
         }

@@ -11,6 +11,7 @@ import type { ApiAnswer, Transport } from "../transport.ts";
 const never = new AbortController().signal;
 const get: ClusterRequest = { purpose: "read", method: "GET", path: "/apis/batch/v1/namespaces/batch/jobs/a" };
 const post: ClusterRequest = { purpose: "create", method: "POST", path: "/apis/batch/v1/namespaces/batch/jobs", body: {} };
+const release: ClusterRequest = { purpose: "release", method: "PATCH", path: "/apis/batch/v1/namespaces/batch/jobs/a", body: {} };
 const watch: ClusterRequest = { purpose: "watch", method: "GET", path: "/apis/batch/v1/namespaces/batch/jobs?watch=true" };
 const ok: Play = { answer: 200, body: {} };
 const lost: Play = { fails: "unanswered" };
@@ -152,6 +153,21 @@ t.test("at most so many requests are with the cluster; it shrinks by a 429 and g
   t.equal((await Promise.all(all)).length, 100);
   t.equal(cluster.load().window, 8);
   t.ok(most <= 8);
+});
+
+t.test("creates pass releases that wait, and every fourth place is a release's", async (t) => {
+  const { inFlight, transport, turn, frozen } = manual(virtualClock());
+  const cluster = guard(transport, { name: "prod-a", clock: frozen, inFlightMax: 1 });
+  const sent: string[] = [];
+  const said = (request: ClusterRequest) => outcome(cluster.send(request, never)).then(() => sent.push(request.purpose));
+  const all = [get, ...Array<ClusterRequest>(3).fill(release), ...Array<ClusterRequest>(5).fill(post)].map(said);
+  await turn();
+  for (const _ of all) {
+    inFlight.shift()?.(200);
+    await turn();
+  }
+  await Promise.all(all);
+  t.same(sent, ["read", "create", "create", "create", "release", "create", "create", "release", "release"]);
 });
 
 t.test("requests beyond the line's length are sent away, and one that gives up leaves the line", async (t) => {

@@ -50,7 +50,7 @@ const SLOW_MS = 3_000;
 export function guard(transport: Transport, options: GuardOptions): Guard {
   const { name, clock, inFlightMax = 12, waitingMax = 1_000, waitMaxMs = CLAIM_BUDGET.turnMs, onRequest } = options;
   const window = openWindow(name, inFlightMax, waitingMax);
-  const lines = { cluster: window, nodes: openWindow(name, Math.ceil(inFlightMax / 2), waitingMax) };
+  const lines = { cluster: window, behind: window, nodes: openWindow(name, Math.ceil(inFlightMax / 2), waitingMax) };
   const breaker = openBreaker(name, clock, { failuresMax: 5, firstMs: 1_000, mostMs: 15_000, ...options.breaker });
   const creates = options.createsPerSecond === undefined ? undefined : openPace(clock, options.createsPerSecond);
   let quietUntilMs = 0;
@@ -79,9 +79,10 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
   }
 
   /** Waits for a place in the window, within the rest of the allowed wait. */
-  function enter(places: Window, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
+  function enter(line: keyof typeof lines, sinceMs: number, signal: AbortSignal): Promise<() => void> | (() => void) {
     const leftMs = Math.max(1, sinceMs + waitMaxMs - clock.now());
-    return places.enterNow() ?? within(clock, leftMs, signal, places.enter);
+    const places = lines[line];
+    return places.enterNow() ?? within(clock, leftMs, signal, (it) => places.enter(line === "behind", it));
   }
 
   async function attempt<T extends ApiAnswer | ApiStream>(
@@ -131,7 +132,7 @@ export function guard(transport: Transport, options: GuardOptions): Guard {
       const sinceMs = clock.now();
       const { line } = PURPOSES[request.purpose];
       await turnOf(request.purpose, signal);
-      const leave = line === "none" ? () => undefined : await enter(lines[line], sinceMs, signal);
+      const leave = line === "none" ? () => undefined : await enter(line, sinceMs, signal);
       try {
         await hush(sinceMs, signal);
         return await attempt(request.purpose, signal, (it) => transport.send(request, it));
@@ -168,27 +169,44 @@ function tooLongSentence(name: string, waitMs: number, asked: boolean): string {
 interface Window {
   /** If a place is free and no caller waits, takes the place and returns the function that gives it back. */
   enterNow(): (() => void) | undefined;
-  /** Resolves in order of arrival. Throws `throttled` if too many wait already, or if the signal aborts. */
-  readonly enter: (signal: AbortSignal) => Promise<() => void>;
+  /**
+   * Resolves in order of arrival; those that let others pass come after them. Throws `throttled` if too many wait already, or if
+   * the signal aborts.
+   */
+  enter(letsPass: boolean, signal: AbortSignal): Promise<() => void>;
   shrink(): void;
   grow(): void;
   load(): { readonly window: number; readonly inFlight: number; readonly waiting: number };
 }
 
+/** So many pass one that lets others pass: it is delayed, and not for ever. */
+const PASS_MOST = 3;
+
 /** The number of requests that may be out at once: fewer while the cluster is slow or says 429, more again while it is well. */
 function openWindow(name: string, most: number, waitingMax: number): Window {
   let size = most;
   let inFlight = 0;
-  const waiting = new Set<() => void>(); // in order of arrival
+  let passed = 0;
+  // In order of arrival.
+  const waiting = new Set<() => void>();
+  const behind = new Set<() => void>();
 
   function admit(): void {
     while (inFlight < Math.floor(size)) {
-      const [next] = waiting;
+      const next = nextInLine();
       if (next === undefined) return;
-      waiting.delete(next);
       inFlight++;
       next();
     }
+  }
+
+  function nextInLine(): (() => void) | undefined {
+    const isTheirTurn = waiting.size === 0 || (behind.size > 0 && passed === PASS_MOST);
+    passed = isTheirTurn || behind.size === 0 ? 0 : passed + 1;
+    const line = isTheirTurn ? behind : waiting;
+    const [next] = line;
+    if (next !== undefined) line.delete(next);
+    return next;
   }
 
   function leaveOnce(): () => void {
@@ -203,23 +221,25 @@ function openWindow(name: string, most: number, waitingMax: number): Window {
 
   return {
     enterNow() {
-      if (waiting.size > 0 || inFlight >= Math.floor(size)) return undefined;
+      if (waiting.size + behind.size > 0 || inFlight >= Math.floor(size)) return undefined;
       inFlight++;
       return leaveOnce();
     },
-    enter: (signal) => {
+    enter: (letsPass, signal) => {
+      const line = letsPass ? behind : waiting;
       if (signal.aborted) return Promise.reject(givenUp(name));
-      if (waiting.size >= waitingMax) return Promise.reject(throttled(`${waitingMax} requests wait for ${name} already.`));
+      if (waiting.size + behind.size >= waitingMax)
+        return Promise.reject(throttled(`${waitingMax} requests wait for ${name} already.`));
       return new Promise((resolve, reject) => {
         const go = () => {
           signal.removeEventListener("abort", giveUp);
           resolve(leaveOnce());
         };
         const giveUp = () => {
-          waiting.delete(go);
+          line.delete(go);
           reject(throttled(`Too many requests to ${name} wait for its answers: this one's turn did not come in time.`));
         };
-        waiting.add(go);
+        line.add(go);
         signal.addEventListener("abort", giveUp, { once: true });
         admit();
       });
@@ -230,7 +250,7 @@ function openWindow(name: string, most: number, waitingMax: number): Window {
       size = Math.min(most, size + 1 / size);
       admit();
     },
-    load: () => ({ window: Math.floor(size), inFlight, waiting: waiting.size }),
+    load: () => ({ window: Math.floor(size), inFlight, waiting: waiting.size + behind.size }),
   };
 }
 

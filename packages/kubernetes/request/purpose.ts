@@ -13,10 +13,11 @@ import { CLAIM_BUDGET } from "./claim-budget.ts";
 
 interface Treatment {
   /**
+   * "behind": in the cluster's line, but others pass, so that the next step of a run begins before the last one is tidied up.
    * "nodes": for requests that the API server passes to a node, so that nodes that do not answer delay nothing else. "none": the
    * request must not wait behind those that make the cluster slow.
    */
-  readonly line: "cluster" | "nodes" | "none";
+  readonly line: "cluster" | "behind" | "nodes" | "none";
   /** "node": the request's silence and 5xx may be one node's fault, and say nothing of the cluster. */
   readonly blames: "cluster" | "node";
   /** Counted from the caller's call, so the wait for the turn is included. For a watch: until it is open. */
@@ -30,7 +31,7 @@ export const PURPOSES = {
   /** Creates what owns a run's volumes, or a volume. No pace counts these: the create of the Job follows them. */
   own:     { line: "cluster", blames: "cluster", withinMs: CLAIM_BUDGET.postMs },
   /** Takes our finalizer off, or puts it back. */
-  release: { line: "cluster", blames: "cluster", withinMs: 15_000 },
+  release: { line: "behind",  blames: "cluster", withinMs: 15_000 },
   delete:  { line: "cluster", blames: "cluster", withinMs: 15_000 },
   /** Reads one object. 15 s like a write: the 10 s that a slow API server may take, and the wait for the turn. */
   read:    { line: "cluster", blames: "cluster", withinMs: 15_000 },

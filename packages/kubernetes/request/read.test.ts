@@ -151,11 +151,28 @@ t.test("asks for fewer at a time if a page would be too long", async (t) => {
     const size = Number(new URL(path, "http://any").searchParams.get("limit"));
     sizes.push(size);
     if (size > 40) throw silence("it", true, Object.assign(new Error("too long"), { code: TOO_LONG }));
-    return { status: 200, headers: {}, body: page(["a"], "5", sizes.length < 4 ? "t" : undefined) };
+    return { status: 200, headers: {}, body: page(["a"], "5", sizes.length < 4 ? `t${sizes.length}` : undefined) };
   };
   const it = openReads({ transport: { send }, clock: virtualClock(), namespace: "batch" });
-  t.match(await it.podsOf("u1", never), { kind: "listed", items: { length: 2 } });
-  t.same(sizes, [500, 125, 31, 31]);
+  t.match(await it.podsOf("u1", never), { kind: "listed", items: { length: 3 } });
+  t.same(sizes, [50, 12, 12, 12]);
+});
+
+t.test("a page has as many objects as fit into 4 MiB, if they weigh what those of the last page did", async (t) => {
+  const KIB = 1024;
+  const weights = [200, 200, 2, 2, 2_000, 2]; // KiB an object, page by page
+  const asked: number[] = [];
+  const send = async ({ path }: { readonly path: string }) => {
+    const size = Number(new URL(path, "http://any").searchParams.get("limit"));
+    const bytes = size * (weights[asked.length] ?? 0) * KIB;
+    asked.push(size);
+    const names = Array.from({ length: size }, (_, at) => `p${at}`);
+    const body = page(names, "5", asked.length < weights.length ? `t${asked.length}` : undefined);
+    return { status: 200, headers: {}, body, bytes };
+  };
+  const it = openReads({ transport: { send }, clock: virtualClock(), namespace: "batch" });
+  for await (const one of it.listJobs({ selector: "x=y", signal: never })) t.equal(one.kind, "page");
+  t.same(asked, [50, 20, 20, 500, 500, 2]);
 });
 
 t.test("gives up a listing whose pages always expire", async (t) => {

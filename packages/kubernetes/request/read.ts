@@ -6,7 +6,7 @@
  * from a cache. "missing" means that the API server said so. A listing that had to begin anew says so.
  */
 import { Failure } from "@longshore/contract/problems/problem.ts";
-import { type ApiObject, asList, asObject, asStatus, saysMissing, text, wordsOf } from "../objects.ts";
+import { type ApiObject, asList, asObject, asStatus, member, saysMissing, text, wordsOf } from "../objects.ts";
 import type { ApiAnswer } from "../transport.ts";
 import { ask, asFailure, type Channel, type Sending, sendInTime, type Silent, silent } from "./purpose.ts";
 import { networkCode, TOO_LONG } from "./silence.ts";
@@ -47,6 +47,10 @@ export interface Reads {
   /** The claims, and the pods, that have these labels. */
   claimsWith(selector: string, signal: AbortSignal): Promise<Listed>;
   podsWith(selector: string, signal: AbortSignal): Promise<Listed>;
+  /** The pods of anybody that mount one of these claims. */
+  podsMounting(claims: readonly string[], signal: AbortSignal): Promise<Listed>;
+  /** The metadata of pods that have these labels, at most so many. */
+  namesOfPods(selector: string, most: number, signal: AbortSignal): Promise<Listed>;
   /** The Events about an object, found by its UID because Events carry no labels. At most 200, in no order. */
   eventsOf(uid: string, signal: AbortSignal): Promise<Listed>;
 }
@@ -54,7 +58,11 @@ export interface Reads {
 const RESTARTS_MAX = 5;
 /** More pages than any namespace has: stops the listing of a server that always names one more page. */
 const PAGES_MAX = 10_000;
-const PODS_MAX = 2_000;
+/** A step has at most 1,000 slices, each with at most 5 retries. */
+const PODS_MAX = 6_000;
+/** So many of the heaviest objects, of 256 KiB of annotations each, are within the length that is read. */
+const FIRST_PAGE = 50;
+const PAGE_BYTES = 4 * 1024 * 1024;
 export const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
@@ -73,12 +81,17 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
   }
 
   /** Gathers a small listing. The bound keeps one Job with far too many objects from filling our memory. */
-  async function gather(path: string, options: ListOptions, most: number): Promise<Listed> {
+  async function gather(
+    path: string,
+    options: ListOptions,
+    most: number,
+    wanted: (item: unknown) => boolean = () => true,
+  ): Promise<Listed> {
     let items: unknown[] = [];
     try {
       for await (const page of listPages(sending, path, options)) {
         if (page.kind === "restarted") items = [];
-        else items.push(...page.items);
+        else items.push(...page.items.filter(wanted));
         if (items.length >= most) break;
       }
     } catch (error) {
@@ -96,9 +109,20 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
     listAnchors: (options) => listPages(sending, `${core}/configmaps`, options),
     claimsWith: (selector, signal) => gather(`${core}/persistentvolumeclaims`, { selector, as: "metadata", signal }, PODS_MAX),
     podsWith: (selector, signal) => gather(`${core}/pods`, { selector, signal }, PODS_MAX),
+    podsMounting: (claims, signal) =>
+      gather(`${core}/pods`, { signal }, PODS_MAX, (pod) => claimsIn(pod).some((it) => claims.includes(it))),
+    namesOfPods: (selector, most, signal) => gather(`${core}/pods`, { selector, as: "metadata", pageSize: most, signal }, most),
     eventsOf: (uid, signal) =>
       gather(`${core}/events`, { fieldSelector: `involvedObject.uid=${uid}`, pageSize: 200, signal }, 200),
   };
+}
+
+/** The names of the claims that a pod mounts. */
+function claimsIn(pod: unknown): readonly string[] {
+  const volumes = member(member(pod, "spec"), "volumes");
+  return (Array.isArray(volumes) ? volumes : []).flatMap(
+    (it) => text(member(member(it, "persistentVolumeClaim"), "claimName")) ?? [],
+  );
 }
 
 /** Yields every page of a listing, in order. Used by `follow` too. */
@@ -109,7 +133,8 @@ export async function* listPages(
 ): AsyncGenerator<Page, void, undefined> {
   const accept = as === "metadata" ? { accept: METADATA_LIST } : {};
   let next: string | undefined;
-  let size = pageSize;
+  let most = pageSize;
+  let size = Math.min(most, FIRST_PAGE);
   for (let restarts = 0, pages = 0; ; ) {
     const query = new URLSearchParams({ limit: String(size) });
     if (selector) query.set("labelSelector", selector);
@@ -122,7 +147,7 @@ export async function* listPages(
     } catch (error) {
       // If a page was too long, its objects are large: fewer are asked for at a time, else this listing could never be read.
       if (networkCode(error) !== TOO_LONG || size === 1) throw error;
-      size = Math.max(1, Math.floor(size / 4));
+      most = size = Math.max(1, Math.floor(size / 4));
       continue;
     }
     if (answer.status === 410 && next) {
@@ -141,9 +166,19 @@ export async function* listPages(
     if (++pages > PAGES_MAX || (list.next !== undefined && list.next === next))
       throw new Failure("retry", "Garbled", `Listing ${path} does not end: page ${pages} leads to itself, or to too many more.`);
     next = list.next;
+    size = nextSize(answer, list.items.length, most);
     yield { kind: "page", items: list.items, resourceVersion: list.resourceVersion };
     if (next === undefined) return;
   }
+}
+
+/**
+ * Returns how many objects the next page may have: as many as fit into its bytes if they weigh what those of this page did. A page of
+ * 500 pods that each carry 200 KiB of files and annotations would be refused for its length, and cost the API server as much.
+ */
+function nextSize({ bytes }: ApiAnswer, items: number, most: number): number {
+  if (bytes === undefined || items === 0) return most;
+  return Math.max(1, Math.min(most, Math.floor(PAGE_BYTES / (bytes / items))));
 }
 
 /** Turns an unexpected answer into a Failure: loops back off at it, and people can read it. */

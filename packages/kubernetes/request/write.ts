@@ -40,6 +40,9 @@ export interface Writes {
   createJob(manifest: object, signal: AbortSignal): Promise<Created>;
   createAnchor(manifest: object, signal: AbortSignal): Promise<Created>;
   createClaim(manifest: object, signal: AbortSignal): Promise<Created>;
+  /** The launcher creates Secrets, and can neither read, change nor delete any. */
+  createSecret(manifest: object, signal: AbortSignal): Promise<Created>;
+  createFile(manifest: object, signal: AbortSignal): Promise<Created>;
   /** In the background: Kubernetes then collects everything that the anchor owns. */
   deleteAnchor(name: string, uid: string, signal: AbortSignal): Promise<Changed>;
   deleteJob(name: string, uid: string, options: DeleteOptions, signal: AbortSignal): Promise<Changed>;
@@ -107,6 +110,8 @@ export function openWrites({ transport, clock, namespace }: Sending & { readonly
     createJob: (manifest, signal) => create("create", jobs, manifest, signal),
     createAnchor: (manifest, signal) => create("own", `${core}/configmaps`, manifest, signal),
     createClaim: (manifest, signal) => create("own", `${core}/persistentvolumeclaims`, manifest, signal),
+    createSecret: (manifest, signal) => create("own", `${core}/secrets`, manifest, signal),
+    createFile: (manifest, signal) => create("own", `${core}/configmaps`, manifest, signal),
     deleteAnchor: (name, uid, signal) =>
       remove(
         `${core}/configmaps/${encodeURIComponent(name)}`,

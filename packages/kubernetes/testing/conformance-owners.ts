@@ -7,6 +7,7 @@ const none = (found: readonly Raw[]): boolean => found.length === 0;
 const pathsIn = ({ namespace }: Client) => ({
   owners: `${namespace}/configmaps`,
   claims: `${namespace}/persistentvolumeclaims`,
+  secrets: `${namespace}/secrets`,
 });
 
 const makeOwner = (hand: Client, name: string): Promise<Raw> =>
@@ -26,8 +27,11 @@ const claim = (name: string, metadata: object = {}, storage = "1Mi") => ({
 const makeClaim = (hand: Client, ...of: Parameters<typeof claim>): Promise<Raw> =>
   hand.must("POST", pathsIn(hand).claims, { body: claim(...of) });
 
-const gone = (hand: Client, name: string) =>
-  hand.untilAll(`the claim ${name} gone`, pathsIn(hand).claims, `fieldSelector=metadata.name%3D${name}`, none);
+const makeSecret = (hand: Client, name: string, metadata: object): Promise<Raw> =>
+  hand.must("POST", pathsIn(hand).secrets, { body: { apiVersion: "v1", kind: "Secret", immutable: true, metadata: { name, ...metadata }, stringData: { key: "value" } } }); // biome-ignore format: one line
+
+const gone = (hand: Client, name: string, kind: "claims" | "secrets" = "claims") =>
+  hand.untilAll(`${name} gone from the ${kind}`, pathsIn(hand)[kind], `fieldSelector=metadata.name%3D${name}`, none);
 
 const remove = (hand: Client, { metadata: { name, uid } }: Raw) =>
   hand.must("DELETE", `${pathsIn(hand).owners}/${name}`, { body: { propagationPolicy: "Background", preconditions: { uid } } });
@@ -84,10 +88,11 @@ export async function owners(t: Test, it: Conforming): Promise<void> {
   });
 
   cases.test(
-    "the deletion of an owner takes claims, finished Jobs and their pods, each Job once its hold is off",
+    "the deletion of an owner takes claims, Secrets, finished Jobs and their pods, each Job once its hold is off",
     async (t, hand, cluster) => {
       const owner = await makeOwner(hand, "owner");
       await bound(cluster, hand, "data", ownedBy(owner));
+      await makeSecret(hand, "words", ownedBy(owner));
       const job = await finished(hand, it, "user", "data", ownedBy(owner));
       await remove(hand, owner);
       t.match(await hand.send("GET", `${pathsIn(hand).owners}/owner`), {
@@ -96,6 +101,7 @@ export async function owners(t: Test, it: Conforming): Promise<void> {
       });
       const marked = await hand.untilJob("its deletion", "user", isDeleting);
       t.ok(isFinished(marked), "its end can still be read");
+      await gone(hand, "words", "secrets");
       await hand.letOthersWork();
       t.equal((await hand.podsOf(job)).length, 1, "its pod waits with it");
       t.ok(isDeleting(await hand.must("GET", `${pathsIn(hand).claims}/data`)), "and so does the claim");

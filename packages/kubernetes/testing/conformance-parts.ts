@@ -62,6 +62,7 @@ export interface Raw {
     readonly uid: string;
     readonly resourceVersion: string;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
     readonly finalizers?: readonly string[];
     readonly deletionTimestamp?: string;
     readonly ownerReferences?: readonly { readonly uid: string }[];
@@ -71,6 +72,8 @@ export interface Raw {
     readonly phase?: string;
     readonly active?: number;
     readonly failed?: number;
+    readonly completedIndexes?: string;
+    readonly failedIndexes?: string;
     readonly startTime?: string;
     readonly used?: Readonly<Record<string, string>>;
     readonly conditions?: readonly {

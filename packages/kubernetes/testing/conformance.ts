@@ -12,6 +12,7 @@ import { endings } from "./conformance-endings.ts";
 import { listing } from "./conformance-lists.ts";
 import type { Conforming } from "./conformance-parts.ts";
 import { owners } from "./conformance-owners.ts";
+import { slices } from "./conformance-slices.ts";
 import { refusals } from "./conformance-refusals.ts";
 
 export type { Conforming, OpenCluster } from "./conformance-parts.ts";
@@ -20,6 +21,7 @@ export { COMMANDS } from "./conformance-parts.ts";
 export async function clusterConformance(t: Test, it: Conforming): Promise<void> {
   await t.test(`${it.name}: how a held Job is deleted`, (t) => deletions(t, it));
   await t.test(`${it.name}: how a held Job ends and is released`, (t) => endings(t, it));
+  await t.test(`${it.name}: how the indexes of a Job are counted`, (t) => slices(t, it));
   await t.test(`${it.name}: what is refused, and in which words`, (t) => refusals(t, it));
   await t.test(`${it.name}: quotas, Pod Security and permissions`, (t) => admission(t, it));
   await t.test(`${it.name}: what an owner takes with it`, (t) => owners(t, it));

@@ -11,8 +11,7 @@ import type { Log } from "@longshore/runtime/log.ts";
 import { backOff, linked } from "@longshore/runtime/loop.ts";
 import pg from "pg";
 import { type Listeners, workHints } from "../work-hints.ts";
-import { connectionOf } from "./connection.ts";
-import { CHANNEL } from "./write.ts";
+import { CHANNEL, connectionOf } from "./connection.ts";
 
 const CHECK_MS = 15_000;
 const CHECK_WITHIN_MS = 5_000;
@@ -30,9 +29,11 @@ export interface ChangesOptions {
   readonly log: Log;
   /** True for a backend of this process: its notifications repeat what `tell` said before. */
   readonly isOwn: (backend: number) => boolean;
+  /** The kinds of work that the listeners want to hear of. */
+  readonly kinds?: readonly WorkKind[];
 }
 
-export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions): Changes {
+export function openChanges(url: string, { clock, log, isOwn, kinds: wanted = WORK_KINDS }: ChangesOptions): Changes {
   const closing = new AbortController();
   const listeners: Listeners = new Set();
   let keeping: Promise<void> | undefined;
@@ -47,9 +48,9 @@ export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions):
       const lost = await listenOnce(url, clock, closing.signal, {
         onOpen: () => {
           failures = 0;
-          tell(WORK_KINDS); // work of any kind may have come while nobody listened
+          tell(wanted); // work of any kind may have come while nobody listened
         },
-        onWork: tell,
+        onWork: (payload) => tell(wanted.filter((kind) => payload.split(",").includes(kind))),
         isOwn,
       });
       if (closing.signal.aborted) return;
@@ -73,7 +74,7 @@ export function openChanges(url: string, { clock, log, isOwn }: ChangesOptions):
 
 interface Heard {
   readonly onOpen: () => void;
-  readonly onWork: (kinds: readonly WorkKind[]) => void;
+  readonly onWork: (payload: string) => void;
   readonly isOwn: (backend: number) => boolean;
 }
 
@@ -84,7 +85,7 @@ async function listenOnce(url: string, clock: Clock, signal: AbortSignal, { onOp
   client.on("error", (error) => over.abort(error));
   client.on("end", () => over.abort(new Error("the connection ended")));
   client.on("notification", ({ processId, payload = "" }) => {
-    if (!isOwn(processId)) onWork(WORK_KINDS.filter((kind) => payload.split(",").includes(kind)));
+    if (!isOwn(processId)) onWork(payload);
   });
   try {
     await client.connect();

@@ -10,6 +10,8 @@ import type { WorkKind } from "../port.ts";
 import { failureOf, lostRace, placeOf, type Place } from "./failure.ts";
 
 export const SCHEMA = "longshore";
+/** Whoever writes notifies here of the kinds of work that this made. */
+export const CHANNEL = "longshore_ledger";
 const STATEMENT_MS = 10_000;
 const IDLE_IN_TRANSACTION_MS = 5_000;
 const CONNECT_WITHIN_MS = 10_000;

@@ -1,11 +1,10 @@
 /** The groups' rows, and leases on tasks that only one process should do at a time. */
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/group.ts";
 import { healthNotice, healthNotices } from "../health-notice.ts";
 import type { GroupChange, GroupState } from "../port.ts";
-import { type Database, inList, type Statement, toJson } from "./connection.ts";
-import { CHANNEL } from "./write.ts";
+import { CHANNEL, type Database, inList, type Statement, toJson } from "./connection.ts";
 
 export interface GroupColumns {
   readonly name: GroupName;
@@ -29,13 +28,16 @@ export interface GroupColumns {
 export const GROUPS: Statement = {
   name: "groups",
   text: `
-select g.name, g.namespace, g.paused, coalesce(s.used, 0) as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
+select g.name, g.namespace, g.paused, (coalesce(s.used, 0) + coalesce(m.more, 0))::integer as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
   g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at, coalesce(v.used, 0) as bytes_used, coalesce(v.kept, 0) as bytes_kept,
   v.kept_until
 from cluster_group g left join (
   select group_id, count(*)::integer as used, (count(*) filter (where state = 'ready'))::integer as in_line from attempt
   where state in ${inList(SLOT_STATES)} and due is not null group by group_id
 ) s on s.group_id = g.id left join (
+  select group_id, sum(slots - 1) as more from attempt
+  where slots > 1 and state in ${inList(SLOT_STATES)} and due is not null group by group_id
+) m on m.group_id = g.id left join (
   select group_id, sum(bytes) as used, sum(bytes) filter (where state = 'kept') as kept, min(due) filter (where state = 'kept') as kept_until
   from object where kind = 'anchor' and state <> 'gone' group by group_id
 ) v on v.group_id = g.id

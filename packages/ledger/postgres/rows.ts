@@ -40,6 +40,7 @@ export interface AttemptColumns {
   readonly due: number | null;
   readonly waits_for: GroupName[] | null;
   readonly name: string;
+  readonly slots: number | null;
   readonly claim_no: number;
   readonly claim_by: string | null;
   readonly claim_until: number | null;
@@ -59,7 +60,7 @@ export const RUN_COLUMNS = `r.key, r.id, r.tenant, r.source, r.digest, r.state, 
   r.cancel, r.plan, r.steps, r.accepted_at, r.ended_at`;
 export const RUN_GROUP = "left join cluster_group rg on rg.id = r.group_id";
 export const ATTEMPT_COLUMNS = `a.key, a.run_key, a.step, a.n, a.generation, a.epoch, ag.name as group_name, a.state, a.priority, a.due,
-  a.waits_for, a.name, a.claim_no, a.claim_by, a.claim_until, a.unanswered, a.fence_until, a.occupant_uid, a.uid, a.seen_rv, a.started, a.cause,
+  a.waits_for, a.name, a.slots, a.claim_no, a.claim_by, a.claim_until, a.unanswered, a.fence_until, a.occupant_uid, a.uid, a.seen_rv, a.started, a.cause,
   a.outcome, a.notes`;
 export const ATTEMPT_GROUP = "left join cluster_group ag on ag.id = a.group_id";
 
@@ -105,6 +106,7 @@ export function attemptOf(row: AttemptColumns): Attempt {
     priority: row.priority,
     dueMs: known(row.due),
     waitsFor: known(row.waits_for),
+    ...(row.slots !== null && { slots: row.slots }),
     claimNo: row.claim_no,
     claimBy: known(row.claim_by),
     claimUntilMs: known(row.claim_until),
@@ -171,6 +173,7 @@ export const attemptValues = (attempt: Attempt, before: Attempt | undefined): ob
   group_name: attempt.group,
   due: attempt.dueMs,
   waits_for: attempt.waitsFor,
+  slots: attempt.slots,
   claim_no: attempt.claimNo,
   claim_by: attempt.claimBy,
   claim_until: attempt.claimUntilMs,

@@ -1,6 +1,6 @@
 /** Queries for people: one run, many runs, a run's story, and counts of everything. */
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
-import type { GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
+import type { DefinitionName, GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
@@ -38,7 +38,7 @@ const ANCHORS: Statement = {
 const LIST: Statement = {
   name: "list",
   text: `
-select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.accepted_at, r.ended_at,
+select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.plan->'definition'->>'name' as definition, r.accepted_at, r.ended_at,
   case when r.generation > 1 then (select max(e.at) from event e where e.run_key = r.key and e.type = 'run.restarted') end as restarted_at,
   (select max(a.outcome->'evidence'->>'finishedAt') from attempt a where a.run_key = r.key and a.generation = r.generation) as finished_at,
   e.type as newest, e.body->>'reason' as reason, e.body->'diagnosis'->>'code' as code, (e.body->>'exitCode')::float8 as exit_code
@@ -93,6 +93,7 @@ interface ListColumns {
   readonly state: RunState;
   readonly outcome: Outcome | null;
   readonly group_name: GroupName | null;
+  readonly definition: DefinitionName | null;
   readonly accepted_at: number;
   readonly restarted_at: number | null;
   readonly ended_at: number | null;
@@ -164,6 +165,7 @@ export function runQueries(database: Database) {
         state: row.state,
         outcome: row.outcome ?? undefined,
         group: row.group_name ?? undefined,
+        definition: row.definition ?? undefined,
         acceptedAtMs: row.accepted_at,
         begunAtMs: row.restarted_at ?? row.accepted_at,
         endedAtMs: row.ended_at ?? undefined,

@@ -7,13 +7,14 @@
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { slotsFreed } from "@longshore/domain/group/group.ts";
-import { type Change, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy } from "@longshore/domain/run/change.ts";
+import {
+  type Change, forgottenAnchors, isChanged, movedAnchors, movedAttempts, type Telling, workMadeBy,
+} from "@longshore/domain/run/change.ts"; // biome-ignore format: a list of names
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { putLines } from "./work/concurrency.ts";
-import { Bug, type Queries, type Statement, toJson } from "./connection.ts";
+import { Bug, CHANNEL, type Queries, type Statement, toJson } from "./connection.ts";
 import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
-export const CHANNEL = "longshore_ledger";
 export const PARTITIONS = 16;
 /** How the names of the partitions' leases begin. */
 export const OUTBOX_LEASE = "outbox/";
@@ -21,7 +22,7 @@ export const OUTBOX_LEASE = "outbox/";
 const AT = (column: string): string => `to_timestamp(v.${column} / 1000.0)`;
 
 const ATTEMPT_SHAPE = `key bigint, was_state text, was_claim_no integer, run_key bigint, run_id text, step text, n integer, generation integer,
-  epoch integer, group_name text, state text, priority integer, due float8, waits_for text[], name text, claim_no integer, claim_by text, claim_until float8,
+  epoch integer, group_name text, state text, priority integer, due float8, waits_for text[], name text, slots integer, claim_no integer, claim_by text, claim_until float8,
   unanswered integer[], fence_until float8, occupant_uid text, uid text, seen_rv text, started text, cause text, outcome jsonb, notes jsonb`;
 
 /** The way to find a run's key: "said" with the row, or "looked up" by the run's id if the same statement inserts the run. */
@@ -34,10 +35,10 @@ const fromKeys = (how: KeyOf): string => (how === "said" ? "" : "cross join keys
 export const ifBorn = (how: KeyOf): string => (how === "said" ? "" : "where keys.of_run ? v.run_id");
 
 export const insertAttempts = (values: string, how: KeyOf): string => `
-  insert into attempt (run_key, step, n, generation, epoch, group_id, state, priority, due, waits_for, name, claim_no, claim_by, claim_until,
+  insert into attempt (run_key, step, n, generation, epoch, group_id, state, priority, due, waits_for, name, slots, claim_no, claim_by, claim_until,
     unanswered, fence_until, occupant_uid, uid, seen_rv, started, cause, outcome, notes)
   select ${keyOf(how)}, v.step, v.n, v.generation, v.epoch, g.id, v.state, v.priority, ${AT("due")},
-    v.waits_for, v.name, v.claim_no, v.claim_by, ${AT("claim_until")}, v.unanswered, ${AT("fence_until")}, v.occupant_uid, v.uid, v.seen_rv, v.started,
+    v.waits_for, v.name, v.slots, v.claim_no, v.claim_by, ${AT("claim_until")}, v.unanswered, ${AT("fence_until")}, v.occupant_uid, v.uid, v.seen_rv, v.started,
     v.cause, v.outcome, v.notes
   from json_to_recordset(${values}) as v(${ATTEMPT_SHAPE})
   ${fromKeys(how)} left join cluster_group g on g.name = v.group_name ${ifBorn(how)}`;
@@ -85,9 +86,13 @@ with runs as (
   where r.key = v.key and r.state = v.was_state and r.seq = v.was_seq
   returning 1
 ), specs as (
-  insert into run_spec (run_key, spec) select v.run_key, v.spec from json_to_recordset($2) as v(run_key bigint, spec json)
+  insert into run_spec (run_key, spec, secrets)
+  select v.run_key, v.spec, v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text) where v.spec is not null
+), resealed as (
+  update run_spec s set secrets = v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text)
+  where s.run_key = v.run_key and v.spec is null
 ), moved as (
-  update attempt a set state = v.state, group_id = g.id, due = ${AT("due")}, waits_for = v.waits_for, claim_no = v.claim_no, claim_by = v.claim_by,
+  update attempt a set state = v.state, group_id = g.id, due = ${AT("due")}, waits_for = v.waits_for, slots = v.slots, claim_no = v.claim_no, claim_by = v.claim_by,
     claim_until = ${AT("claim_until")}, unanswered = v.unanswered, fence_until = ${AT("fence_until")}, occupant_uid = v.occupant_uid,
     uid = v.uid, seen_rv = v.seen_rv, started = v.started, cause = v.cause, outcome = coalesce(v.outcome, a.outcome),
     notes = coalesce(v.notes, a.notes)
@@ -106,8 +111,11 @@ with runs as (
   select v.run_id, 'anchor', v.number, v.state, g.id, v.namespace, v.bytes, v.uid, ${AT("hold_until")}, coalesce(${AT("due")}, 'infinity')
   from json_to_recordset($9) as v(run_id text, number integer, state text, group_name text, namespace text, bytes float8, uid text,
     hold_until float8, due float8)
-  join cluster_group g on g.name = v.group_name
+  join cluster_group g on g.name = v.group_name where v.state is not null
   on conflict (run_id, number) do update set state = excluded.state, uid = excluded.uid, hold_until = excluded.hold_until, due = excluded.due
+), forgotten as (
+  delete from object o using json_to_recordset($9) as v(run_id text, number integer, state text)
+  where v.state is null and o.run_id = v.run_id and o.number = v.number
 ), ${WAKE("$8", "$3")}, counted as (
   select (select count(*) from runs)::integer as runs, (select count(*) from moved)::integer as attempts,
     (select count(*) from woken)::integer as woken
@@ -121,13 +129,17 @@ export interface Writing {
   readonly change: Change;
   readonly held: Locked;
   readonly request?: RunRequest | undefined;
+  /** Sealed secret values in place of those that were there. */
+  readonly sealed?: string | undefined;
 }
 
 export async function write(queries: Queries, writings: readonly Writing[], nowMs: number, epoch: number): Promise<void> {
   const all = writings.filter(({ change }) => isChanged(change));
   if (all.length === 0) return;
   const runs = all.flatMap(runsOf);
-  const specs = all.flatMap(({ held, request }) => (request === undefined ? [] : [{ run_key: held.key, spec: request }]));
+  const specs = all.flatMap(({ held, request, sealed }) =>
+    request === undefined && sealed === undefined ? [] : [{ run_key: held.key, spec: request, secrets: sealed }],
+  );
   const touched = all.flatMap(attemptsOf);
   const moved = touched.filter((it) => "key" in it);
   const born = touched.filter((it) => !("key" in it));
@@ -136,7 +148,7 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const changes = all.map(({ change }) => change);
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
   const kinds = workMadeBy(changes, nowMs);
-  const anchors = changes.flatMap((change) => movedAnchors(change).map((it) => anchorValues(change.after.run.id, it)));
+  const anchors = changes.flatMap(anchorsOf);
   const values = [...lists, kinds.join(","), slotsFreed(changes), toJson(anchors)];
   const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
@@ -160,6 +172,13 @@ function attemptsOf({ change, held }: Writing): readonly object[] {
     const key = held.attemptKeys.get(attemptKey(is));
     return { key, was_state: was.state, was_claim_no: was.claimNo, ...attemptValues(is, was) };
   });
+}
+
+/** A forgotten anchor's row has no state. */
+function anchorsOf(change: Change): readonly object[] {
+  const { id: run_id } = change.after.run;
+  const forgotten = forgottenAnchors(change).map(({ number }) => ({ run_id, number }));
+  return [...movedAnchors(change).map((it) => anchorValues(run_id, it)), ...forgotten];
 }
 
 /** Events are numbered after the run's last event: the run's counter and its events can only move together. */

@@ -47,11 +47,12 @@ export async function admitting(t: Test, { open }: Conforming): Promise<void> {
   await t.test("a duplicate is answered where its sender asked for that, with how its run stands now", async (t) => {
     await using opened = await open();
     const ledger = await opened.connect();
-    const asking = (intake: Intake): Intake => ({ ...intake, replyTo: "answers" });
+    const asking = (intake: Intake): Intake => ({ ...intake, replyTo: "answers", correlationId: `of ${intake.command}` });
     const again = (command: string): Intake => asking(wanted("a", { command }));
     const told = async (): Promise<readonly unknown[]> => {
       const notices = await ledger.unsentNotices(10);
       await ledger.sentNotices(notices.map(({ id }) => id));
+      for (const { data, correlationId } of notices) if ("command" in data) t.equal(correlationId, `of ${String(data.command)}`);
       return notices.map(({ type, tenant, replyTo, data }) => ({ type, tenant, replyTo, ...data }));
     };
     const duplicate = { type: "command.duplicate", tenant: "shop", replyTo: "answers", run: "a" };

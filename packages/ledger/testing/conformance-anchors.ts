@@ -2,37 +2,32 @@
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
 import type { Test } from "tap";
-import type { Intake, Ledger } from "../port.ts";
+import type { Intake, Ledger, Work } from "../port.ts";
 import {
-  claimAll, complete, type Conforming, created, EAST, entry, failed, first, groupsOf, HOUR_MS, placer, released, runId, uid, wanted,
+  begun, claimAll, complete, type Conforming, created, EAST, entry, failed, first, groupsOf, HOUR_MS, placer, released, runId, storing, uid, wanted,
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 
 const GIB = 2 ** 30;
 
 /** A run with volumes of one GiB. */
 function withVolumes(id: string, steps?: readonly string[]): Intake {
-  const intake = wanted(id, steps && { steps });
-  if (intake.admission.kind !== "run") throw new TypeError("a request is wanted");
-  const { run } = intake.admission;
   const anchor = { bytes: GIB, keepSucceededMs: 0, keepFailedMs: HOUR_MS };
-  const plan = { ...run.plan, storage: { claims: [], classes: [""], anchor } };
-  return { ...intake, admission: { ...intake.admission, run: { ...run, plan } } };
+  return storing(wanted(id, steps && { steps }), { claims: [], classes: [""], anchor });
 }
 
 const anchorsOf = async (ledger: Ledger, id: string): Promise<readonly Anchor[]> =>
   (await ledger.find(runId(id)))?.record.anchors ?? [];
 
+const deferred = ({ attempt: { claimNo }, nowMs: retryAtMs }: Work) =>
+  ({ kind: "deferred", claimNo, diagnosis: diagnose("QuotaExceeded", "The quota is full."), retryAtMs }) as const;
+
 const takeAnchors = (ledger: Ledger) => ledger.takeAnchors({ group: EAST, most: 10, leaseMs: 2_000 });
 
 export async function anchors(t: Test, { open }: Conforming): Promise<void> {
   const begin = async (...intakes: readonly Intake[]) => {
-    const opened = await open();
-    t.teardown(() => opened[Symbol.asyncDispose]());
-    const ledger = await opened.connect();
-    await ledger.putGroups(groupsOf(10));
-    await ledger.admit(intakes);
-    await ledger.place({ most: 10, placer });
-    return { opened, ledger };
+    const it = await begun(t, { open }, intakes);
+    await it.ledger.place({ most: 10, placer });
+    return it;
   };
 
   await t.test("an anchor is booked with the first placement, and every step of the run is claimed under it", async (t) => {
@@ -90,6 +85,23 @@ export async function anchors(t: Test, { open }: Conforming): Promise<void> {
       t.match(await takeAnchors(ledger), [{ run: "b", anchor: { state: "sweeping" }, isClear: true }]);
     },
   );
+
+  await t.test("an anchor that is gone is forgotten when the run books another one", async (t) => {
+    const { ledger } = await begin(withVolumes("a"));
+    for (const number of [1, 2, 3]) {
+      const work = first(await claimAll(ledger));
+      await ledger.record([{ ...entry(work, deferred(work)), anchor: { kind: "noRoom" } }]);
+      const [swept] = await takeAnchors(ledger);
+      t.match(swept, { anchor: { number, state: "sweeping" }, isClear: true });
+      await ledger.recordAnchors([{ run: runId("a"), number, input: { kind: "gone", begunAtMs: swept?.nowMs ?? 0 } }]);
+      t.match(await anchorsOf(ledger, "a"), [{ number, state: "gone" }]);
+      await ledger.place({ most: 10, placer });
+      t.strictSame(
+        (await anchorsOf(ledger, "a")).map((it) => [it.number, it.state]),
+        [[number + 1, "making"]],
+      );
+    }
+  });
 
   await t.test("a stray is no anchor, and an anchor is no stray", async (t) => {
     const { ledger } = await begin(withVolumes("a"));

@@ -208,6 +208,21 @@ export async function deliveriesConformance(t: Test, { name, open }: DeliveriesC
     t.match(await lineOf(deliveries), { sequence: 1, events: [{ sequence: 2 }, {}, {}] });
   });
 
+  await t.test(`${name}: a listener hears when events are recorded, and of nothing else`, async (t) => {
+    await using opened = await begun();
+    const { ledger, deliveries } = opened;
+    const stop = new AbortController();
+    const hints = deliveries.changes(stop.signal);
+    await ledger.admit([wanted("first")]);
+    t.same(await hints.next(), { done: false, value: "outbox" }, "there may have been some before it listened");
+    await read(deliveries);
+    const next = hints.next();
+    await claimed(ledger, [wanted("second")]);
+    t.same(await next, { done: false, value: "outbox" });
+    stop.abort();
+    while ((await hints.next()).done !== true);
+  });
+
   await t.test(`${name}: how long events wait is told`, async (t) => {
     await using opened = await begun();
     const { ledger, deliveries } = opened;

@@ -3,13 +3,14 @@
  * provides for a test.
  */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { type ConfiguredGroup, GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import type { AttemptInput, InputOf } from "@longshore/domain/attempt/input.ts";
-import type { Concurrency, Limits, PlannedStep } from "@longshore/domain/run/record.ts";
+import type { Concurrency, Limits, PlannedStep, PlannedStorage } from "@longshore/domain/run/record.ts";
 import type { Placer } from "@longshore/domain/group/group.ts";
+import type { Test } from "tap";
 import type { Admitted, Entry, Intake, Ledger, StoryEvent, Work } from "../port.ts";
 
 /** One ledger for one test. */
@@ -59,8 +60,10 @@ export interface Wanted {
   readonly retriesMax?: number;
   readonly command?: string;
   readonly traceparent?: string;
+  readonly correlationId?: string;
   readonly concurrency?: Partial<Concurrency>;
   readonly notBeforeMs?: number;
+  readonly slices?: PlannedStep["slices"];
 }
 
 /** A request that is to be admitted. */
@@ -75,12 +78,14 @@ export function wanted(
     retriesMax = 0,
     command,
     traceparent,
+    correlationId,
     concurrency,
     notBeforeMs,
+    slices,
   }: Wanted = {},
 ): Intake {
   const planned = (steps ?? ["main"]).map(
-    (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [] }),
+    (name): PlannedStep => ({ name: StepName.parse(name), needs: [], when: "success", outputs: [], ...(slices && { slices }) }),
   );
   const plan = {
     simple: steps === undefined,
@@ -91,6 +96,7 @@ export function wanted(
     limits: { ...LIMITS, retriesMax },
     with: undefined,
     ...(traceparent !== undefined && { traceparent }),
+    ...(correlationId !== undefined && { correlationId }),
     ...(concurrency && { concurrency: { key: "key", limit: 1, then: "queue" as const, ...concurrency } }),
   };
   const source = "test";
@@ -211,4 +217,21 @@ export function first<T>(items: readonly T[]): T {
   const [item] = items;
   if (item === undefined) throw new Error("there is none, and the test needs one");
   return item;
+}
+
+/** A ledger that ends with its test, with a group and these runs. */
+export async function begun(t: Test, { open }: Pick<Conforming, "open">, intakes: readonly Intake[]) {
+  const opened = await open();
+  t.teardown(() => opened[Symbol.asyncDispose]());
+  const ledger = await opened.connect();
+  await ledger.putGroups(groupsOf(10));
+  await ledger.admit(intakes);
+  return { opened, ledger };
+}
+
+/** The same request, of a run that needs this of a group beside its Jobs. */
+export function storing(intake: Intake, storage: PlannedStorage): Intake {
+  if (intake.admission.kind !== "run") throw new TypeError("a request is wanted");
+  const { run } = intake.admission;
+  return { ...intake, admission: { ...intake.admission, run: { ...run, plan: { ...run.plan, storage } } } };
 }

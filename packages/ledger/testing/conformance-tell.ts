@@ -57,20 +57,25 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     t.equal((await ledger.counts()).outbox, 0);
   });
 
-  await t.test("each event has the trace that its run was requested with, also after a restart", async (t) => {
-    await using opened = await open();
-    const ledger = await opened.connect();
-    const work = first(await claimed(ledger, [wanted("a", { traceparent: "of a" })]));
-    await finish(ledger, work, failed);
-    await ledger.admit([restarted("a"), wanted("b")]);
-    const traces: string[] = [];
-    for (let next = await unsent(ledger); next.length > 0; next = await unsent(ledger)) {
-      traces.push(...next.map(({ run, sequence, traceparent }) => `${run}/${sequence} ${traceparent}`));
-      await ledger.sent(next);
-    }
-    const ofA = [1, 2, 3, 4, 5].map((sequence) => `a/${sequence} of a`);
-    t.same(traces.toSorted(), [...ofA, "b/1 undefined"]);
-  });
+  await t.test(
+    "each event has the trace and the correlation id that its run was requested with, also after a restart",
+    async (t) => {
+      await using opened = await open();
+      const ledger = await opened.connect();
+      const work = first(await claimed(ledger, [wanted("a", { traceparent: "of a", correlationId: "7" })]));
+      await finish(ledger, work, failed);
+      await ledger.admit([restarted("a"), wanted("b")]);
+      const traces: string[] = [];
+      for (let next = await unsent(ledger); next.length > 0; next = await unsent(ledger)) {
+        traces.push(
+          ...next.map(({ run, sequence, traceparent, correlationId: id }) => `${run}/${sequence} ${traceparent} ${id}`),
+        );
+        await ledger.sent(next);
+      }
+      const ofA = [1, 2, 3, 4, 5].map((sequence) => `a/${sequence} of a 7`);
+      t.same(traces.toSorted(), [...ofA, "b/1 undefined undefined"]);
+    },
+  );
 
   await t.test("what was sent goes with the question for what is next, and only that", async (t) => {
     await using opened = await open();
@@ -228,7 +233,11 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     await ledger.place({ most: 1, placer });
     const rowsOf = async (filter: object) =>
       (await ledger.list({ most: 9, ...filter })).map(({ id, finishedAtMs, newest }) => ({ id, finishedAtMs, newest }));
-    const waitingRow = { id: "waiting", finishedAtMs: undefined, newest: { type: "run.waiting", reason: "NoGroup" } };
+    const waitingRow = {
+      id: "waiting",
+      finishedAtMs: undefined,
+      newest: { type: "run.waiting", reason: "NoGroup", code: "NoGroup" },
+    };
     t.same(
       (await rowsOf({})).toSorted((a, b) => a.id.localeCompare(b.id)),
       [

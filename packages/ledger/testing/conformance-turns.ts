@@ -3,10 +3,34 @@ import type { GroupName } from "@longshore/contract/ids.ts";
 import type { Test } from "tap";
 import type { Ledger } from "../port.ts";
 import {
-  claimAll, complete, type Conforming, created, EAST, entry, first, groupsOf, ids, placer, wanted, WEST,
+  claimAll, complete, type Conforming, created, EAST, entry, finish, first, groupsOf, ids, placer, runId, wanted, WEST,
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 
 export async function turns(t: Test, { open }: Conforming): Promise<void> {
+  await t.test("a step with slices takes the slots that are free, and gives them back when it ends", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(5));
+    const slices = { parallelism: 4, failedMax: 0 };
+    await ledger.admit([wanted("one", { priority: 9 }), wanted("many", { priority: 5, slices }), wanted("more", { slices })]);
+    t.match(await ledger.place({ most: 10, placer }), { placed: 2 });
+    t.match(await ledger.groups(), [{ slotsUsed: 5 }]);
+    const works = await claimAll(ledger);
+    t.same(
+      works.map(({ run, attempt }) => [run.id, attempt.slots]),
+      [
+        ["one", undefined],
+        ["many", 4],
+      ],
+    );
+    await finish(ledger, first(works), complete);
+    t.match(await ledger.place({ most: 10, placer }), { placed: 1 });
+    t.match(await ledger.groups(), [{ slotsUsed: 5 }], "as many as were left");
+    t.match((await ledger.find(runId("more")))?.record.attempts, [{ state: "ready", slots: 1 }]);
+    await finish(ledger, works[1] ?? first(works), complete);
+    t.match(await ledger.groups(), [{ slotsUsed: 1 }]);
+  });
+
   await t.test("in a deep line a slot goes to the most urgent, and of those to the first accepted, by two placers", async (t) => {
     await using opened = await open();
     const launchers = await Promise.all([opened.connect(), opened.connect()]);

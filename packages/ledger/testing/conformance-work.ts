@@ -1,6 +1,6 @@
 /** Conformance: each attempt is placed, claimed and taken by one launcher at a time, and no due attempt is forgotten. */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { moveAttempt } from "@longshore/domain/attempt/lifecycle.ts";
 import { UNSERVED_MS } from "@longshore/domain/group/group.ts";

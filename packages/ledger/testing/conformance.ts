@@ -10,6 +10,7 @@ import { moving } from "./conformance-moved.ts";
 import { limiting } from "./conformance-concurrency.ts";
 import type { Conforming } from "./conformance-parts.ts";
 import { recording } from "./conformance-record.ts";
+import { secrets } from "./conformance-secrets.ts";
 import { outbox, people } from "./conformance-tell.ts";
 import { turns } from "./conformance-turns.ts";
 import { taking } from "./conformance-work.ts";
@@ -22,6 +23,7 @@ export async function ledgerConformance(t: Test, it: Conforming): Promise<void> 
   await t.test(`${it.name}: how many of one key go on`, (t) => limiting(t, it));
   await t.test(`${it.name}: what became of moved groups`, (t) => moving(t, it));
   await t.test(`${it.name}: what owns the volumes of runs`, (t) => anchors(t, it));
+  await t.test(`${it.name}: what a run keeps to itself`, (t) => secrets(t, it));
   await t.test(`${it.name}: what is to be told`, (t) => outbox(t, it));
   await t.test(`${it.name}: what people and the tally ask`, (t) => people(t, it));
 }

@@ -13,6 +13,8 @@ import {
   type Refusal,
   type Settled,
 } from "../deliveries.ts";
+import type { WorkKind } from "../port.ts";
+import { type Listeners, workHints } from "../work-hints.ts";
 import type { Tables } from "./model-tables.ts";
 
 interface Line extends Place {
@@ -44,7 +46,7 @@ interface Sink {
   requests: Request[];
 }
 
-export function deliveriesModel(tables: Pick<Tables, "runs">, clock: Clock): Deliveries {
+export function deliveriesModel(tables: Pick<Tables, "runs" | "listeners">, clock: Clock): Deliveries {
   const sinks = new Map<string, Sink>();
   const own = (name: string, owner: string): Sink | undefined => {
     const sink = sinks.get(name);
@@ -203,6 +205,15 @@ export function deliveriesModel(tables: Pick<Tables, "runs">, clock: Clock): Del
     forget: async (name) => {
       const sink = sinks.get(name);
       return sink !== undefined && (sink.owner === undefined || sink.untilMs <= clock.now()) && sinks.delete(name);
+    },
+    changes: (signal) => {
+      const heard: Listeners = new Set();
+      const hear = (kinds: readonly WorkKind[]): void => {
+        if (kinds.includes("outbox")) for (const it of heard) it(["outbox"]);
+      };
+      tables.listeners.add(hear);
+      signal.addEventListener("abort", () => tables.listeners.delete(hear), { once: true });
+      return workHints(heard, signal);
     },
     [Symbol.asyncDispose]: async () => {},
   };

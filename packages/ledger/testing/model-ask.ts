@@ -1,9 +1,10 @@
 /** The model's methods for the outbox, for groups and for people. */
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
 import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { UNREACHED } from "@longshore/domain/group/view.ts";
+import { keepsSecrets } from "@longshore/domain/anchor/secrets.ts";
 import { TOMBSTONE_MS } from "@longshore/domain/run/admit.ts";
 import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { isChanged } from "@longshore/domain/run/change.ts";
@@ -111,7 +112,10 @@ function tellHealth(tables: its.Tables, installation: Installation, before: its.
   const told = healthNotice(before.name, change);
   if (told === undefined || (before.health === change.health && before.diagnosis?.code === change.diagnosis?.code)) return;
   const id = `${healthNotices(installation, before.name)}${++tables.healthChanges}`;
-  tables.notices.set(id, { notice: { ...told, id, replyTo: undefined, atMs: nowMs }, sentAtMs: undefined });
+  tables.notices.set(id, {
+    notice: { ...told, id, replyTo: undefined, correlationId: undefined, atMs: nowMs },
+    sentAtMs: undefined,
+  });
   its.announce(tables, ["notices"]);
 }
 
@@ -199,6 +203,7 @@ export function peopleCalls(
               state: run.state,
               outcome: run.outcome,
               group: run.group,
+              definition: run.plan.definition?.name,
               acceptedAtMs,
               begunAtMs: story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs,
               endedAtMs,
@@ -253,10 +258,12 @@ export function prune(tables: its.Tables, most: number, nowMs: number): number {
       },
     ]) => run.state === "tombstone" && run.acceptedAtMs <= nowMs - TOMBSTONE_MS,
   );
+  const worn = [...tables.runs.values()].filter(({ record, sealed }) => sealed !== undefined && !keepsSecrets(record, nowMs));
   const notices = [...tables.notices].filter(([, { sentAtMs }]) => sentAtMs !== undefined && sentAtMs <= nowMs - NOTICE_MS);
   const suspects = [...tables.suspects].filter(([, { atMs }]) => atMs <= nowMs - SUSPECT_MS);
   for (const [id] of stones.slice(0, most)) tables.runs.delete(id);
+  for (const run of worn.slice(0, most)) run.sealed = undefined;
   for (const [id] of notices.slice(0, most)) tables.notices.delete(id);
   for (const [digest] of suspects.slice(0, most)) tables.suspects.delete(digest);
-  return [stones, notices, suspects].reduce((sum, { length }) => sum + Math.min(length, most), 0);
+  return [stones, worn, notices, suspects].reduce((sum, { length }) => sum + Math.min(length, most), 0);
 }

@@ -9,13 +9,14 @@ import { SLOT_STATES, slotsFreed, type StorageUsed } from "@longshore/domain/gro
 import { type Change, movedAttempts, workMadeBy } from "@longshore/domain/run/change.ts";
 import { type InLine, placeInLine } from "@longshore/domain/run/concurrency.ts";
 import type { Anchor, Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import type { GroupState, Ledger, StoredDefinition, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
+import type { GroupState, Intake, Ledger, StoredDefinition, Notice, OutboxEvent, StrayWork, WorkKind } from "../port.ts";
 import type { Listeners } from "../work-hints.ts";
 
 export interface ModelRun {
   readonly key: number;
   record: RunRecord;
   request: RunRequest | undefined;
+  sealed: string | undefined;
   /** All events of the run. `unsent` holds the sequence numbers that the broker did not confirm. */
   readonly story: OutboxEvent[];
   readonly unsent: Set<number>;
@@ -96,7 +97,9 @@ export function setAttempt({ run, attempt }: Located, change: Partial<Attempt>):
 }
 
 export const slotsUsed = (tables: Tables, group: GroupName): number =>
-  attemptsOf(tables).filter(({ attempt }) => attempt.group === group && SLOT_STATES.includes(attempt.state)).length;
+  attemptsOf(tables)
+    .filter(({ attempt }) => attempt.group === group && SLOT_STATES.includes(attempt.state))
+    .reduce((sum, { attempt }) => sum + (attempt.slots ?? 1), 0);
 
 export const groupStates = (tables: Tables): readonly GroupState[] =>
   [...tables.groups.values()].map((group) => ({
@@ -122,18 +125,21 @@ function storageUsed(tables: Tables, group: GroupName): StorageUsed {
   return { usedBytes: sum(all), keptBytes: sum(kept), keptUntilMs: untilMs.length === 0 ? undefined : Math.min(...untilMs) };
 }
 
+type Given = Pick<Intake, "request" | "sealed">;
+
 /** Writes one run's change, with its events and strays. */
 export function write(
   tables: Tables,
   change: Change,
-  { request, nowMs, epoch }: { readonly request?: RunRequest | undefined; readonly nowMs: number; readonly epoch: number },
+  { request, sealed, nowMs, epoch }: Given & { readonly nowMs: number; readonly epoch: number },
 ): void {
   const { before, after, told, strays } = change;
   const { id, tenant, plan } = after.run;
-  const { traceparent } = plan;
+  const { traceparent, correlationId } = plan;
   const run = tables.runs.get(id) ?? inserted(tables, after);
   run.record = after;
   run.request = request ?? run.request;
+  run.sealed = sealed ?? run.sealed;
   for (const [index, { told: it, generation }] of told.entries()) {
     const sequence = (before?.run.seq ?? 0) + index + 1;
     const { type, group, data } = it;
@@ -147,6 +153,7 @@ export function write(
       group,
       type,
       traceparent,
+      correlationId,
       data,
       atMs: nowMs,
     });
@@ -160,7 +167,7 @@ export function write(
 }
 
 function inserted(tables: Tables, record: RunRecord): ModelRun {
-  const run: ModelRun = { key: tables.nextKey++, record, request: undefined, story: [], unsent: new Set() };
+  const run: ModelRun = { key: tables.nextKey++, record, request: undefined, sealed: undefined, story: [], unsent: new Set() };
   tables.runs.set(record.run.id, run);
   return run;
 }

@@ -72,9 +72,10 @@ const candidateOf = ({ run: { key: accepted, record }, attempt: { step, n, prior
 const workOf = (run: its.ModelRun, attempt: Work["attempt"], nowMs: number): readonly Work[] => {
   const { id, tenant, generation, plan, steps, cancel } = run.record.run;
   const anchor = anchorOf(run.record, attempt);
-  return run.request === undefined
-    ? []
-    : [{ attempt, run: { id, tenant, generation, plan, steps, cancel }, request: run.request, nowMs, ...(anchor && { anchor }) }];
+  const { request, sealed } = run;
+  if (request === undefined) return [];
+  const of = { id, tenant, generation, plan, steps, cancel };
+  return [{ attempt, run: of, request, nowMs, ...(sealed !== undefined && { sealed }), ...(anchor && { anchor }) }];
 };
 
 export function takeAnchorsDue(

@@ -141,7 +141,11 @@ function admitOne(tables: its.Tables, intake: Intake, at: Advancing): Admitted {
     case "duplicate":
       return duplicate(tables, existing, intake, at);
     case "write":
-      its.write(tables, answer.change, { ...at, request: admission.kind === "run" ? intake.request : undefined });
+      its.write(tables, answer.change, {
+        ...at,
+        request: admission.kind === "run" ? intake.request : undefined,
+        sealed: intake.sealed,
+      });
       return { kind: "recorded" };
     case "refuse": {
       const { problems } = answer;
@@ -159,11 +163,11 @@ function duplicate(tables: its.Tables, existing: Change | undefined, intake: Int
 
 function tell(
   tables: its.Tables,
-  { tenant, replyTo }: Intake,
+  { tenant, replyTo, correlationId }: Intake,
   said: Pick<Notice, "id" | "type" | "data">,
   { nowMs }: Advancing,
 ): void {
-  const notice = { ...said, tenant, group: undefined, replyTo, atMs: nowMs };
+  const notice = { ...said, tenant, group: undefined, replyTo, correlationId, atMs: nowMs };
   if (!tables.notices.has(said.id)) tables.notices.set(said.id, { notice, sentAtMs: undefined });
   its.announce(tables, ["notices"]);
 }

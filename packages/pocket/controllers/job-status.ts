@@ -3,7 +3,8 @@
  * then. Pure, so that jobs.ts only has to get the order of the writes right.
  */
 import type { Condition, JobObject, JobStatus, PodObject } from "../objects.ts";
-import { COMPLETION_INDEX, conditionTrue, finishedPhase, holds, isDeleting, TRACKING, timestamp } from "../objects.ts";
+import { type IndexTally, indexOf, tallyIndexes, textOf } from "./indexes.ts";
+import { conditionTrue, finishedPhase, holds, isDeleting, TRACKING, timestamp } from "../objects.ts";
 
 export interface Verdict {
   readonly type: "Complete" | "Failed";
@@ -30,6 +31,7 @@ export interface Tally {
   readonly failedCount: number;
   readonly lastFailureMs: number;
   readonly wanted: number;
+  readonly indexes?: IndexTally;
   /** The indexes to make pods for; `undefined` stands for a pod without an index. */
   readonly missing: readonly (number | undefined)[];
   status(job: JobObject, now: Now): JobStatus;
@@ -39,15 +41,17 @@ export function countPods(job: JobObject, pods: readonly PodObject[]): Tally {
   const { spec } = job;
   const active = pods.filter((it) => !isDeleting(it) && !finishedPhase(it));
   const tracked = pods.filter((it) => holds(it, TRACKING));
-  const failed = tracked.filter((it) => isFailed(job, it));
-  const succeeded = tracked.filter((it) => it.status.phase === "Succeeded");
-  const done = new Set(indexesOf(job.status.completedIndexes));
-  for (const it of succeeded) done.add(indexOf(it));
   const isIndexed = spec.completionMode === "Indexed";
+  const indexes = isIndexed ? tallyIndexes(job, pods) : undefined;
+  const { done = new Set<number>(), failed: given = new Set<number>() } = indexes ?? {};
+  const replaced = new Set(indexes?.replaced.values());
+  const failed = tracked.filter((it) => isFailed(job, it) && !replaced.has(it));
+  const succeeded = tracked.filter((it) => it.status.phase === "Succeeded");
   const succeededCount = isIndexed ? done.size : (job.status.succeeded ?? 0) + succeeded.length;
   const failedCount = (job.status.failed ?? 0) + failed.length;
   const occupied = spec.podReplacementPolicy === "Failed" ? pods.filter((it) => !finishedPhase(it)) : active;
-  const open = spec.completions === undefined ? (succeededCount > 0 ? 0 : spec.parallelism) : spec.completions - succeededCount;
+  const open =
+    spec.completions === undefined ? (succeededCount > 0 ? 0 : spec.parallelism) : spec.completions - succeededCount - given.size;
   const wanted = Math.max(0, Math.min(spec.parallelism, open) - occupied.length);
   return {
     active,
@@ -57,9 +61,10 @@ export function countPods(job: JobObject, pods: readonly PodObject[]): Tally {
     lastFailureMs: Math.max(0, ...pods.filter((it) => it.status.phase === "Failed").map(failedAtMs)),
     wanted,
     missing: isIndexed
-      ? freeIndexes(spec.completions ?? 0, done, occupied).slice(0, wanted)
+      ? freeIndexes(spec.completions ?? 0, done.union(given), occupied).slice(0, wanted)
       : Array.from({ length: wanted }, () => undefined),
-    status: (now, it) => statusOf(now, it, succeededCount, failedCount, isIndexed ? [...done].sort((a, b) => a - b) : undefined),
+    ...(indexes && { indexes }),
+    status: (now, it) => statusOf(now, it, succeededCount, failedCount, indexes),
   };
 }
 
@@ -68,16 +73,12 @@ function isFailed(job: JobObject, pod: PodObject): boolean {
   return job.spec.podReplacementPolicy !== "Failed" && isDeleting(pod) && pod.status.phase !== "Succeeded";
 }
 
-const indexOf = (pod: PodObject): number => Number(pod.metadata.annotations?.[COMPLETION_INDEX] ?? -1);
-const indexesOf = (text: string | undefined): readonly number[] =>
-  text === undefined || text === "" ? [] : text.split(",").map(Number);
-
 function freeIndexes(completions: number, done: ReadonlySet<number>, occupied: readonly PodObject[]): readonly number[] {
   const taken = new Set(occupied.map(indexOf));
   return Array.from({ length: completions }, (_, n) => n).filter((it) => !done.has(it) && !taken.has(it));
 }
 
-function failedAtMs(pod: PodObject): number {
+export function failedAtMs(pod: PodObject): number {
   const at = pod.status.conditions?.find((it) => it.type === "Ready")?.lastTransitionTime;
   return at === undefined ? 0 : Date.parse(at);
 }
@@ -96,6 +97,14 @@ export function conclude(job: JobObject, tally: Tally, startTime: string | undef
   if (deadline !== undefined && startTime !== undefined && !spec.suspend && nowMs >= Date.parse(startTime) + deadline * 1000) {
     return { type: "Failed", reason: "DeadlineExceeded", message: "Job was active longer than specified deadline" };
   }
+  const { failed } = tally.indexes ?? {};
+  if (failed !== undefined && spec.maxFailedIndexes !== undefined && failed.size > spec.maxFailedIndexes) {
+    const message = "Job has exceeded the specified maximal number of failed indexes";
+    return { type: "Failed", reason: "MaxFailedIndexesExceeded", message };
+  }
+  if (failed !== undefined && failed.size > 0 && failed.size + tally.succeededCount >= (spec.completions ?? 0)) {
+    return { type: "Failed", reason: "FailedIndexes", message: "Job has failed indexes" };
+  }
   const enough = spec.completions === undefined ? tally.succeededCount > 0 : tally.succeededCount >= spec.completions;
   if (!enough || tally.active.length > 0) return undefined;
   return { type: "Complete", reason: "CompletionsReached", message: "Reached expected number of succeeded pods" };
@@ -107,13 +116,7 @@ const verdict = (type: Verdict["type"], from: Condition): Verdict => ({
   message: from.message ?? "",
 });
 
-function statusOf(
-  job: JobObject,
-  now: Now,
-  succeeded: number,
-  failed: number,
-  indexes: readonly number[] | undefined,
-): JobStatus {
+function statusOf(job: JobObject, now: Now, succeeded: number, failed: number, indexes: IndexTally | undefined): JobStatus {
   const at = timestamp(now.nowMs);
   const ready = now.active.filter((it) => it.status.conditions?.some((c) => c.type === "Ready" && c.status === "True")).length;
   return {
@@ -125,7 +128,8 @@ function statusOf(
     ...(failed + now.lost > 0 ? { failed: failed + now.lost } : {}),
     ready,
     terminating: now.terminating,
-    ...(indexes === undefined ? {} : { completedIndexes: indexes.join(",") }),
+    ...(indexes === undefined || indexes.done.size === 0 ? {} : { completedIndexes: textOf(indexes.done) }),
+    ...(indexes?.failed === undefined ? {} : { failedIndexes: textOf(indexes.failed) }),
     uncountedTerminatedPods: {},
   };
 }

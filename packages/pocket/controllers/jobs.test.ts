@@ -85,8 +85,9 @@ t.test("an Indexed Job runs each index once", async (t) => {
   await using _ = model;
   await create(model, { completions: 3, parallelism: 3, completionMode: "Indexed" });
   await clock.sleep(10_000);
-  t.match(model.jobs(), [{ status: { succeeded: 3, completedIndexes: "0,1,2" } }]);
-  const indexes = model.pods().map((it) => it.spec.containers[0]?.env?.[0]?.value);
+  t.match(model.jobs(), [{ status: { succeeded: 3, completedIndexes: "0-2" } }]);
+  const indexes = model.pods().map((it) => it.metadata.labels?.["batch.kubernetes.io/job-completion-index"]);
+  t.match(model.pods()[0]?.spec.containers[0]?.env, [{ name: "JOB_COMPLETION_INDEX" }]);
   t.same(new Set(indexes), new Set(["0", "1", "2"]));
 });
 

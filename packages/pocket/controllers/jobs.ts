@@ -8,13 +8,16 @@
 import { pick } from "./delays.ts";
 import type { Parts } from "./parts.ts";
 import { deleteObject } from "../server/delete.ts";
-import { conclude, countPods, type Tally } from "./job-status.ts";
+import { failureCountOf, indexOf } from "./indexes.ts";
+import { conclude, countPods, failedAtMs, type Tally } from "./job-status.ts";
 import {
   type ApiObject,
   COMPLETION_INDEX,
   CONTROLLER_UID,
+  type Container,
   conditionTrue,
   controllerOf,
+  FAILURE_COUNT,
   finishedJob,
   finishedPhase,
   holds,
@@ -104,7 +107,7 @@ export function startJobController(parts: Parts): void {
     else if (!isDeleting(job)) manage(job, tally);
     write(false);
     for (const pod of pods) {
-      const counted = finishedPhase(pod) || tally.failed.includes(pod);
+      const counted = (finishedPhase(pod) && !awaitsSuccessor(tally, pod)) || tally.failed.includes(pod);
       if (isDeleting(job) || verdict !== undefined || counted) letGo(pod.metadata.uid);
     }
     if (verdict !== undefined && podsNow(uid).terminating === 0) write(true);
@@ -149,19 +152,24 @@ export function startJobController(parts: Parts): void {
 
   function manage(job: JobObject, tally: Tally): void {
     const { uid } = job.metadata;
-    const retryMs = tally.failedCount === 0 ? 0 : Math.min(BACKOFF_MS * 2 ** (tally.failedCount - 1), BACKOFF_MOST_MS);
-    const dueMs = tally.lastFailureMs + retryMs;
+    const perIndex = tally.indexes?.failed !== undefined;
+    const dueMs = perIndex ? 0 : tally.lastFailureMs + backoffMs(tally.failedCount);
     if (tally.wanted > 0 && dueMs > clock.now()) {
       agenda.at(`retry:${uid}`, dueMs, () => sync(uid));
       return;
     }
+    let nextMs = Number.POSITIVE_INFINITY;
     for (const index of tally.missing) {
-      if (!createPod(job, index)) return;
+      const before = index === undefined ? undefined : tally.indexes?.replaced.get(index);
+      const atMs = before === undefined ? 0 : failedAtMs(before) + backoffMs(failureCountOf(before) + 1);
+      if (atMs > clock.now()) nextMs = Math.min(nextMs, atMs);
+      else if (!createPod(job, index, before)) return;
     }
+    if (nextMs < Number.POSITIVE_INFINITY) agenda.at(`retry:${uid}`, nextMs, () => sync(uid));
   }
 
-  function createPod(job: JobObject, index: number | undefined): boolean {
-    const pod = podFor(job, index, parts);
+  function createPod(job: JobObject, index: number | undefined, before: PodObject | undefined): boolean {
+    const pod = podFor(job, index, before, parts);
     const { uid, namespace = "" } = job.metadata;
     try {
       admit(store, "pods", namespace, pod).book();
@@ -182,13 +190,21 @@ export function startJobController(parts: Parts): void {
   store.listen(hear);
 }
 
-/** The pod of a Job, or of one of its indexes. */
-function podFor(job: JobObject, index: number | undefined, parts: Parts): PodObject {
+const backoffMs = (failures: number): number =>
+  failures === 0 ? 0 : Math.min(BACKOFF_MS * 2 ** (failures - 1), BACKOFF_MOST_MS);
+
+/** The number of its index's failures would be lost with it. */
+const awaitsSuccessor = ({ indexes }: Tally, pod: PodObject): boolean => indexes?.replaced.get(indexOf(pod)) === pod;
+
+/** The pod of a Job, or of one of its indexes, whose last pod was `before`. */
+function podFor(job: JobObject, index: number | undefined, before: PodObject | undefined, parts: Parts): PodObject {
   const { template } = job.spec;
   const mark: Readonly<Record<string, string>> = index === undefined ? {} : { [COMPLETION_INDEX]: String(index) };
   const { name, namespace = "", uid } = job.metadata;
   const prefix = `${name}-${index === undefined ? "" : `${index}-`}`;
-  const annotations = { ...template.metadata?.annotations, ...mark };
+  const failures = before === undefined ? 0 : failureCountOf(before) + 1;
+  const counted = job.spec.backoffLimitPerIndex === undefined ? {} : { [FAILURE_COUNT]: String(failures) };
+  const annotations = { ...template.metadata?.annotations, ...mark, ...counted };
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -204,12 +220,21 @@ function podFor(job: JobObject, index: number | undefined, parts: Parts): PodObj
       finalizers: [TRACKING],
       ownerReferences: [{ apiVersion: "batch/v1", kind: "Job", name, uid, controller: true, blockOwnerDeletion: true }],
     },
-    spec: index === undefined ? template.spec : indexed(template.spec, index),
+    spec: index === undefined ? template.spec : indexed(template.spec),
     status: { phase: "Pending" },
   };
 }
 
-function indexed(spec: PodObject["spec"], index: number): PodObject["spec"] {
-  const variable = { name: "JOB_COMPLETION_INDEX", value: String(index) };
-  return { ...spec, containers: spec.containers.map((it) => ({ ...it, env: [...(it.env ?? []), variable] })) };
+function indexed(spec: PodObject["spec"]): PodObject["spec"] {
+  const variable = {
+    name: "JOB_COMPLETION_INDEX",
+    valueFrom: { fieldRef: { fieldPath: `metadata.labels['${COMPLETION_INDEX}']` } },
+  };
+  const withIndex = (it: Container): Container => ({ ...it, env: [...(it.env ?? []), variable] });
+  const { containers, initContainers } = spec;
+  return {
+    ...spec,
+    containers: containers.map(withIndex),
+    ...(initContainers && { initContainers: initContainers.map(withIndex) }),
+  };
 }

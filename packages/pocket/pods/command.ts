@@ -40,7 +40,7 @@ function valueOf(
   return expand(variable.value ?? "", before);
 }
 
-function fieldOf(pod: PodObject, path: string): string {
+export function fieldOf(pod: PodObject, path: string): string {
   const marked = /^metadata\.(labels|annotations)\['([^']*)'\]$/.exec(path);
   if (marked !== null) {
     const [, kind = "labels", key = ""] = marked;
@@ -69,23 +69,33 @@ interface KeyRef {
   readonly optional?: boolean;
 }
 
-function keyOf(pod: PodObject, resource: "secrets" | "configmaps", ref: KeyRef, look: Look): string | undefined | Unmade {
-  const kind = resource === "secrets" ? "secret" : "configmap";
-  const object = look(resource, ref.name);
-  const unmade = (message: string): Unmade | undefined =>
-    ref.optional === true ? undefined : { reason: "CreateContainerConfigError", message };
-  if (object === undefined) return unmade(`${kind} ${JSON.stringify(ref.name)} not found`);
-  const plain = field(object, "stringData", ref.key) ?? (resource === "configmaps" ? field(object, "data", ref.key) : undefined);
-  const coded = resource === "secrets" ? field(object, "data", ref.key) : undefined;
-  const value = plain ?? (coded === undefined ? undefined : Buffer.from(coded, "base64").toString());
-  const where = `${kind === "secret" ? "Secret" : "ConfigMap"} ${pod.metadata.namespace ?? ""}/${ref.name}`;
-  return value ?? unmade(`couldn't find key ${ref.key} in ${where}`);
+export type Source = "secrets" | "configmaps";
+
+/** Returns the texts of a Secret or a ConfigMap by their keys; `undefined` if there is no such object. */
+export function textsOf(resource: Source, name: string, look: Look): Readonly<Record<string, string>> | undefined {
+  const object = look(resource, name);
+  if (object === undefined) return undefined;
+  const part = (which: string): readonly (readonly [string, string])[] => {
+    const data: unknown = Reflect.get(object, which);
+    return isFields(data) ? Object.entries(data).filter((it): it is [string, string] => typeof it[1] === "string") : [];
+  };
+  if (resource === "configmaps") return Object.fromEntries(part("data"));
+  const decoded = part("data").map(([key, coded]) => [key, Buffer.from(coded, "base64").toString()] as const);
+  return Object.fromEntries([...decoded, ...part("stringData")]);
 }
 
-function field(object: object, part: string, key: string): string | undefined {
-  const data: unknown = Reflect.get(object, part);
-  const value = isFields(data) && Object.hasOwn(data, key) ? data[key] : undefined;
-  return typeof value === "string" ? value : undefined;
+export const missing = (resource: Source, name: string): string =>
+  `${resource === "secrets" ? "secret" : "configmap"} ${JSON.stringify(name)} not found`;
+
+function keyOf(pod: PodObject, resource: Source, ref: KeyRef, look: Look): string | undefined | Unmade {
+  const kind = resource === "secrets" ? "secret" : "configmap";
+  const texts = textsOf(resource, ref.name, look);
+  const unmade = (message: string): Unmade | undefined =>
+    ref.optional === true ? undefined : { reason: "CreateContainerConfigError", message };
+  if (texts === undefined) return unmade(missing(resource, ref.name));
+  const value = Object.hasOwn(texts, ref.key) ? texts[ref.key] : undefined;
+  const where = `${kind === "secret" ? "Secret" : "ConfigMap"} ${pod.metadata.namespace ?? ""}/${ref.name}`;
+  return value ?? unmade(`couldn't find key ${ref.key} in ${where}`);
 }
 
 /** Replaces `$(NAME)` by its value and `$$(NAME)` by `$(NAME)`; an unknown name stays as it is. */

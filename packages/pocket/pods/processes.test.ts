@@ -344,3 +344,43 @@ t.test(
     t.notOk(existsSync(folder));
   },
 );
+
+t.test("a pod finds the files of a Secret, of a ConfigMap and of its own annotations, each where it is mounted", async (t) => {
+  const objects: Readonly<Record<string, object>> = {
+    "secrets/keys": { stringData: { token: "hunter2" }, data: { coded: Buffer.from("plain").toString("base64") } },
+    "configmaps/large": { data: { content: "much" } },
+  };
+  const look: Looking = (resource, name) => objects[`${resource}/${name}`];
+  const volumeMounts = [
+    { name: "keys", mountPath: "/etc/keys", readOnly: true },
+    { name: "large", mountPath: "/etc/large.txt", subPath: "content" },
+    { name: "files", mountPath: "/etc/small.json", subPath: "0" },
+  ];
+  const env = [{ name: "SMALL", value: "/etc/small.json" }];
+  const pod = podOf(sh('cat /etc/keys/token /etc/keys/coded /etc/large.txt "$SMALL"; ls etc', { env, volumeMounts }));
+  const fieldRef = { fieldPath: "metadata.annotations['longshore.dev/file-0']" };
+  const volumes = [
+    { name: "keys", secret: { secretName: "keys" } },
+    { name: "large", configMap: { name: "large" } },
+    { name: "files", downwardAPI: { items: [{ path: "0", fieldRef }] } },
+  ];
+  const metadata = { ...pod.metadata, annotations: { "longshore.dev/file-0": '{"a":1}' } };
+  const { run, until } = start({ ...pod, metadata, spec: { ...pod.spec, volumes } }, look);
+  t.match(await until("terminated"), { exitCode: 0 });
+  t.equal(run.log("main"), 'hunter2plainmuch{"a":1}keys\nlarge.txt\nsmall.json\n');
+  run.forget();
+});
+
+t.test("a pod waits for a Secret or a key that is not there, and says which", async (t) => {
+  const looks: readonly (readonly [Looking, RegExp])[] = [
+    [() => undefined, /secret "keys" not found/],
+    [() => ({ data: {} }), /non-existent key: token/],
+  ];
+  for (const [look, message] of looks) {
+    const pod = podOf(sh("true", { volumeMounts: [{ name: "keys", mountPath: "/etc/keys" }] }));
+    const volumes = [{ name: "keys", secret: { secretName: "keys", items: [{ key: "token", path: "token" }] } }];
+    const { run, until } = start({ ...pod, spec: { ...pod.spec, volumes } }, look);
+    t.match(await until("waiting"), { reason: "CreateContainerConfigError", message });
+    run.forget();
+  }
+});

@@ -322,6 +322,7 @@ function attempt({ clock, pod, dataDir, folder, look, logBytesMost, throwaway }:
   try {
     mkdirSync(own, { recursive: true });
     const mounts = mountsOf(pod, container, { dataDir, podFolder: folder, look });
+    if ("reason" in mounts) return { kind: "waits", first: waits(mounts.reason, mounts.message) };
     return {
       kind: "made",
       process: runContainer({ clock, container, folder: own, values, mounts, logBytesMost, leashed: throwaway }),

@@ -56,10 +56,27 @@ export function badJob(given: unknown): readonly Cause[] {
     ...(spec["completionMode"] === "Indexed" && (spec["completions"] ?? undefined) === undefined
       ? [required("spec.completions", "when completion mode is Indexed")]
       : []),
+    ...badPerIndex(spec),
     ...badLabels(fieldsIn(template["metadata"])["labels"], "spec.template.labels"),
     ...badContainers(pod["containers"], "spec.template.spec.containers"),
     ...(Array.isArray(pod["initContainers"]) ? badContainers(pod["initContainers"], "spec.template.spec.initContainers") : []),
     ...(pod["restartPolicy"] === "Never" || pod["restartPolicy"] === "OnFailure" ? [] : [restartPolicy(pod["restartPolicy"])]),
+  ];
+}
+
+function badPerIndex(spec: Fields): readonly Cause[] {
+  const { completionMode, completions, backoffLimitPerIndex: limit, maxFailedIndexes: most } = spec;
+  const given = (it: unknown): boolean => it !== undefined && it !== null;
+  const isIndexed = completionMode === "Indexed";
+  return [
+    ...badCount(limit, "spec.backoffLimitPerIndex", 0),
+    ...badCount(most, "spec.maxFailedIndexes", 0),
+    ...(given(most) && !given(limit) ? [required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified")] : []),
+    ...(given(limit) && !isIndexed ? [invalidValue("spec.backoffLimitPerIndex", limit, "requires indexed completion mode")] : []),
+    ...(given(most) && !isIndexed ? [invalidValue("spec.maxFailedIndexes", most, "requires indexed completion mode")] : []),
+    ...(isIndexed && typeof most === "number" && typeof completions === "number" && most > completions
+      ? [invalidValue("spec.maxFailedIndexes", most, "must be less than or equal to completions")]
+      : []),
   ];
 }
 
@@ -155,7 +172,7 @@ export function completeJob(given: Fields, metadata: Metadata): JobObject {
       parallelism: parallelism ?? 1,
       ...(wanted === undefined ? {} : { completions: wanted }),
       completionMode: spec.completionMode ?? "NonIndexed",
-      backoffLimit: spec.backoffLimit ?? 6,
+      backoffLimit: spec.backoffLimit ?? (spec.backoffLimitPerIndex === undefined ? 6 : 2_147_483_647),
       suspend: spec.suspend ?? false,
       podReplacementPolicy: spec.podReplacementPolicy ?? "TerminatingOrFailed",
       selector: { matchLabels: { [CONTROLLER_UID]: metadata.uid } },

@@ -22,17 +22,41 @@ function script(pod: PodObject): PodScript {
   if (command === JSON.stringify(COMMANDS.outlast(4))) return { runsMs: 4_000, log: "running\n" };
   if (command === JSON.stringify(COMMANDS.lastWords))
     return { log: "running\nlast words\n", onStop: { kind: "ends", afterMs: 2_000, exitCode: 1 } };
-  if (pod.metadata.labels?.["batch.kubernetes.io/job-name"] === "expands") return { runsMs: 5, log: expanded(pod) };
-  return { log: "running\n" };
+  const job = pod.metadata.labels?.["batch.kubernetes.io/job-name"];
+  if (job === "expands") return { runsMs: 5, log: expanded(pod) };
+  if (job === "reads") return { runsMs: 5, log: itemsAndIndex(pod) };
+  return ofIndex(pod) ?? { log: "running\n" };
+}
+
+/** Does as the branch of the suite's `case $JOB_COMPLETION_INDEX in` says. */
+function ofIndex(pod: PodObject): PodScript | undefined {
+  const index = pod.metadata.annotations?.["batch.kubernetes.io/job-completion-index"];
+  const [, branches = ""] = /^case \$JOB_COMPLETION_INDEX in (.*) esac$/.exec(pod.spec.containers[0]?.command?.[2] ?? "") ?? [];
+  const all = [...branches.matchAll(/(\S+)\) (?:exec )?(exit|sleep) (\d+);;/g)];
+  const [, , word, number] = all.find(([, of]) => of === index) ?? all.find(([, of]) => of === "*") ?? [];
+  if (word === "exit") return { runsMs: 5, exitCode: Number(number) };
+  return word === "sleep" ? { runsMs: Number(number) * 1_000 } : undefined;
+}
+
+function itemsAndIndex(pod: PodObject): string {
+  const { SLICE, JOB_COMPLETION_INDEX: index } = variablesOf(pod);
+  return `${pod.metadata.annotations?.["example.org/items"]} ${SLICE} ${index}\n`;
+}
+
+function variablesOf(pod: PodObject): Readonly<Record<string, string>> {
+  const [container] = pod.spec.containers;
+  const environment = container && environmentOf(pod, container, () => undefined);
+  if (environment === undefined || !("values" in environment)) throw new TypeError("no container");
+  return environment.values;
 }
 
 /** Prints as the suite's shell does: its arguments, then the variables E0, E1 and so on. */
 function expanded(pod: PodObject): string {
   const [container] = pod.spec.containers;
-  const environment = container && environmentOf(pod, container, () => undefined);
-  if (container === undefined || environment === undefined || !("values" in environment)) throw new TypeError("no container");
-  const variables = Object.entries(environment.values).flatMap(([name, value]) => (/^E\d+$/.test(name) ? [value] : []));
-  return `${[...wordsOf(container, environment.values, "/dev/null").slice(4), ...variables].join("\n")}\n`;
+  if (container === undefined) throw new TypeError("no container");
+  const values = variablesOf(pod);
+  const variables = Object.entries(values).flatMap(([name, value]) => (/^E\d+$/.test(name) ? [value] : []));
+  return `${[...wordsOf(container, values, "/dev/null").slice(4), ...variables].join("\n")}\n`;
 }
 
 /** A generator of 32 bits: the same names and delays in every run. */

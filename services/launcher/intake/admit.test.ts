@@ -207,6 +207,27 @@ t.test("a sender that names a reply queue is told there that its request came be
   t.match([...it.model.tables.notices.values()], [{ notice: { type: "command.duplicate", replyTo: "answers", data } }]);
 });
 
+for (const { name, correlationId, want } of [
+  { name: "an answer carries its command's correlation id back", correlationId: "order 7", want: "order 7" },
+  { name: "no answer carries one that not every broker takes: too long", correlationId: "7".repeat(256), want: undefined },
+  { name: "no answer carries one that not every broker takes: two lines", correlationId: "7\r\nx: y", want: undefined },
+])
+  t.test(name, async (t) => {
+    const it = await stage(t);
+    for (const id of ["c1", "c2"]) {
+      const delivery = deliveryOf(commandOf("run.requested", request, id));
+      await admit(it.parts)({ ...delivery, replyTo: "answers", correlationId });
+    }
+    t.same(
+      [...it.model.tables.notices.values()].map(({ notice }) => notice.correlationId),
+      [want],
+    );
+    t.equal(it.model.tables.runs.get(RUN)?.record.run.plan.correlationId, want);
+    const unreadable = { ...deliveryOf(JSON.stringify({ run: RUN })), correlationId };
+    await admit(it.parts)(unreadable);
+    t.equal([...it.model.tables.notices.values()].at(-1)?.notice.correlationId, want, "of a message that cannot be read, too");
+  });
+
 t.test("the person behind a command is named if an operator says so, and not otherwise", async (t) => {
   const it = await stage(t);
   const actor = { name: "Kim" };

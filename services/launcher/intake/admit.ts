@@ -2,22 +2,23 @@
  * Commands: each becomes a recorded run, a recorded change of one, or a recorded refusal. An unreadable message goes to
  * quarantine; if its id, its source or its run can be read, its refusal is recorded first.
  *
- * The bug this prevents: anybody who may publish abandons a run, or puts a person's name behind a command. The broker says who
- * sent a message, never the message itself.
+ * The bugs this prevents: anybody who may publish abandons a run, or puts a person's name behind a command (the broker says who
+ * sent a message, never the message itself); and a secret value that is written into the ledger with the request that brought it.
  */
 import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
 import type { Command, Invocation } from "@longshore/contract/messages/command.ts";
+import { correlationIdOf } from "@longshore/contract/messages/attributes.ts";
 import { readCommand, type ReadCommand } from "@longshore/contract/messages/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request/request.ts";
+import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import { NO_PLAN, planOf } from "@longshore/domain/run/plan.ts";
-import type { Plan } from "@longshore/domain/run/record.ts";
-import { resolve } from "@longshore/domain/run/resolve.ts";
-import type { Intake } from "@longshore/ledger/port.ts";
+import { keptOf, resolve } from "@longshore/domain/run/resolve.ts";
+import type { Intake, StoredDefinition } from "@longshore/ledger/port.ts";
 import type { Definitions } from "../definitions/known.ts";
 import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
@@ -32,14 +33,17 @@ export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome
       parts.metrics.count("longshore_commands_total", { type: "unreadable", outcome: "quarantined" });
       return read;
     }
-    const intake = await intakeOf(parts, honoured(parts, read, delivery.user));
+    const intake = await intakeOf(parts, honoured(parts, read, delivery.user), correlationIdOf(delivery.correlationId));
     const { kind: outcome } = await parts.admitting(answered(intake, delivery));
     parts.metrics.count("longshore_commands_total", { type: read.kind === "command" ? read.command.type : "invalid", outcome });
     return { kind: "recorded" };
   };
 }
 
-const answered = (intake: Intake, { replyTo }: Delivery): Intake => ({ ...intake, ...(replyTo !== undefined && { replyTo }) });
+function answered(intake: Intake, { replyTo, correlationId: given }: Delivery): Intake {
+  const correlationId = correlationIdOf(given);
+  return { ...intake, ...(replyTo !== undefined && { replyTo }), ...(correlationId !== undefined && { correlationId }) };
+}
 
 /** A missing id or source is replaced by a digest of the bytes: the same message has one refusal, and two messages have two. */
 function unreadable({ named, problems }: Extract<ReadCommand, { kind: "unreadable" }>, body: Uint8Array): Intake {
@@ -69,7 +73,7 @@ function honoured({ operators }: Admitting, read: Readable, user: string | undef
   return { kind: "command", command: { ...command, data } as Command };
 }
 
-async function intakeOf(parts: Admitting, read: Readable): Promise<Intake> {
+async function intakeOf(parts: Admitting, read: Readable, correlationId: string | undefined): Promise<Intake> {
   if (read.kind === "refused") {
     const { run, source, id, problems } = read;
     return { run, tenant: TENANT, source, command: id, admission: { kind: "invalid", problems } };
@@ -77,14 +81,19 @@ async function intakeOf(parts: Admitting, read: Readable): Promise<Intake> {
   const { command } = read;
   const { run } = command.data;
   const identity = { run, tenant: TENANT, source: command.source, command: command.id };
-  if (command.type !== "run.requested") return { ...identity, admission: changeOf(command) };
-  return { ...identity, ...(await requestOf(parts, command)) };
+  const sealed = (values: SecretValues | undefined): Pick<Intake, "sealed"> =>
+    values === undefined ? {} : { sealed: parts.keys.sealValues(run, values) };
+  if (command.type === "run.requested")
+    return { ...identity, ...(await requestOf(parts, command, correlationId)), ...sealed(command.data.secretValues) };
+  const given = command.type === "run.restart" ? command.data.with?.secretValues : undefined;
+  return { ...identity, admission: changeOf(command), ...sealed(given) };
 }
 
 /** The digest is of what was sent: a definition may change between two deliveries of one request. */
 async function requestOf(
   { keys, defaults, definitions, clock }: Admitting,
   { source, data, traceparent }: Extract<Command, { type: "run.requested" }>,
+  correlationId: string | undefined,
 ): Promise<Pick<Intake, "admission" | "request">> {
   const nowMs = clock.now();
   const { run: id, actor, ...asked } = data;
@@ -93,17 +102,21 @@ async function requestOf(
   const told = actor ? { actor } : {};
   const run = { id, tenant: TENANT, source, digest, nowMs };
   if ("problems" in found) return { admission: { kind: "run", run: { ...run, plan: NO_PLAN }, told, problems: found.problems } };
-  const { request, definition } = found;
+  const { definition } = found;
+  // From here on nobody sees the values: they are sealed beside the request.
+  const { secretValues: _, ...request } = found.request;
+  const planned = planOf(request, defaults, id);
   const plan = {
-    ...planOf(request, defaults, id),
-    ...(definition && { definition }),
+    ...planned,
+    ...(definition && { definition: keptOf(definition.body, definition.digest, planned.parameters) }),
     ...(traceparent !== undefined && { traceparent }),
+    ...(correlationId !== undefined && { correlationId }),
   };
   return { admission: { kind: "run", run: { ...run, plan }, told }, request };
 }
 
 type Found =
-  | { readonly request: RunRequest; readonly definition?: Plan["definition"] }
+  | { readonly request: RunRequest; readonly definition?: StoredDefinition }
   | { readonly problems: readonly CommandProblem[] };
 
 async function ofDefinition(definitions: Definitions, asked: Invocation, run: string): Promise<Found> {
@@ -114,10 +127,8 @@ async function ofDefinition(definitions: Definitions, asked: Invocation, run: st
     const message = `No definition is named "${name}"${meant === undefined ? "." : `; did you mean "${meant}"?`}`;
     return { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message }] };
   }
-  const { digest, body } = stored;
-  const resolved = resolve(body, asked, run);
-  if (resolved.kind === "refused") return resolved;
-  return { request: resolved.request, definition: { name, digest, ...(body.owner && { owner: body.owner }) } };
+  const resolved = resolve(stored.body, asked, run);
+  return resolved.kind === "refused" ? resolved : { request: resolved.request, definition: stored };
 }
 
 function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admission {
@@ -132,8 +143,10 @@ function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admissi
       };
     }
     case "run.restart": {
-      const { generation, from, with: corrections, actor } = command.data;
-      return { kind: "restart", generation, from, with: corrections, actor };
+      const { generation, from, with: given, actor } = command.data;
+      const { secretValues, ...corrections } = given ?? {};
+      const secretNames = secretValues && Object.keys(secretValues);
+      return { kind: "restart", generation, from, with: given && corrections, secretNames, actor };
     }
     case "run.free":
       return { kind: "free" };

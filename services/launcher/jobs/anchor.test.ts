@@ -1,10 +1,13 @@
 /** The anchor, the volumes and the Job of a run's first claim, on a cluster that fails between them. */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { Installation, RunId, Uid } from "@longshore/contract/ids.ts";
+import { LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t, { type Test } from "tap";
-import { sweepAnchor } from "../loops/sweep.ts";
+import { anchored, anchorOf, type Claimed, counts, create, end, objects, release, sweepAll } from "../testing/anchored.ts";
+import { sweepAnchors } from "../loops/sweep.ts";
 import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "../testing/stage.ts";
 import { createUnderAnchor } from "./anchor.ts";
 
@@ -20,31 +23,7 @@ const REQUEST = {
 
 const DIAGNOSIS = diagnose("Abandoned", "An operator gave it up.");
 
-interface Claimed extends Stage {
-  readonly work: Work;
-}
-
-async function claimed(t: Test, staging: Staging = {}, more: object = {}): Promise<Claimed> {
-  const it = await stage(t, { pods: { startsAfterMs: 10, runsMs: 10 }, ...staging });
-  await it.publish("run.requested", { ...REQUEST, ...more } as unknown as CommandData<"run.requested">);
-  await it.place();
-  return { ...it, work: await it.claim() };
-}
-
-const objects = ({ pocket }: Stage) => ({
-  anchors: pocket.objects("configmaps", NAMESPACE),
-  claims: pocket.objects("persistentvolumeclaims", NAMESPACE),
-  jobs: pocket.jobs(NAMESPACE),
-});
-const counts = (it: Stage) => Object.fromEntries(Object.entries(objects(it)).map(([kind, all]) => [kind, all.length]));
-const anchorOf = ({ model }: Stage) => model.tables.runs.get(RUN)?.record.anchors?.at(-1);
-
-/** Creates under the claim, and records the answer as the launcher does. */
-async function create(it: Claimed, work = it.work) {
-  const answer = await createUnderAnchor(it.parts, it.cluster, work, never);
-  await it.parts.recording({ run: RUN, step: work.attempt.step, n: work.attempt.n, ...answer });
-  return answer;
-}
+const claimed = (t: Test, staging: Staging = {}, more: object = {}) => anchored(t, { ...REQUEST, ...more }, staging);
 
 t.test("the first claim makes the anchor, every volume and the Job, each owned by the anchor", async (t) => {
   const it = await claimed(t);
@@ -151,6 +130,27 @@ for (const { name, faults, input, there, anchor } of cases)
     t.equal(anchorOf(it)?.state, anchor);
   });
 
+const lateCases = [
+  { name: "after a slow answer no create begins that could outlive the claim", takesMs: 9_000, moved: false, code: "EndpointUnreachable" },
+  { name: "nothing more is created once another cluster answers", takesMs: 10, moved: true, code: "GroupMoved" },
+]; // biome-ignore format: a table is read down its columns
+
+for (const { name, takesMs, moved, code } of lateCases)
+  t.test(name, async (t) => {
+    const it = await claimed(t);
+    const { createAnchor } = it.cluster.writes;
+    const slow: typeof createAnchor = async (...of) => {
+      const created = await createAnchor(...of);
+      await it.clock.sleep(takesMs);
+      const diagnosis = diagnose("GroupMoved", "Another namespace has its name.");
+      if (moved) it.parts.views.set(GROUP, { state: "moved", namespaceUid: "uid-of-ours", diagnosis });
+      return created;
+    };
+    const cluster = { ...it.cluster, writes: { ...it.cluster.writes, createAnchor: slow } };
+    t.match(await createUnderAnchor(it.parts, cluster, it.work, never), { input: { kind: "deferred", again: true, diagnosis: { code } }, anchor: { kind: "made" } }); // biome-ignore format: one line
+    t.same(counts(it), { anchors: 1, claims: 0, jobs: 0 });
+  });
+
 t.test("the next claim adopts what the one before it made", async (t) => {
   const it = await claimed(t, { faults: [lost("configmaps")] });
   await create(it);
@@ -204,6 +204,32 @@ t.test(
   },
 );
 
+t.test("a cluster that is only busy counting a quota makes no run give its volumes up", async (t) => {
+  const it = await claimed(t);
+  const message = 'Operation cannot be fulfilled on resourcequotas "some": the object has been modified';
+  const body = { kind: "Status", apiVersion: "v1", reason: "Conflict", message, code: 409 };
+  const writes = { ...it.cluster.writes, createClaim: async () => ({ kind: "answered" as const, status: 409, body }) };
+  const answer = await createUnderAnchor(it.parts, { ...it.cluster, writes }, it.work, never);
+  t.match(answer, { input: { kind: "deferred" }, anchor: { kind: "made" } });
+});
+
+t.test("a cluster whose quota stays full is asked less and less often", async (t) => {
+  const it = await stage(t);
+  await it.publish("run.requested", REQUEST as unknown as CommandData<"run.requested">);
+  await quota(it, { "requests.storage": "2Gi" });
+  await it.clock.sleep(1_000);
+  const waits: number[] = [];
+  for (let tries = 0; tries < 6; tries++) {
+    await it.place();
+    const work = await it.claim();
+    await create({ ...it, work });
+    waits.push(((it.attempt().dueMs ?? 0) - work.nowMs) / 1_000);
+    await it.clock.sleep(60_000);
+    await sweepAll(it);
+  }
+  t.same(waits, [5, 10, 20, 40, 60, 60]);
+});
+
 const PARALLEL = {
   image: undefined,
   mounts: undefined,
@@ -227,28 +253,6 @@ t.test("an anchor is not given up while another attempt of the run is claimed", 
 
 // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Sweeps until nothing is due. */
-async function sweepAll(it: Stage): Promise<void> {
-  for (let round = 0; round < 5; round++) {
-    const due = await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 });
-    for (const work of due) await sweepAnchor(it.parts, it.cluster, work, never);
-    await it.clock.sleep(2_000);
-  }
-}
-
-/** Ends the attempt as its Job did, and takes the hold off. */
-async function end(it: Claimed, how: "complete" | "failed"): Promise<void> {
-  const uid = it.attempt().uid;
-  if (uid === undefined) throw new TypeError("the attempt has no Job");
-  await it.clock.sleep(5_000);
-  await it.record({ kind: how, group: GROUP, rv: "9", uid, evidence: { started: "yes" } });
-}
-
-async function release(it: Claimed): Promise<void> {
-  await it.cluster.writes.releaseJob(it.attempt().name, it.attempt().uid ?? "", "longshore.dev/unrecorded", {}, never);
-  await it.record({ kind: "released", found: "released", begunAtMs: await it.parts.ledger.now() });
-}
-
 t.test("a run that succeeded gives up its volumes, but not before its last attempt is done", async (t) => {
   const it = await claimed(t);
   await create(it);
@@ -260,6 +264,107 @@ t.test("a run that succeeded gives up its volumes, but not before its last attem
   await sweepAll(it);
   t.same(counts(it), { anchors: 0, claims: 0, jobs: 0 });
   t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("facts that come before the create's answer keep nothing: no create of the anchor is under way then", async (t) => {
+  const it = await claimed(t);
+  const answer = await createUnderAnchor(it.parts, it.cluster, it.work, never);
+  const uid = it.pocket.jobs(NAMESPACE)[0]?.metadata.uid;
+  await it.clock.sleep(5_000);
+  await it.record({ kind: "complete", group: GROUP, rv: "9", uid: Uid.parse(uid), evidence: { started: "yes" } });
+  await it.parts.recording({ run: RUN, step: it.work.attempt.step, n: 1, ...answer });
+  await release(it);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "gone");
+});
+
+t.test("one listing tells that the volumes of all runs are gone which ended together", async (t) => {
+  const it = await stage(t);
+  const { reads } = it.cluster;
+  const asked: string[] = [];
+  const cluster = {
+    ...it.cluster,
+    reads: { ...reads, claimsWith: (selector: string, signal: AbortSignal) => (asked.push(selector), reads.claimsWith(selector, signal)) },
+  }; // biome-ignore format: one line each
+  const runs = ["one", "two", "three"];
+  for (const run of runs) {
+    await it.publish("run.requested", { ...REQUEST, run } as unknown as CommandData<"run.requested">);
+    await it.place();
+  }
+  for (const run of runs) await it.publish("run.cancel", { run: RunId.parse(run) });
+  for (let round = 0; round < 2; round++) {
+    await it.clock.sleep(2_000);
+    await sweepAnchors(it.parts, cluster, await it.parts.ledger.takeAnchors({ group: GROUP, most: 9, leaseMs: 2_000 }), never);
+  }
+  const states = runs.map((run) => it.model.tables.runs.get(RunId.parse(run))?.record.anchors?.at(-1)?.state);
+  t.same(states, ["gone", "gone", "gone"]);
+  t.equal(asked.length, 1);
+});
+
+t.test("a neighbour's run of the same id, with volumes of its own, is not taken for this run", async (t) => {
+  const it = await claimed(t);
+  const [hash, ofNeighbour] = [it.parts.keys.runLabel(RUN), Installation.parse("neighbour")];
+  const labels = { [LABELS.installation]: ofNeighbour, [LABELS.managedBy]: MANAGED_BY, [LABELS.run]: hash, [LABELS.anchor]: "1" };
+  const path = `/api/v1/namespaces/${NAMESPACE}/persistentvolumeclaims`;
+  await it.pocket.transport().send({ method: "POST", path, body: { metadata: { name: "neighbour", labels }, spec: {} } }, never);
+  await create(it);
+  await end(it, "complete");
+  await release(it);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "gone");
+  t.same(counts(it), { anchors: 0, claims: 1, jobs: 0 });
+});
+
+/** A run that succeeded, whose volumes may go. */
+async function over(t: Test): Promise<Claimed> {
+  const it = await claimed(t);
+  await create(it);
+  await end(it, "complete");
+  await release(it);
+  return it;
+}
+
+t.test("another cluster behind the same address shows no volumes gone", async (t) => {
+  const it = await over(t);
+  const { reads } = it.cluster;
+  const nothing = {
+    ...reads,
+    getNamespace: async (signal: AbortSignal) => {
+      const got = await reads.getNamespace(signal);
+      return got.kind === "found" ? { ...got, object: { ...got.object, uid: "uid-of-another" } } : got;
+    },
+    getAnchor: async () => ({ kind: "missing" as const }),
+    claimsWith: async () => ({ kind: "listed" as const, items: [] }),
+  };
+  await sweepAll({ ...it, cluster: { ...it.cluster, reads: nothing } });
+  t.equal(anchorOf(it)?.state, "sweeping");
+});
+
+t.test("a pod of somebody else that holds a volume is named", async (t) => {
+  const it = await over(t);
+  const claimName = objects(it).claims[0]?.metadata.name;
+  const volumes = [{ name: "files", persistentVolumeClaim: { claimName } }];
+  const spec = { containers: [{ name: "shell", image: "busybox" }], volumes };
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
+  await it.pocket.transport().send({ method: "POST", path, body: { metadata: { name: "of-a-person" }, spec } }, never);
+  await it.clock.sleep(5_000);
+  await sweepAll(it);
+  await it.clock.sleep(60_000);
+  await sweepAll(it);
+  t.equal(anchorOf(it)?.state, "sweeping");
+  t.match(it.said, [{ message: /do not go; the pods named mount them/, fields: { claims: [claimName], pods: ["of-a-person"] } }]);
+});
+
+t.test("volumes in a namespace that a person gave up are told and counted no more", async (t) => {
+  const it = await over(t);
+  const elsewhere = { ...it, cluster: { ...it.cluster, namespace: "new" } };
+  it.parts.views.set(GROUP, { state: "barred", namespaceUid: "uid-of-new", diagnosis: DIAGNOSIS });
+  await sweepAll(elsewhere);
+  t.equal(anchorOf(it)?.state, "sweeping", "a namespace that is not there may be a mistake in the file");
+  it.parts.views.set(GROUP, { state: "healthy", namespaceUid: "uid-of-new" });
+  await sweepAll(elsewhere);
+  t.equal(anchorOf(it)?.state, "gone");
+  t.match(it.said, [{ message: /nobody deletes them there/, fields: { run: RUN, namespace: NAMESPACE } }]);
 });
 
 t.test("a run that failed keeps its volumes for a day, and a restart finds the same ones", async (t) => {
@@ -360,4 +465,68 @@ t.test("a pod of an earlier generation that has not ended keeps the next one wai
   t.match(await createUnderAnchor(it.parts, it.cluster, work, never), {
     input: { kind: "deferred", diagnosis: { code: "VolumeInUse" } },
   });
+});
+
+// ── Pods that a program made itself ──────────────────────────────────────────────────────────────────────────────────
+
+async function makePod(it: Stage, name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
+  const claimName = objects(it).claims[0]?.metadata.name ?? "";
+  const body = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, labels },
+    spec: { containers: [{ name: "main", image: "busybox" }], volumes: [{ name: "data", persistentVolumeClaim: { claimName } }] },
+  };
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
+  const { status } = await it.pocket.transport().send({ method: "POST", path, body }, never);
+  if (status !== 201) throw new Error(`the pod was answered ${status}`);
+}
+
+const TOKEN = { serviceAccount: { name: "worker", token: true } };
+
+t.test(
+  "a restart of a run whose program could make pods waits for each that mounts its volumes, whatever its labels",
+  async (t) => {
+    const it = await claimed(t, { pods: { startsAfterMs: 10, runsMs: 30_000 } }, TOKEN);
+    await create(it);
+    await it.clock.sleep(20_000);
+    await makePod(it, "unlabelled");
+    await it.clock.sleep(20_000);
+    await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+    await it.record({ kind: "children", found: "none" });
+    await it.publish("run.restart", { run: RUN, from: "failed" });
+    const run = it.model.tables.runs.get(RUN)?.record.run;
+    const work = { ...it.work, run, anchor: anchorOf(it), attempt: { ...it.work.attempt, generation: 2, claimNo: 9 } } as Work;
+    const answer = await createUnderAnchor(it.parts, it.cluster, work, never);
+    t.match(answer, {
+      input: { kind: "deferred", diagnosis: { code: "VolumeInUse", sentence: "The pod unlabelled still uses" } },
+    });
+    await it.clock.sleep(20_000); // it has finished
+    await makePod(it, "of-this-generation", it.parts.keys.childLabels(RUN, it.attempt().step));
+    await it.clock.sleep(1_000);
+    t.match(await createUnderAnchor(it.parts, it.cluster, work, never), { input: { kind: "created" } });
+  },
+);
+
+t.test("a pod whose create landed after its step had ended does not keep the run's volumes", async (t) => {
+  const it = await claimed(t, {}, TOKEN);
+  await create(it);
+  await it.clock.sleep(5_000);
+  await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+  await it.record({ kind: "children", found: "none" });
+  await makePod(it, "late", it.parts.keys.childLabels(RUN, it.attempt().step));
+  await makePod(it, "somebody-elses");
+  await it.publish("run.free", { run: RUN });
+  const sweep = async (): Promise<void> => {
+    const anchor = anchorOf(it);
+    const nowMs = await it.parts.ledger.now();
+    if (anchor !== undefined) await sweepAnchors(it.parts, it.cluster, [{ run: RUN, anchor, isClear: true, nowMs }], never);
+  };
+  await sweep();
+  await it.clock.sleep(90_000);
+  await sweep();
+  t.match(it.said.at(-1), { message: /do not go/, fields: { pods: [/^late$/, /./, /^somebody-elses$/] } });
+  await it.clock.sleep(60_000);
+  const left = it.pocket.pods(NAMESPACE).map(({ metadata }) => metadata.name);
+  t.ok(left.includes("somebody-elses") && !left.includes("late"), String(left));
 });

@@ -1,31 +1,35 @@
 /**
- * Makes what owns a run's volumes, then the volumes, then the Job: inside the claim of the first attempt that needs them.
+ * Makes what owns a run's objects, then the volumes, secret values and large files, then the Job: inside the claim of the first
+ * attempt that needs them.
  *
- *   anchor (409: ours by its proof) ──▶ all claims of volumes, together or none ──▶ Job
+ *   anchor (409: ours by its proof) ──▶ all claims of volumes and the Secret, together or none; the step's large files ──▶ Job
  *
- * The bugs this prevents: a volume without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
+ * The bugs this prevents: an object without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
  * each hold one volume and wait for their second; and a pod that writes to a volume which a pod of the run's earlier life still has.
  */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
-import type { Volume } from "@longshore/contract/request/volumes.ts";
+import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
 import { afterCreate, type AttemptInput, type InputOf } from "@longshore/domain/attempt/input.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { diagnoseTransport } from "@longshore/domain/diagnosis/transport.ts";
 import { mayCreate } from "@longshore/domain/group/view.ts";
-import { type AnchorOf, anchorManifest, claimManifests, type StandingAnchor } from "@longshore/domain/pod/volumes.ts";
-import { ANNOTATIONS, LABELS } from "@longshore/domain/run/marks.ts";
+import {
+  type AnchorOf, anchorManifest, claimManifests, fileManifests, secretManifest, type StandingAnchor,
+} from "@longshore/domain/pod/volumes.ts"; // biome-ignore format: a list of names
+import { ANNOTATIONS, LABELS, selectorOfAnchor } from "@longshore/domain/run/marks.ts";
 import type { Anchor } from "@longshore/domain/run/record.ts";
-import { stepToRun } from "@longshore/domain/run/step-to-run.ts";
+import type { StepToRun } from "@longshore/domain/run/step-to-run.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
-import { isUnfinished, seePod } from "@longshore/domain/watch/seen.ts";
+import { isUnfinished } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
+import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { answerOf, createOrAdopt, type Creating, noteNews, ofAnotherFile, putOff } from "./create.ts";
+import { answerOf, createOrAdopt, type Creating, noteNews, ofAnotherFile, putOff, stepOf } from "./create.ts";
 
 type Answer = Pick<Entry, "input" | "anchor">;
 
@@ -43,52 +47,92 @@ export async function createUnderAnchor(parts: Creating, cluster: Cluster, work:
   const isPlaced = anchor?.state === "making" || anchor?.state === "standing";
   const isHere = mayCreate(viewOf(parts, cluster.name)) && ofAnotherFile(cluster, work) === undefined;
   if (!isPlaced || !isHere) return { input: putOff(parts, cluster, work) };
-  const step = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  const step = stepOf(parts, cluster, work);
   // No volume is made for a step that cannot run.
   if (step.kind === "refused") return { input: { kind: "refused", claimNo: work.attempt.claimNo, diagnosis: step.diagnosis } };
 
-  const isInTime = turnOf(parts, work);
-  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), volumes: step.volumes, isInTime };
+  const mayGoOn = turnOf(parts, cluster, work);
+  const making = { anchor, of: anchorOf(parts, cluster, work, anchor, step), step, mayGoOn };
   const made = await ensure(parts, cluster, work, making, signal);
   if (made.kind === "answered") return made.answer;
   const uid = Uid.parse(made.anchor.uid);
-  const input = isInTime() ? await createOrAdopt(parts, cluster, work, signal, made.anchor) : putOff(parts, cluster, work, SLOW);
+  const under = { anchor: made.anchor, step };
+  const input = mayGoOn() ? await createOrAdopt(parts, cluster, work, signal, under) : stopped(parts, cluster, work);
   const isNews = anchor.state === "making" || anchor.uid === undefined;
   return { input, ...(isNews && { anchor: { kind: "stands", uid } }) };
 }
 
 const SLOW = diagnose("EndpointUnreachable", "The cluster was too slow to make the run's volumes within one claim.");
 
-/**
- * False in the second half of the claim, which is for the answers: what is sent later could outlive the claim, and another launcher
- * may make the claim again then.
- */
-function turnOf({ clock }: Creating, { attempt, nowMs }: Work): () => boolean {
-  const lastMs = clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) / 2;
-  return () => clock.now() <= lastMs;
+/** The part of a claim after which no create may begin: a longer one would outlive the claim, and another launcher make it again. */
+const BEGINS_WITHIN = 1 - CLAIM_BUDGET.postMs / CLAIM_BUDGET.claimMs;
+
+/** Asked before each create: the requests before it may have taken long, and the group may have moved meanwhile. */
+function turnOf(parts: Creating, cluster: Cluster, { attempt, nowMs }: Work): () => boolean {
+  const lastMs = parts.clock.now() + ((attempt.claimUntilMs ?? nowMs) - nowMs) * BEGINS_WITHIN;
+  return () => parts.clock.now() <= lastMs && mayCreate(viewOf(parts, cluster.name));
 }
+
+const stopped = (parts: Creating, cluster: Cluster, work: Work): InputOf<"deferred"> =>
+  putOff(parts, cluster, work, mayCreate(viewOf(parts, cluster.name)) ? SLOW : undefined);
 
 interface Making {
   readonly anchor: Anchor;
   readonly of: AnchorOf;
-  readonly volumes: readonly Volume[];
-  readonly isInTime: () => boolean;
+  readonly step: Extract<StepToRun, { kind: "rendered" }>;
+  readonly mayGoOn: () => boolean;
 }
 
 async function ensure(parts: Creating, cluster: Cluster, work: Work, making: Making, signal: AbortSignal): Promise<Made> {
-  const { anchor, of, volumes, isInTime } = making;
-  const inUse = await usedByEarlier(parts, cluster, work, anchor, signal);
+  const { anchor, of, step, mayGoOn } = making;
+  const inUse = await usedByEarlier(parts, cluster, work, making, signal);
   if (inUse !== undefined) return answered(inUse);
+  if (!mayGoOn()) return answered(stopped(parts, cluster, work));
+  const isNew = anchor.state === "making";
+  const secrets = secretsFor(parts, work, isNew);
+  if (secrets === "gone") return answered({ kind: "refused", claimNo: work.attempt.claimNo, diagnosis: SECRETS_GONE });
   const made = await makeAnchor(parts, cluster, work, making, signal);
-  if (made.kind === "answered" || anchor.state === "standing") return made;
-  const news: AnchorInput = { kind: "made", uid: Uid.parse(made.anchor.uid) };
-  if (!isInTime()) return answered(putOff(parts, cluster, work, SLOW), news);
-  const claims = claimManifests(of, made.anchor, volumes);
-  const created = await Promise.all(claims.map((claim) => cluster.writes.createClaim(claim, signal)));
-  const failure = await firstFailure(parts, cluster, work, created);
+  if (made.kind === "answered") return made;
+  const news: AnchorInput | undefined = isNew ? { kind: "made", uid: Uid.parse(made.anchor.uid) } : undefined;
+  if (!mayGoOn()) return answered(stopped(parts, cluster, work), news);
+  const { writes } = cluster;
+  const send = (what: string, all: readonly object[], create: (manifest: object, signal: AbortSignal) => Promise<Created>) =>
+    all.map(async (manifest) => ({ what, created: await create(manifest, signal) }));
+  const created = await Promise.all([
+    ...send("volume", isNew ? claimManifests(of, made.anchor, step.volumes) : [], writes.createClaim),
+    ...send(
+      "Secret of its secret values",
+      secrets.map((it) => secretManifest(of, made.anchor, it)),
+      writes.createSecret,
+    ),
+    ...send("ConfigMap of a large file", fileManifests(of, made.anchor, step.step), writes.createFile),
+  ]);
+  const failure = await worstFailure(parts, cluster, work, created);
   if (failure === undefined) return made;
-  const isFull = failure.kind === "deferred" && failure.diagnosis.code === "QuotaExceeded" && failure.reason === undefined;
-  return answered(failure, isFull ? { kind: "noRoom" } : news);
+  if (!isFull(failure)) return answered(failure.input, news);
+  const waitMs = Math.min(parts.timing.placeAgainMs * 2 ** (anchor.number - 1), FULL_MOST_MS);
+  return answered({ ...failure.input, retryAtMs: Math.max(failure.input.retryAtMs, work.nowMs + waitMs) }, { kind: "noRoom" });
+}
+
+/** Each try makes an anchor and volumes, and deletes them again, so a full cluster is asked less and less often. */
+const FULL_MOST_MS = 60_000;
+
+const SECRETS_GONE = diagnose(
+  "RequestInvalid",
+  "The secret values of the run are no longer kept, or were sealed with another key.",
+  [],
+  "Restart it and give them again, as `with.secretValues`, or publish it with a new id.",
+);
+
+/**
+ * The secret values that have to be made a Secret: with the anchor, and again in a generation that brought others. A Secret that is
+ * there already is our own earlier try.
+ */
+function secretsFor({ keys }: Creating, { run, attempt, sealed }: Work, isNew: boolean): readonly SecretValues[] | "gone" {
+  const { secrets } = run.plan.storage?.anchor ?? {};
+  if (secrets === undefined || (!isNew && secrets.since !== attempt.generation)) return [];
+  const values = sealed === undefined ? undefined : keys.openValues(run.id, sealed);
+  return values === undefined ? "gone" : [values];
 }
 
 const anchorOf = (
@@ -106,6 +150,15 @@ const anchorOf = (
   name: keys.anchorName(run.id, number),
 });
 
+const standing = ({ keys }: Creating, { run }: Work, { number, name }: AnchorOf, uid: string): StandingAnchor => ({
+  number,
+  name,
+  uid,
+  claimName: (volume) => keys.claimName(uid, volume),
+  secretName: keys.secretName(uid, run.plan.storage?.anchor?.secrets?.since ?? 1),
+  fileName: (content) => keys.fileName(uid, content),
+});
+
 async function makeAnchor(
   parts: Creating,
   cluster: Cluster,
@@ -114,10 +167,7 @@ async function makeAnchor(
   signal: AbortSignal,
 ): Promise<Made> {
   const { keys } = parts;
-  const stands = (uid: string): Made => ({
-    kind: "made",
-    anchor: { number: of.number, name: of.name, uid, claimName: (volume) => keys.claimName(uid, volume) },
-  });
+  const stands = (uid: string): Made => ({ kind: "made", anchor: standing(parts, work, of, uid) });
   if (anchor.uid !== undefined) return stands(anchor.uid);
   const identity = { run: work.run.id, number: anchor.number };
   const { namespaceUid = "" } = viewOf(parts, cluster.name);
@@ -172,47 +222,67 @@ async function afterFailure(
   return input;
 }
 
+type Failure<I = InputOf<"refused" | "deferred">> = { readonly input: I; readonly status: number | undefined };
+
+/** True if a quota is full. The cluster also names a quota if it is busy counting, or asks for a pause: it may have room then. */
+const isFull = (failure: Failure): failure is Failure<InputOf<"deferred">> =>
+  failure.status === 403 && failure.input.kind === "deferred" && failure.input.diagnosis.code === "QuotaExceeded";
+
 /**
- * Returns the answer if not all claims are there. A name that is taken is our own earlier create: it holds the anchor's UID. A
- * claim that lands late is owned by the anchor, so its missing answer leaves nothing open.
+ * Returns the answer if not everything is there. A name that is taken is our own earlier create: it holds an HMAC of the anchor's
+ * UID. What lands late is owned by the anchor, so its missing answer leaves nothing open.
  */
-async function firstFailure(
+async function worstFailure(
   parts: Creating,
   cluster: Cluster,
   work: Work,
-  created: readonly Created[],
-): Promise<InputOf<"refused" | "deferred"> | undefined> {
-  const failures: InputOf<"refused" | "deferred">[] = [];
-  for (const it of created) {
-    if (it.kind === "created") continue;
-    const input = await afterFailure(parts, cluster, work, it, "volume");
+  all: readonly { readonly what: string; readonly created: Created }[],
+): Promise<Failure | undefined> {
+  const failures: Failure[] = [];
+  for (const { what, created } of all) {
+    if (created.kind === "created") continue;
+    const input = await afterFailure(parts, cluster, work, created, what);
     if (input === "taken") continue;
-    failures.push(input.kind === "refused" || input.kind === "deferred" ? input : putOff(parts, cluster, work, SLOW));
+    const isAnswer = input.kind === "refused" || input.kind === "deferred";
+    failures.push({
+      input: isAnswer ? input : putOff(parts, cluster, work, SLOW),
+      status: created.kind === "answered" ? created.status : undefined,
+    });
   }
-  return failures.find(({ kind }) => kind === "refused") ?? failures[0];
+  return failures.find(({ input }) => input.kind === "refused") ?? failures.find(isFull) ?? failures[0];
 }
 
-/** A pod of an earlier generation may still write: after a lost attempt nobody saw it end. */
+/**
+ * A pod of an earlier generation may still write: after a lost attempt nobody saw it end. A program with a token may have made pods
+ * without the labels of its children, which only a listing of all pods shows.
+ */
 async function usedByEarlier(
   parts: Creating,
   cluster: Cluster,
   work: Work,
-  { number }: Anchor,
+  { anchor: { number, uid }, of: anchorOf, step }: Making,
   signal: AbortSignal,
 ): Promise<InputOf<"deferred"> | undefined> {
   const { generation, claimNo } = work.attempt;
   if (generation === 1) return undefined;
-  const selector = `${LABELS.run}=${parts.keys.runLabel(work.run.id)},${LABELS.anchor}=${number}`;
-  const listed = await cluster.reads.podsWith(selector, signal);
+  const { plan, steps } = work.run;
+  const selector = selectorOfAnchor(parts.installation, parts.keys.runLabel(work.run.id), number);
+  const madePods = plan.steps.some(({ uses }) => uses?.token === true);
+  const claims = uid === undefined ? [] : claimManifests(anchorOf, standing(parts, work, anchorOf, uid), step.volumes);
+  const listed = await (madePods
+    ? cluster.reads.podsMounting(claims.map(({ metadata }) => metadata.name), signal)
+    : cluster.reads.podsWith(selector, signal)); // biome-ignore format: one question
   if (listed.kind !== "listed")
     return putOff(parts, cluster, work, listed.kind === "answered" ? diagnoseReply(listed, { group: cluster.name }) : diagnoseTransport(listed.failure)); // biome-ignore format: one line
   const user = listed.items.find((it) => {
-    const pod = seePod(it);
-    const of = Number(text(at(it, "metadata", "annotations", ANNOTATIONS.generation)) ?? generation);
-    return pod !== undefined && isUnfinished(pod) && of < generation;
+    const of = text(at(it, "metadata", "annotations", ANNOTATIONS.generation));
+    const parent = text(at(it, "metadata", "labels", LABELS.parentStep));
+    // Its own pods and their children may be there: they go before their steps end.
+    const isOfNow = Number(of) === generation || (parent !== undefined && steps[parent]?.state === "open");
+    return !isOfNow && isUnfinished({ phase: text(at(it, "status", "phase")) });
   });
   if (user === undefined) return undefined;
   const name = text(at(user, "metadata", "name")) ?? "";
-  const diagnosis = diagnose("VolumeInUse", `The pod ${name} of an earlier generation still uses the run's volumes.`);
+  const diagnosis = diagnose("VolumeInUse", `The pod ${name} still uses the run's volumes, from before its restart.`);
   return { kind: "deferred", claimNo, diagnosis, retryAtMs: work.nowMs + parts.timing.placeAgainMs };
 }

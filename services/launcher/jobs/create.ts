@@ -26,17 +26,23 @@ import { look } from "./look.ts";
 
 export type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
+/** The anchor that owns the Job, and the step with its values: they were needed for what else the anchor owns. */
+export interface Under {
+  readonly anchor: StandingAnchor;
+  readonly step: StepToRun;
+}
+
 export async function createOrAdopt(
   parts: Creating,
   cluster: Cluster,
   work: Work,
   signal: AbortSignal,
-  anchor?: StandingAnchor,
+  under?: Under,
 ): Promise<AttemptInput> {
   const { claimNo } = work.attempt;
-  const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  const made = under?.step ?? stepOf(parts, cluster, work);
   if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
-  const input = manifestInput(parts, cluster, work, made, anchor);
+  const input = manifestInput(parts, cluster, work, made, under?.anchor);
   if (input === undefined) return putOff(parts, cluster, work);
   const created = await cluster.writes.createJob(manifest(input), signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
@@ -51,6 +57,10 @@ export async function createOrAdopt(
   if (after.news !== undefined) await noteNews(parts, cluster, after.news);
   return after.input;
 }
+
+/** The attempt's step with its values, as the group's policy judges it. */
+export const stepOf = ({ keys }: Pick<Parts, "keys">, cluster: Cluster, { run, request, attempt: { step } }: Work): StepToRun =>
+  stepToRun(run, request, step, cluster, keys.childLabels(run.id, step));
 
 /** Nothing was sent: another launcher, or a later turn, may create the Job. */
 export function putOff(
@@ -148,7 +158,7 @@ export async function occupy(
   work: Work,
   signal: AbortSignal,
 ): Promise<AttemptInput | undefined> {
-  const made = stepToRun(work.run, work.request, work.attempt.step, cluster);
+  const made = stepOf(parts, cluster, work);
   // A restart may have brought values with which the step cannot run, while a create with the earlier ones may still land.
   const nothing = { step: { name: work.attempt.step, image: "longshore-occupant" }, labels: {}, annotations: {}, volumes: [] };
   const input = manifestInput(parts, cluster, work, made.kind === "rendered" ? made : nothing);
@@ -185,6 +195,7 @@ function manifestInput(
     run: { id: run.id, labels, annotations, traceparent: run.plan.traceparent },
     step,
     attempt: attempt.n,
+    slots: attempt.slots,
     generation: attempt.generation,
     epoch: ledger.epoch,
     name: attempt.name,
@@ -195,5 +206,6 @@ function manifestInput(
     volumes,
     node: nodesShared(volumes, stepsOf(request)).get(step.name),
     anchor,
+    childLabels: keys.childLabels(run.id, attempt.step),
   };
 }

@@ -6,7 +6,6 @@
 import type { Uid } from "@longshore/contract/ids.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
-import type { PodSeen } from "@longshore/domain/watch/seen.ts";
 import type { Changed, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
@@ -32,7 +31,7 @@ export const isSettled = ({ kind }: Changed): boolean => kind === "done" || kind
 export async function deletePod(
   parts: Pick<Parts, "log">,
   cluster: Cluster,
-  { name, uid }: Pick<PodSeen, "name" | "uid">,
+  { name, uid }: { readonly name: string; readonly uid: string },
   how: Parameters<Writes["deletePod"]>[2],
   signal: AbortSignal,
 ): Promise<Changed> {

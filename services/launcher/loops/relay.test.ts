@@ -94,21 +94,22 @@ t.test("tells each run's story in order, and marks it as sent", async (t) => {
   t.equal(await it.stop(), "stopped");
 });
 
-t.test("an event is published with its run's trace", async (t) => {
-  const bodies: string[] = [];
-  const broker = {
-    publish: async (_topic: string, { body }: Outgoing) => (bodies.push(Buffer.from(body).toString()), "stored" as const),
-  };
+t.test("an event is published with its run's trace and correlation id", async (t) => {
+  const told: Outgoing[] = [];
+  const broker = { publish: async (_topic: string, message: Outgoing) => (told.push(message), "stored" as const) };
   const it = await stage(t, { broker });
   const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   const body = Buffer.from(commandOf("run.requested", { run: RUN, image: "busybox" })).toString();
-  await admit(it.parts)(deliveryOf(body.replace("{", `{"traceparent":"${trace}",`)));
+  const delivery = deliveryOf(body.replace("{", `{"traceparent":"${trace}",`));
+  await admit(it.parts)({ ...delivery, correlationId: "order 7" });
   const stop = new AbortController();
   const ended = relay(it.parts)(stop.signal);
-  for (let turns = 0; bodies.length === 0 && turns < 100; turns++) await it.clock.sleep(20);
+  for (let turns = 0; told.length === 0 && turns < 100; turns++) await it.clock.sleep(20);
   stop.abort();
   await ended;
-  t.match(JSON.parse(bodies[0] ?? "{}"), { type: "dev.longshore.run.accepted", traceparent: trace });
+  t.equal(told[0]?.correlationId, "order 7");
+  const marks = { traceparent: trace, correlationid: "order 7" };
+  t.match(JSON.parse(Buffer.from(told[0]?.body ?? "{}").toString()), { type: "dev.longshore.run.accepted", ...marks });
 });
 
 t.test("has one unconfirmed event of a run, while the others' stories go on", async (t) => {
@@ -259,7 +260,7 @@ t.test("logs a run that waits for a person, with the groups' reasons", async (t)
   it.start();
   await it.until(() => unsent(it) === 0);
   await it.stop();
-  const fields = { run: RUN, group: "-", code: "NoGroup", sentence: /^nope: No group has this name; / };
+  const fields = { run: RUN, group: "-", code: "NoGroup", sentence: /^No group is called nope; / };
   t.match(it.said, [{ level: "warn", message: "run.waiting", fields }]);
 });
 

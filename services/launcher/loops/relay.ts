@@ -128,7 +128,7 @@ async function atMost(clock: Parts["clock"], ms: number, told: readonly Promise<
 }
 
 async function publishEvent({ broker, installation }: Parts, event: OutboxEvent, signal: AbortSignal): Promise<void> {
-  const { run, tenant, sequence, generation, group, type, traceparent, data, atMs } = event;
+  const { run, tenant, sequence, generation, group, type, traceparent, correlationId, data, atMs } = event;
   const body = writeEvent({
     installation,
     tenant,
@@ -138,12 +138,13 @@ async function publishEvent({ broker, installation }: Parts, event: OutboxEvent,
     group,
     type,
     traceparent,
+    correlationId,
     data,
     time: new Date(atMs).toISOString(),
   });
   const published = await broker.publish(
     "events",
-    { id: eventId(installation, run, sequence), key: routingKey(tenant, group, type), body },
+    { id: eventId(installation, run, sequence), key: routingKey(tenant, group, type), body, correlationId },
     signal,
   );
   if (published === "unrouted") throw cameBack(`${type} of ${run}`);
@@ -206,11 +207,12 @@ function notices(parts: Parts, signal: AbortSignal): Promise<void> {
 
 async function publishNotice(
   { broker, installation }: Parts,
-  { id, tenant, group, type, data, replyTo, atMs }: Notice,
+  { id, tenant, group, type, data, replyTo, correlationId, atMs }: Notice,
   signal: AbortSignal,
 ): Promise<void> {
-  const body = writeNotice({ installation, tenant, group, id, type, data, time: new Date(atMs).toISOString() });
-  const outgoing = { id, key: routingKey(tenant, group, type), body };
+  const time = new Date(atMs).toISOString();
+  const body = writeNotice({ installation, tenant, group, id, type, correlationId, data, time });
+  const outgoing = { id, key: routingKey(tenant, group, type), body, correlationId };
   // A duplicate concerns its sender alone, so it is not published: followers would take it for a part of the run's story.
   if (type !== "command.duplicate" && (await broker.publish("events", outgoing, signal)) === "unrouted") throw cameBack(type);
   if (replyTo === undefined) return;

@@ -15,6 +15,7 @@ import { isUnfinished } from "@longshore/domain/watch/seen.ts";
 import type { Changed } from "@longshore/kubernetes/request/write.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
+import { deleteChildren } from "../jobs/children.ts";
 import { occupy } from "../jobs/create.ts";
 import { look, type Look } from "../jobs/look.ts";
 import { holdAgain, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
@@ -54,6 +55,10 @@ export async function releaseOne(parts: Parts, cluster: Cluster, work: Work, sig
 
   const isLost = attempt.outcome?.result === "lost" && attempt.uid !== undefined;
   if (isLost && !(await isLostOver(parts, cluster, attempt.name, attempt.uid, signal))) return;
+  if (attempt.notes.children === true) {
+    const children = await deleteChildren(parts, cluster, work, signal);
+    return void (children && (await record(children)));
+  }
   if (isFenced(attempt, nowMs)) return await keepName(parts, cluster, work, signal, record);
   if (attempt.occupantUid !== undefined)
     return await removeOccupant(parts, cluster, { name: attempt.name, uid: attempt.occupantUid }, signal, () =>

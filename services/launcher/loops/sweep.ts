@@ -5,10 +5,12 @@
  * The bug this prevents: a surplus Job that runs to its end because no loop is responsible for it.
  */
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
-import { lookAgainMs, mayJudge } from "@longshore/domain/group/view.ts";
-import { ANNOTATIONS, HOLD, LABELS, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
+import { lookAgainMs, mayCreate, mayJudge } from "@longshore/domain/group/view.ts";
+import type { AnchorEntry } from "@longshore/domain/run/change.ts";
+import { ANNOTATIONS, HOLD, LABELS, selectorOf, WITHOUT_HOLD } from "@longshore/domain/run/marks.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished, seeJob, seePod } from "@longshore/domain/watch/seen.ts";
+import { asObject } from "@longshore/kubernetes/objects.ts";
 import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
 import { isAnchorOf } from "../jobs/anchor.ts";
@@ -26,7 +28,7 @@ export function sweep(parts: Parts, cluster: Cluster) {
         const strays = await parts.ledger.takeStrays({ group: cluster.name, most: MOST, leaseMs: leaseMs });
         const anchors = await parts.ledger.takeAnchors({ group: cluster.name, most: MOST, leaseMs });
         await sideBySide(strays, (stray) => sweepOne(parts, cluster, stray, signal));
-        await sideBySide(anchors, (anchor) => sweepAnchor(parts, cluster, anchor, signal));
+        await sweepAnchors(parts, cluster, anchors, signal);
         return strays.length === MOST || anchors.length === MOST;
       }),
     );
@@ -73,60 +75,134 @@ export async function stillRuns(
 }
 
 /**
- * Deletes an anchor, and with it everything that it owns. A deleted anchor is gone only when a look shows that its volumes are, too:
+ * Deletes anchors, and with each everything that it owns. A deleted anchor is gone only when a look shows that its volumes are, too:
  * a finished pod keeps its volumes until it is deleted itself.
+ *
+ * One listing tells of all: if each of two hundred runs that end together asked for its own volumes, each question would make the API
+ * server look through the volumes of all.
  */
-export async function sweepAnchor(parts: Parts, cluster: Cluster, work: AnchorWork, signal: AbortSignal): Promise<void> {
+export async function sweepAnchors(
+  parts: Parts,
+  cluster: Cluster,
+  works: readonly AnchorWork[],
+  signal: AbortSignal,
+): Promise<void> {
+  const deleted: AnchorWork[] = [];
+  await sideBySide(works, async (work) => {
+    if (await isDeleted(parts, cluster, work, signal)) deleted.push(work);
+  });
+  if (deleted.length === 0) return;
+  const inputs = await judged(parts, cluster, deleted, signal);
+  if (inputs.length > 0) await parts.ledger.recordAnchors(inputs);
+}
+
+/** Deletes the anchor if it is there. True if a look that began now did not find it. */
+async function isDeleted(parts: Parts, cluster: Cluster, work: AnchorWork, signal: AbortSignal): Promise<boolean> {
   const { run, anchor, isClear, nowMs: begunAtMs } = work;
   const { number, state } = anchor;
   const record = (input: AnchorInput): Promise<void> => parts.ledger.recordAnchors([{ run, number, input }]);
-  if (state !== "sweeping") return await record({ kind: "due" });
-  if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return;
+  if (state !== "sweeping") {
+    await record({ kind: "due" });
+    return false;
+  }
+  if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return false;
   if (anchor.namespace !== cluster.namespace) {
-    const { namespace } = anchor;
-    parts.log.warn("volumes of a run are in another namespace than the groups file names", {
-      group: cluster.name,
-      run,
-      namespace,
-    });
-    return;
+    if (isGivenUpThere(parts, cluster, work)) await record({ kind: "gone", begunAtMs });
+    return false;
   }
   const name = parts.keys.anchorName(run, number);
   const got = await cluster.reads.getAnchor(name, signal);
   if (got.kind === "found" && (got.object.uid === anchor.uid || isAnchorOf(parts, cluster, { run, number }, got.object))) {
     const deleted = await cluster.writes.deleteAnchor(name, got.object.uid, signal);
     withRefusalTold(parts, cluster, `deleting the volumes of ${run}`, deleted);
-  } else if (got.kind === "found" || got.kind === "missing") {
-    const left = await claimsLeft(parts, cluster, work, signal);
-    if (left === "none") await record({ kind: "gone", begunAtMs });
-    else if (left === "stuck") await record({ kind: "stuck" });
+    return false;
   }
+  return got.kind === "found" || got.kind === "missing";
+}
+
+/**
+ * True if the anchor is in a namespace that a person gave up: the group trusts another one now. Otherwise no launcher could ever
+ * sweep it, and the group would count its storage for ever.
+ */
+function isGivenUpThere(parts: Parts, cluster: Cluster, { run, anchor, nowMs }: AnchorWork): boolean {
+  const { namespace, fenceUntilMs } = anchor;
+  if (!mayCreate(viewOf(parts, cluster.name)) || nowMs < fenceUntilMs) return false;
+  const where = { group: cluster.name, run, namespace };
+  parts.log.warn(
+    "volumes of a run that is over are in the namespace that the group had before: nobody deletes them there",
+    where,
+  );
+  return true;
+}
+
+/**
+ * True if the group's own namespace answers, or if there is none any more: volumes go with their namespace. The view is as old as
+ * the last probe, and another cluster behind the same address would say that everything is gone.
+ */
+async function isInPlace(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<boolean> {
+  const got = await cluster.reads.getNamespace(signal);
+  return got.kind === "missing" || (got.kind === "found" && got.object.uid === viewOf(parts, cluster.name).namespaceUid);
 }
 
 /** Kubernetes collects what an anchor owned within seconds. What stays longer is held by a pod, or by somebody's finalizer. */
 const COLLECTED_MS = 60_000;
 
-async function claimsLeft(
+/** As many pods as a person reads in one line of the log. */
+const NAMED_MOST = 20;
+
+/** Returns what is known now of anchors that are deleted: gone with all volumes, or stuck, or nothing yet. */
+async function judged(
   parts: Parts,
   cluster: Cluster,
-  { run, anchor, nowMs }: AnchorWork,
+  works: readonly AnchorWork[],
   signal: AbortSignal,
-): Promise<"none" | "some" | "stuck"> {
-  const selector = `${LABELS.run}=${parts.keys.runLabel(run)},${LABELS.anchor}=${anchor.number}`;
-  const claims = await cluster.reads.claimsWith(selector, signal);
-  if (claims.kind !== "listed") return "some";
-  if (claims.items.length === 0) return "none";
-  const sinceMs = claims.items.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
-  if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return "some";
-  const pods = await cluster.reads.podsWith(selector, signal);
+): Promise<readonly AnchorEntry[]> {
+  const runs = new Set(works.map(({ run }) => parts.keys.runLabel(run)));
+  const isHere = await isInPlace(parts, cluster, signal);
+  const selector = `${selectorOf(parts.installation)},${LABELS.run} in (${[...runs].join(",")})`;
+  const listed = await cluster.reads.claimsWith(selector, signal);
+  if (listed.kind !== "listed") return [];
+  const isSure = isHere && (await isInPlace(parts, cluster, signal));
+  const labelled = (it: unknown, label: string): unknown => at(it, "metadata", "labels", label);
+  const inputs = await Promise.all(
+    works.map(async (work): Promise<readonly AnchorEntry[]> => {
+      const { run, nowMs: begunAtMs } = work;
+      const { number } = work.anchor;
+      const hash = parts.keys.runLabel(run);
+      const left = listed.items.filter((it) => labelled(it, LABELS.run) === hash && labelled(it, LABELS.anchor) === `${number}`);
+      if (left.length === 0) return isSure ? [{ run, number, input: { kind: "gone", begunAtMs } }] : [];
+      return (await isStuck(parts, cluster, work, left, signal)) ? [{ run, number, input: { kind: "stuck" } }] : [];
+    }),
+  );
+  return inputs.flat();
+}
+
+async function isStuck(
+  parts: Parts,
+  cluster: Cluster,
+  { run, nowMs }: AnchorWork,
+  claims: readonly unknown[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const sinceMs = claims.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
+  if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return false;
+  const names = namesOf(claims);
+  // A pod of somebody else keeps them, too: one that a program of the run made, or a person's.
+  const listed = await cluster.reads.podsMounting(names, signal);
+  const pods = listed.kind === "listed" ? listed.items.flatMap((it) => asObject(it) ?? []) : undefined;
   parts.log.warn("volumes of a run that is over do not go; the pods named mount them", {
     group: cluster.name,
     run,
-    claims: claims.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []),
-    pods: pods.kind === "listed" ? pods.items.flatMap((it) => text(at(it, "metadata", "name")) ?? []) : "not listed",
+    claims: names,
+    pods: pods?.slice(0, NAMED_MOST).map(({ name }) => name) ?? "not listed",
   });
-  return "stuck";
+  // A create of a program's pod may have landed after its step had ended.
+  const children = (pods ?? []).filter(({ raw }) => at(raw, "metadata", "labels", LABELS.parent) !== undefined);
+  await Promise.all(children.map((pod) => deletePod(parts, cluster, pod, {}, signal)));
+  return true;
 }
+
+const namesOf = (items: readonly unknown[]): readonly string[] => items.flatMap((it) => text(at(it, "metadata", "name")) ?? []);
 
 /** Removes tombstones past their day, and other rows that the ledger no longer needs. */
 export function prune(parts: Parts) {

@@ -5,7 +5,7 @@
  * The bug this prevents: a Job that nobody remembers, or an attempt whose Job nobody will ever report on. The gauge
  * `longshore_unaccounted` must read 0.
  */
-import { makesVolumes } from "@longshore/contract/messages/group-settings.ts";
+import { allowsAnchors } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
@@ -82,7 +82,7 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
 
 /** Counts anchors that no run of the ledger has. Their deletion is a person's decision: what they own may be somebody's data. */
 async function unknownAnchors(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<number> {
-  if (!makesVolumes(cluster.settings)) return 0;
+  if (!allowsAnchors(cluster.settings.policy)) return 0;
   const known = async () =>
     (await parts.ledger.anchors(cluster.name)).map(({ run, number }) => parts.keys.anchorName(run, number));
   const before = await known();

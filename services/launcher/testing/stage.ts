@@ -7,7 +7,7 @@
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { CommandData, CommandType } from "@longshore/contract/messages/command.ts";
 import { writeCommand } from "@longshore/contract/messages/envelope.ts";
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import { GroupName, Installation, RunId, Uid } from "@longshore/contract/ids.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { manifest, type ManifestInput } from "@longshore/domain/pod/manifest.ts";
@@ -37,7 +37,8 @@ import { TIMING } from "../timing.ts";
 
 export const GROUP = GroupName.parse("prod-a");
 export const NAMESPACE = "jobs";
-export const settingsFor = (jobs: number): GroupSettings => GroupSettings.parse({ limits: { jobs } });
+const POLICY = { serviceAccounts: ["worker"], tokens: true };
+export const settingsFor = (jobs: number): GroupSettings => GroupSettings.parse({ limits: { jobs }, policy: POLICY });
 export const INSTALLATION = Installation.parse("test");
 export const never = new AbortController().signal;
 export const START_MS = Date.UTC(2030, 0, 1);
@@ -48,6 +49,9 @@ export interface Staging {
   readonly broker?: Partial<Broker>;
   readonly timing?: Partial<Parts["timing"]>;
   readonly createsPerSecond?: number;
+  /** What `claimed` and `live` ask for besides image and command. */
+  readonly asks?: { readonly serviceAccount: { readonly name: string; readonly token: boolean } };
+  readonly policy?: GroupSettings["policy"];
 }
 
 export interface Said {
@@ -81,7 +85,7 @@ export const RUN = RunId.parse("orders/8812/export");
 
 export async function stage(
   t: Test,
-  { faults = [], pods = {}, broker = {}, timing = {}, createsPerSecond }: Staging = {},
+  { faults = [], pods = {}, broker = {}, timing = {}, createsPerSecond, policy = {} }: Staging = {},
 ): Promise<Stage> {
   const clock = virtualClock({ startMs: START_MS });
   const said: Said[] = [];
@@ -96,7 +100,7 @@ export async function stage(
   );
   const open = clusters.cluster(GROUP);
   const cluster: Cluster = {
-    name: GROUP, namespace: NAMESPACE, settings: settingsFor(10), reads: open.read, writes: openWrites(open), pace: open.transport.pace,
+    name: GROUP, namespace: NAMESPACE, settings: { ...settingsFor(10), policy: { ...POLICY, ...policy } }, reads: open.read, writes: openWrites(open), pace: open.transport.pace,
   }; // biome-ignore format: a parts list
   t.teardown(async () => {
     await clusters[Symbol.asyncDispose]();
@@ -191,7 +195,7 @@ function deeds({ parts, pocket, model, clock }: Bare): Omit<Stage, keyof Bare> {
 /** Admits, places and claims a run, whose Job is not created yet. */
 export async function claimed(t: Test, staging: Staging = {}): Promise<Stage & { readonly work: Work }> {
   const it = await stage(t, staging);
-  await it.publish("run.requested", { run: RUN, image: "busybox", command: ["true"] });
+  await it.publish("run.requested", { run: RUN, image: "busybox", command: ["true"], ...staging.asks });
   await it.place();
   return { ...it, work: await it.claim() };
 }
@@ -217,6 +221,7 @@ export function deliveryOf(body: Uint8Array | string, settled: string[] = [], re
     redeliveries,
     user: undefined,
     replyTo: undefined,
+    correlationId: undefined,
     ack: async () => void settled.push("ack"),
     requeue: async () => void settled.push("requeue"),
     quarantine: async (problems) => void settled.push(`quarantine ${problems.map(({ code }) => code).join(" ")}`),

@@ -15,7 +15,7 @@ export const demo = command({
   usage: [""],
   options: {},
   more: `
-It takes about half a minute; nothing is installed or left behind. It starts a Postgres, a pocket cluster (commands as local processes), two launchers and a watcher as processes of their own. It turns a message into a Job and a story, sends the message again, asks for an image that does not exist, and kills a launcher at the worst moment.
+It takes about half a minute; nothing is installed or left behind. It starts a Postgres, a pocket cluster (commands as local processes), two launchers and a watcher as processes of their own. It turns a message into a Job and a story, sends the message again, runs five steps on one volume, asks for an image that does not exist, and kills a launcher at the worst moment.
 
 Exit 0: everything happened as it should. Exit 1: it did not.`,
   async run(_, __, surroundings) {
@@ -36,6 +36,26 @@ Exit 0: everything happened as it should. Exit 1: it did not.`,
 
 const greet = { image: "demo/greet:1", command: ["sh", "-c", `printf '{"greeting":"hi"}' > /dev/termination-log`] };
 
+const five = pipeline([
+  ["stage-data", "printf '%s\\n' wheat barley maize > /data/in"],
+  ["run-workflow", "sort /data/in > /data/sorted"],
+  ["organize-output", "mkdir /data/results; mv /data/sorted /data/results/first"],
+  ["save-output", "head -n 1 /data/results/first > /data/saved"],
+  ["record-output", `printf '{"first":"%s"}' "$(cat /data/saved)" > /dev/termination-log`],
+]);
+
+/** Each step begins when the one before it has succeeded. All mount the same volume. */
+function pipeline(programs: readonly (readonly [step: string, program: string])[]) {
+  const steps = programs.map(([name, program], at) => ({
+    name,
+    image: `demo/${name}:1`,
+    command: ["sh", "-ec", program],
+    needs: programs.slice(Math.max(0, at - 1), at).map(([before]) => before),
+    mounts: [{ volume: "data", path: "/data" }],
+  }));
+  return { volumes: [{ name: "data", size: "1Mi" }], steps };
+}
+
 async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   const screen = screenIn(surroundings);
   const title = (text: string) => say(surroundings, paragraph(text, { tone: "strong" }, screen));
@@ -54,7 +74,18 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
     `${await stage.runsLike("demo/greet")} run, ${await stage.jobsLike("demo-greet")} Job, ${absorbed - before} duplicates absorbed`,
   );
 
-  title("3 A bad image");
+  title("3 Five steps sharing a volume");
+  const done: string[] = [];
+  const shared = await waiting("waiting for the last step", () =>
+    stage.run("demo/five", five, ({ type, data }) => {
+      if (type === "run.step.succeeded") done.push(`${String(data["step"])} ✓`);
+    }),
+  );
+  told(`${done.join(" ")}    ${span(shared.ms)}`);
+  const volumes = await waiting("waiting until the volume is gone", () => stage.untilVolumesGone());
+  told(`${shared.words.split(" › ").at(-1)}; ${volumes.made} volume made, ${volumes.left} left`);
+
+  title("4 A bad image");
   const bad = await waiting("waiting until it is given up", () =>
     stage.run("demo/nope", { image: "registry.invalid/demo/nope:1" }, (event) => {
       if (event.type === "run.stalled")
@@ -64,7 +95,7 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   const ran = bad.started === "no" ? "nothing ran: restart it, or publish it under a new id" : `started: ${bad.started}`;
   told(`${bad.outcome} after ${span(bad.ms)} (2 min outside the demo), ${ran}`);
 
-  title("4 kill -9 of launcher 1 between create and record");
+  title("5 kill -9 of launcher 1 between create and record");
   const killed = await waiting("starting the launcher that dies, and waiting for launcher 2", () =>
     stage.killBetweenCreateAndRecord("demo/survivor", greet),
   );
@@ -75,6 +106,10 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   const sum = await waiting("waiting until nothing is left to do", () => stage.sum());
   const asItShould =
     first.outcome === "succeeded" &&
+    shared.outcome === "succeeded" &&
+    done.length === five.steps.length &&
+    volumes.made === five.volumes.length &&
+    volumes.left === 0 &&
     bad.outcome === "failed" &&
     killed.outcome === "succeeded" &&
     killed.jobs === 1 &&

@@ -9,6 +9,7 @@ import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { nearest } from "@longshore/contract/problems/schema-problems.ts";
+import { servedNames, unknownGroups } from "@longshore/domain/group/choose-group.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -26,7 +27,9 @@ import { isWithoutCommand, NO_COMMAND } from "../terminal.ts";
 import { GOES_ON, watch } from "../watching.ts";
 import { findLongshore } from "../which-longshore.ts";
 import { jsonOrText } from "./runs/corrections.ts";
+import { outputOf } from "./runs/logs.ts";
 import { statusOfRecord, STORY_MOST } from "./runs/page.ts";
+import { SECRET, secretValuesOf } from "./secret-files.ts";
 
 /** The options that give the request's fields. */
 const OPTIONS: Readonly<Record<string, string>> = {
@@ -35,6 +38,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   groups: "--group",
   definition: "--definition",
   parameters: "-p",
+  secretValues: "--secret",
   command: "the command after --",
 };
 
@@ -43,7 +47,7 @@ export const publish = declared({
   summary: "send one run request, and perhaps follow it",
   usage: [
     "[--run ID] --image IMAGE [options] [-- COMMAND ARG ...]",
-    "[--run ID] --definition NAME [-p NAME=VALUE ...] [--follow]",
+    "[--run ID] --definition NAME [-p NAME=VALUE ...] [options]",
     "--file REQUEST.yaml [--run ID] [--follow]",
   ],
   options: {
@@ -73,6 +77,7 @@ export const publish = declared({
       value: "NAME=VALUE",
       about: "a parameter of the definition; may be repeated. A value that is no text in the definition is read as JSON",
     },
+    secret: SECRET,
     file: { type: "string", value: "FILE", about: 'the whole request as YAML or JSON ("-" reads standard input)' },
     follow: {
       type: "boolean",
@@ -144,7 +149,8 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const unknownGroups = unknownGroupsIn(request["groups"], await ledger.groups());
     if (unknownGroups !== undefined) surroundings.note?.(`${unknownGroups}.`);
     const place = (record: RunRecord) => placeOf(record, longshore, config);
-    const following = await follow({ broker, ledger, run: run as RunId, command: command.id, place }, surroundings);
+    const about = { run: run as RunId, command: command.id, place, readOutput: outputOf(longshore.groupsFile) };
+    using following = await follow({ broker, ledger, ...about }, surroundings);
     await send();
     surroundings.out(`${run}\n`);
     const onStop = () => (following.found !== undefined || following.isTaken() ? GOES_ON : UNTAKEN);
@@ -205,21 +211,16 @@ async function knownOf(ledger: Pick<Ledger, "find" | "story">, body: Uint8Array,
   return { says: `${what}: ${text}; it is not run again`, refused: false };
 }
 
-const NAMED_MOST = 5;
-
 /** A wait for a group that nobody has lasts a day, and most often a name is misspelt. `undefined`: there is such a group. */
-export function unknownGroupsIn(wanted: unknown, groups: readonly { readonly name: string }[]): string | undefined {
-  const [names, there] = [(wanted ?? []) as readonly string[], groups.map(({ name }) => name)];
-  if (names.length === 0 || names.some((it) => there.includes(it))) return undefined;
-  const [first = ""] = names;
-  const more = there.length > NAMED_MOST ? ` and ${there.length - NAMED_MOST} more` : "";
-  const others =
-    there.length === 0
-      ? "There is no group yet"
-      : `There ${there.length === 1 ? "is" : "are"} ${there.slice(0, NAMED_MOST).join(", ")}${more}`;
-  const near = names.length === 1 ? nearest(first, there) : undefined;
+export function unknownGroupsIn(wanted: unknown, groups: Parameters<typeof servedNames>[0]["groups"]): string | undefined {
+  const names = (wanted ?? []) as readonly string[];
+  const served = servedNames({ groups, nowMs: systemClock.now() });
+  const unknown = unknownGroups(names, groups, served);
+  if (unknown === undefined) return undefined;
+  const [first = "", ...others] = names;
+  const near = others.length === 0 ? nearest(first, served) : undefined;
   const asks = near === undefined ? "" : ` Did you mean ${near}?`;
-  return `No group is called ${names.join(" or ")}. ${others}.${asks} The run waits until there is one`;
+  return `${unknown}${asks} The run waits until there is one`;
 }
 
 /**
@@ -246,6 +247,7 @@ interface Flags {
   readonly group?: readonly string[] | undefined;
   readonly definition?: string | undefined;
   readonly parameter?: readonly string[] | undefined;
+  readonly secret?: readonly string[] | undefined;
   readonly config?: string | undefined;
 }
 
@@ -254,8 +256,9 @@ interface Request {
   readonly [field: string]: unknown;
 }
 
-function ofFlags({ run = newRun(), image, env = [], group, parameter }: Flags, command: readonly string[]): Request {
+function ofFlags({ run = newRun(), image, env = [], group, parameter, secret }: Flags, command: readonly string[]): Request {
   if (image === undefined) throw new Usage("publish needs --image, --definition or --file");
+  if (secret !== undefined) throw new Usage("--secret gives a value that the steps name: say which, with --definition or --file");
   if (parameter !== undefined) throw new Usage("-p gives a parameter of a definition: say which one with --definition");
   const variables = env.map((it) => {
     const at = it.indexOf("=");
@@ -286,7 +289,8 @@ async function ofDefinition(name: string, flags: Flags, words: readonly string[]
     return [key, type === "string" ? text : (jsonOrText(text) ?? text)] as const;
   });
   const parameters = given.length === 0 ? {} : { parameters: Object.fromEntries(given) };
-  const request = { definition: body.name, ...parameters, ...(group && { groups: group as GroupName[] }) };
+  const secrets = await secretValuesOf(flags.secret, surroundings);
+  const request = { definition: body.name, ...parameters, ...secrets, ...(group && { groups: group as GroupName[] }) };
   const resolved = resolve(body, request, run);
   if (resolved.kind === "refused") throw refusedHere(resolved.problems, request, OPTIONS);
   return { run, ...request };
@@ -322,7 +326,7 @@ async function ofFile(file: string, flags: Flags, words: readonly string[], surr
   if (flags.run !== undefined && flags.run !== run)
     throw new Usage(`${file} has the run ${JSON.stringify(run)}, and --run says "${flags.run}": leave one of them out`);
   // A `run` that is no text is judged with the other fields of the request.
-  return { ...value, run: run as string };
+  return { ...value, ...(await secretValuesOf(flags.secret, surroundings)), run: run as string };
 }
 
 /** The request's variables may be secrets, so its problems are told without its text. */
@@ -387,6 +391,6 @@ function isWithin(part: unknown, whole: unknown): boolean {
 function requestOf(body: Uint8Array): object {
   const read = readCommand(body);
   if (read.kind !== "command" || read.command.type !== "run.requested") throw new TypeError("a request that was made is read");
-  const { run: _run, actor: _actor, ...request } = read.command.data;
+  const { run: _run, actor: _actor, secretValues: _sealed, ...request } = read.command.data;
   return request;
 }

@@ -37,9 +37,10 @@ import {
   postgresIn,
   writeConfig,
 } from "../embedded/home.ts";
+import { HIDDEN_URLS, urlNamed, withoutUrls } from "../embedded/named-urls.ts";
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
-import { dataDirIn, claimHome, writeRunning } from "../which-longshore.ts";
+import { dataDirIn, lockHome, writeRunning } from "../which-longshore.ts";
 import { definitionsOf } from "./definitions.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
@@ -97,10 +98,13 @@ export const up = command({
     },
   },
   more: `
-It runs until Ctrl-C. Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.`,
+It runs until Ctrl-C. Other commands that run from the same folder find this Longshore: longshore publish, runs, doctor.
+
+${HIDDEN_URLS}`,
   async run(values, _, surroundings) {
-    const { broker, ledger, kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
-    checkUrls({ broker, ledger });
+    const { kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
+    const broker = await urlNamed("broker", values.broker, surroundings);
+    const ledger = await urlNamed("ledger", values.ledger, surroundings);
     const told = values.sinks === undefined ? undefined : sinksIn(fileAt(values.sinks, surroundings));
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
     const definitionsDir = await definitionsOf(values.definitions, surroundings);
@@ -111,7 +115,7 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
       file === undefined
         ? undefined
         : await during(surroundings, `asking the cluster of ${file}`, () => realCluster(options, surroundings.signal));
-    await using _claim = await claimHome(home);
+    await using _claim = await lockHome(home);
 
     const screen = screenIn(surroundings);
     say(
@@ -159,8 +163,8 @@ It runs until Ctrl-C. Other commands that run from the same folder find this Lon
     );
     const starts = await noteStart(home, cluster.name, real === undefined ? [] : clusterOptions(options));
     const others = [
-      ...optionOf("broker", broker),
-      ...optionOf("ledger", ledger),
+      ...optionOf("broker", values.broker),
+      ...optionOf("ledger", values.ledger),
       ...(values.sinks === undefined ? [] : ["--sinks", fileAt(values.sinks, surroundings)]),
       ...(data === undefined ? [] : ["--data", home]),
       ...(values.definitions === undefined ? [] : ["--definitions", definitionsDir ?? ""]),
@@ -298,15 +302,6 @@ const withoutBroker = (screen: Screen): readonly string[] => [
   whole("npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672", 4),
 ];
 
-/** A text that is no URL is not printed: its password could not be found and left out. */
-function checkUrls(urls: Readonly<Record<string, string | undefined>>): void {
-  for (const [name, url] of Object.entries(urls))
-    if (url !== undefined && !URL.canParse(url))
-      throw new Usage(
-        `--${name} is no URL: it reads scheme://user:password@host:port/name; in user and password / is written %2F, @ %40, : %3A`,
-      );
-}
-
 /** A wrong broker is told before a Postgres is started for nothing. */
 async function tryBroker(url: string): Promise<void> {
   await using _broker = await openBroker({ url, log: silentLog, clock: systemClock });
@@ -339,7 +334,8 @@ async function tryOut({
 }
 
 /** Both programs read the same variables, so each must accept the other's settings. */
-function readConfigs(files: { readonly launcher: string; readonly watcher: string }, { env }: Pick<Surroundings, "env">) {
+function readConfigs(files: { readonly launcher: string; readonly watcher: string }, surroundings: Pick<Surroundings, "env">) {
+  const env = withoutUrls(surroundings.env);
   return {
     launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),
     watcher: readConfig(WatcherConfig, { file: files.watcher, env, beside: [LauncherConfig] }),

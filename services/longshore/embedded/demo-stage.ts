@@ -41,6 +41,8 @@ export interface Stage extends AsyncDisposable {
   runsLike(prefix: string): Promise<number>;
   /** Creates that the cluster answered with 201, by its request log. */
   jobsLike(prefix: string): Promise<number>;
+  /** Waits until no run keeps volumes. */
+  untilVolumesGone(): Promise<{ readonly made: number; readonly left: number }>;
   killBetweenCreateAndRecord(
     run: string,
     request: object,
@@ -151,16 +153,17 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
     return { outcome, jobs: await jobsLike(id.replace("/", "-")), adoptedAfterMs: adoptedAt - diedAt };
   }
 
-  async function created(): Promise<readonly string[]> {
+  async function created(resource: "jobs" | "persistentvolumeclaims"): Promise<readonly string[]> {
     const lines = (await readFile(requestLog, "utf8")).trim().split("\n");
     const requests = lines
       .filter((it) => it !== "")
       .map((it) => JSON.parse(it) as { method: string; path: string; name?: string; status: number });
     return requests
-      .filter(({ method, path, status }) => method === "POST" && status === 201 && /\/jobs(\?|$)/.test(path))
+      .filter(({ method, path, status }) => method === "POST" && status === 201 && path.split("?")[0]?.endsWith(`/${resource}`))
       .map(({ name }) => name ?? "");
   }
-  const jobsLike = async (prefix: string): Promise<number> => (await created()).filter((name) => name.startsWith(prefix)).length;
+  const jobsLike = async (prefix: string): Promise<number> =>
+    (await created("jobs")).filter((name) => name.startsWith(prefix)).length;
 
   async function duplicates(): Promise<number> {
     const counts = await Promise.all(
@@ -169,8 +172,17 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
     return counts.reduce((a, b) => a + b, 0);
   }
 
+  async function untilVolumesGone() {
+    const { anchors } = await until(
+      () => ledger.counts(),
+      (it) => it.anchors === 0,
+      signal,
+    );
+    return { made: (await created("persistentvolumeclaims")).length, left: anchors };
+  }
+
   async function sum() {
-    const jobs = await created();
+    const jobs = await created("jobs");
     // Counts when nothing is left to do: every event is published, and every attempt is at rest.
     const counts = await until(
       () => ledger.counts(),
@@ -188,7 +200,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   }
 
   return {
-    publish, run, duplicates, jobsLike, sum, killBetweenCreateAndRecord,
+    publish, run, duplicates, jobsLike, untilVolumesGone, sum, killBetweenCreateAndRecord,
     untilDuplicates: (count) => until(duplicates, (it) => it >= count, signal),
     runsLike: async (prefix) => (await ledger.list({ most: 1000 })).filter(({ id }) => id.startsWith(prefix)).length,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),

@@ -33,6 +33,7 @@ export interface ClusterChoice {
   readonly watch?: object;
   readonly name: string;
   readonly namespace: string;
+  readonly embedded?: boolean;
   /** The runs whose commands run in the pocket now. */
   readonly running?: () => readonly string[];
   /** What the last start left in the pocket when it was killed. */
@@ -68,6 +69,7 @@ export async function pocketIn(
     name: GROUP,
     namespace: NAMESPACE,
     cluster: { server: pocket.url },
+    embedded: true,
     launch: { tokenFile },
     watch: { tokenFile },
     [Symbol.asyncDispose]: () => pocket[Symbol.asyncDispose](),
@@ -94,7 +96,7 @@ export interface Writing {
 }
 
 /** For one person's own machine and cluster: nobody else publishes, and the cluster's Secrets are that person's. */
-export const OWN_CLUSTER = { secrets: ["*"], serviceAccounts: ["*"], tokens: true };
+export const OWN_CLUSTER = { secrets: ["*"], serviceAccounts: ["*"], tokens: true, secretValues: true };
 
 export const BROKER_FILE = "broker-url";
 export const LEDGER_FILE = "ledger-url";
@@ -114,7 +116,7 @@ export async function writeConfig(writing: Writing): Promise<Files> {
     broker: { urlFile: await secretFile(BROKER_FILE, brokerUrl) },
   };
   const ledger = { urlFile: await secretFile(LEDGER_FILE, ledgerUrl), keyFile: await keyIn(home) };
-  const groups = [cluster, ...others].map(({ name, namespace, cluster, launch, watch }) => [
+  const groups = [cluster, ...others].map(({ name, namespace, cluster, embedded, launch, watch }) => [
     name,
     {
       cluster,
@@ -123,6 +125,7 @@ export async function writeConfig(writing: Writing): Promise<Files> {
       namespaces: [namespace],
       limits: { jobs },
       ...(policy && { policy }),
+      ...(embedded === true && { embedded }),
     },
   ]);
   await writeFile(files.groups, stringify({ groups: Object.fromEntries(groups) }), { mode: 0o600 });

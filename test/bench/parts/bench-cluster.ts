@@ -79,8 +79,9 @@ export async function realCluster(
   };
   const [launch, watch] = [await tokenOf("longshore-launcher"), await tokenOf("longshore-watcher")];
   const parts = { "kube-apiserver": cluster.apiServer, etcd: cluster.etcd };
-  const others = { "kube-controller-manager": cluster.controllers, "kube-scheduler": cluster.scheduler };
-  if (!controllers) for (const part of Object.values(others)) await part.stop();
+  const { controllers: manager, scheduler, kwok } = cluster;
+  const others = { "kube-controller-manager": manager, "kube-scheduler": scheduler, ...(kwok && { kwok }) };
+  if (!controllers) for (const it of Object.values(others)) await it.stop();
   const running = Object.entries({ ...parts, ...(controllers && others) });
   const kept = started.move();
   return {

@@ -1,5 +1,5 @@
 /**
- * A node of the bench's own. The API server asks it for logs, as it asks a kubelet, and the node answers at once.
+ * Nodes that answer for logs: the API server asks a server of the bench, as it asks a kubelet, and is answered at once.
  *
  * The failure this prevents: a delay that is short because no log could be read.
  */
@@ -11,6 +11,7 @@ import { serverCertificate, serverKey } from "../../../packages/kubernetes/testi
 import { ask, MERGE } from "./ask.ts";
 
 export const NODE = "bench";
+const NODES = "/api/v1/nodes";
 const LOG = "/containerLogs/";
 
 export interface BenchNode extends AsyncDisposable {
@@ -18,7 +19,22 @@ export interface BenchNode extends AsyncDisposable {
   readonly logs: () => number;
 }
 
+/** A node of the bench's own. */
 export async function openNode(admin: Transport): Promise<BenchNode> {
+  await ask(admin, { method: "POST", path: NODES, body: { apiVersion: "v1", kind: "Node", metadata: { name: NODE } } });
+  return await answeringFor(admin, [NODE]);
+}
+
+/** All nodes that the cluster has. */
+export async function openNodes(admin: Transport): Promise<BenchNode> {
+  const { items } = (await ask(admin, { method: "GET", path: NODES })) as { items: { metadata: { name: string } }[] };
+  return await answeringFor(
+    admin,
+    items.map(({ metadata }) => metadata.name),
+  );
+}
+
+async function answeringFor(admin: Transport, names: readonly string[]): Promise<BenchNode> {
   let logs = 0;
   const server = createServer({ cert: serverCertificate, key: serverKey }, (request, response) => {
     const isLog = request.url?.startsWith(LOG) ?? false;
@@ -28,11 +44,10 @@ export async function openNode(admin: Transport): Promise<BenchNode> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const nodes = "/api/v1/nodes";
-  await ask(admin, { method: "POST", path: nodes, body: { apiVersion: "v1", kind: "Node", metadata: { name: NODE } } });
   const addresses = [{ type: "InternalIP", address: "127.0.0.1" }];
   const status = { addresses, daemonEndpoints: { kubeletEndpoint: { Port: port } } };
-  await ask(admin, { method: "PATCH", path: `${nodes}/${NODE}/status`, contentType: MERGE, body: { status } });
+  for (const name of names)
+    await ask(admin, { method: "PATCH", path: `${NODES}/${name}/status`, contentType: MERGE, body: { status } });
   return {
     logs: () => logs,
     [Symbol.asyncDispose]: async () => {

@@ -4,6 +4,7 @@
  */
 import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
+import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import { CONTENT_TYPE, PREFIX, readEvent, writeCommand } from "@longshore/contract/messages/envelope.ts";
 import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
@@ -12,8 +13,8 @@ import { lanes } from "@longshore/runtime/loop.ts";
 import { type ConfirmChannel, connect } from "amqplib";
 
 export interface Upstream extends AsyncDisposable {
-  /** Resolves when the broker confirmed the command. */
-  publish(run: string): Promise<void>;
+  /** Resolves when the broker confirmed the command. `work`: what the run does; absent, the work of the README's example. */
+  publish(run: string, work?: object): Promise<void>;
   /** Resolves to the event that ended the run; repeats are left out. */
   ended(run: string): Promise<Heard>;
   /** Resolves to the first event of this type that came for the run. */
@@ -42,7 +43,7 @@ export async function openUpstream(url: string, { hears = true }: { readonly hea
   const take = hears ? heard.take : undefined;
   const line = brokerAt(url).name === "RabbitMQ" ? await onRabbitmq(url, take) : await onPort(url, take);
   return {
-    publish: (run) => line.publish(`bench/${run}`, requestOf(run)),
+    publish: (run, work) => line.publish(`bench/${run}`, requestOf(run, work)),
     ended: (run) => heard.of(run, END),
     heard: heard.of,
     [Symbol.asyncDispose]: line.close,
@@ -55,19 +56,20 @@ export async function publishAll(
   name: string,
   count: number,
   confirmed: (run: string) => void = () => undefined,
+  work?: object,
 ): Promise<void> {
   const waiting = Array.from({ length: count }, (_, at) => `${name}/${at + 1}`);
   const publishInTurn = async (): Promise<void> => {
     for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
-      await upstream.publish(run);
+      await upstream.publish(run, work);
       confirmed(run);
     }
   };
   await Promise.all(Array.from({ length: UNCONFIRMED_MOST }, publishInTurn));
 }
 
-function requestOf(run: string): Buffer {
-  const data = { run, image: IMAGE, command: [...COMMAND] };
+function requestOf(run: string, work: object = { image: IMAGE, command: [...COMMAND] }): Buffer {
+  const data = { run, ...work } as CommandInput<"run.requested">;
   return Buffer.from(writeCommand({ id: `bench/${run}`, source: "/bench", type: "run.requested", data }));
 }
 

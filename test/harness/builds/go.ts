@@ -4,6 +4,7 @@
  * The failure this prevents: a test that downloads its program from one more server, or uses the version that happens to be
  * installed.
  */
+import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import path from "node:path";
 import { cached, cacheFolder, run, type Say } from "./cached.ts";
@@ -13,23 +14,32 @@ export interface GoModule {
   readonly name: string;
   /** The folder of its go.mod. */
   readonly folder: string;
-  /** The module whose version the built programs have. */
-  readonly module: string;
+  /** The module whose version the built programs have. Absent for a program of our own: then its source counts. */
+  readonly module?: string;
   /** For each program's name the package from which it is built. */
   readonly packages: Readonly<Record<string, string>>;
 }
 
+/** Four minutes, if nobody else uses the machine. A build that is ended begins anew. */
+const BUILD_MINUTES_MOST = 90;
+
 /** Returns the folder in the cache that holds the module's programs. */
 export async function built({ name, folder, module, packages }: GoModule, say: Say): Promise<string> {
-  const version = await versionIn(path.join(folder, "go.mod"), module);
+  const version = module === undefined ? await ofSource(folder) : await versionIn(path.join(folder, "go.mod"), module);
   return await cached(`${name}-${version}`, (making) => build({ folder, packages, version, making, say }), say);
 }
 
 /** What Go compiled for one program serves the next: all builds share the standard library, most share Kubernetes' libraries. */
 const compiledByGo = (): string => path.join(cacheFolder(), "go-build");
 
-/** Removes what Go compiled, three gigabytes, when the last program is built. */
+let hasBuilt = false;
+
+/**
+ * Removes what Go compiled, three gigabytes, when the last program is built. A process that has built nothing removes nothing:
+ * another one may be in the middle of a build.
+ */
 export async function forgetCompiled(): Promise<void> {
+  if (!hasBuilt) return;
   await fs.rm(compiledByGo(), { recursive: true, force: true });
 }
 
@@ -44,6 +54,7 @@ interface Build {
 /** Builds one program after the other, so that each says when it is done, and memory holds one linker at a time. */
 async function build({ folder, packages, version, making, say }: Build): Promise<void> {
   await goIsThere();
+  hasBuilt = true;
   const env = {
     CGO_ENABLED: "0",
     GOCACHE: compiledByGo(),
@@ -59,7 +70,7 @@ async function build({ folder, packages, version, making, say }: Build): Promise
     const what = `building ${name} ${version}`;
     say(`${what} from Go modules, once for all checkouts`);
     const args = ["-n", "5", "go", "build", "-trimpath", compiling, linking, "-o", path.join(making, name), from];
-    await run("nice", args, { cwd: folder, env, what, say });
+    await run("nice", args, { cwd: folder, env, what, say, minutesMost: BUILD_MINUTES_MOST });
     say(`  ${name} ${version} is built, ${Math.round((performance.now() - began) / 1000)} s`);
   }
 }
@@ -70,6 +81,12 @@ async function goIsThere(): Promise<void> {
       cause: error,
     });
   });
+}
+
+/** Another source makes another program, under another name in the cache. */
+async function ofSource(folder: string): Promise<string> {
+  const source = await fs.readFile(path.join(folder, "main.go"));
+  return createHash("sha256").update(source).digest("hex").slice(0, 12);
 }
 
 async function versionIn(file: string, module: string): Promise<string> {

@@ -7,6 +7,7 @@ import { NEEDS, type Need } from "../../runner/needs.ts";
 import { toStderr } from "./cached.ts";
 import { forgetCompiled } from "./go.ts";
 import { nodePrograms } from "../kubernetes/node-programs.ts";
+import { podProgram } from "../kubernetes/pod-program.ts";
 import { askedVersion, programs } from "../kubernetes/programs.ts";
 import { natsServer } from "../nats/server.ts";
 import { bringRabbitmq } from "../rabbitmq/server.ts";
@@ -21,7 +22,10 @@ const MAKE: Readonly<Record<Need, () => Promise<unknown>>> = {
     await programs(askedVersion());
     await forgetCompiled(); // the runner makes one after the other, and no later one is built with Go
   },
-  node: nodePrograms,
+  node: async () => {
+    await nodePrograms();
+    await podProgram(); // needs the node's programs
+  },
 };
 
 if (import.meta.main) {

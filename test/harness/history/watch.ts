@@ -4,6 +4,7 @@
  *
  * The failure this prevents: a judge that sees only what the judged program sees. The watch shares no code with our follower.
  */
+import { indexesIn } from "@longshore/pocket/controllers/indexes.ts";
 import { CONTROLLER_UID, HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { sometimeIf, SOMETIME } from "../../judge/view.ts";
@@ -36,9 +37,11 @@ interface Container {
 
 interface Seen {
   readonly metadata: Meta;
+  readonly spec?: { readonly maxFailedIndexes?: number };
   readonly status?: {
     readonly phase?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string }[];
+    readonly failedIndexes?: string;
     readonly containerStatuses?: readonly Container[];
   };
 }
@@ -130,7 +133,13 @@ export function watchOf({ admin, namespace }: Pick<Site, "admin" | "namespace">)
   };
 }
 
-function seenJob(before: JobLife | undefined, { metadata, status }: Seen): JobLife {
+/** Every slice has ended, and no more of them failed than may. */
+const endsWell = ({ spec, status }: Seen): boolean =>
+  status?.conditions?.some((it) => it.type === "Failed" && it.status === "True" && it.reason === "FailedIndexes") === true &&
+  indexesIn(status.failedIndexes).size <= (spec?.maxFailedIndexes ?? 0);
+
+function seenJob(before: JobLife | undefined, seen: Seen): JobLife {
+  const { metadata, status } = seen;
   const has = (type: string): boolean => status?.conditions?.some((it) => it.type === type && it.status === "True") === true;
   const held = metadata.finalizers?.includes(HOLD) === true;
   const isOver = has("Complete") || has("Failed");
@@ -140,8 +149,8 @@ function seenJob(before: JobLife | undefined, { metadata, status }: Seen): JobLi
     name: metadata.name,
     occupant: metadata.labels?.[LABELS.occupant] === "true",
     createdMs: Date.parse(metadata.creationTimestamp),
-    completeMs: before?.completeMs ?? sometimeIf(has("Complete")),
-    failedMs: before?.failedMs ?? sometimeIf(has("Failed")),
+    completeMs: before?.completeMs ?? sometimeIf(has("Complete") || endsWell(seen)),
+    failedMs: before?.failedMs ?? sometimeIf(has("Failed") && !endsWell(seen)),
     deletedMs: before?.deletedMs ?? sometimeIf(deleting),
     held,
     stripped: before?.stripped === true || (!held && !isOver && !deleting && metadata.labels?.[LABELS.managedBy] !== undefined),

@@ -8,7 +8,7 @@ import { createConnection } from "node:net";
 import * as fs from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import path from "node:path";
-import { archive, busyboxImage, PAUSE, pauseImage } from "./images.ts";
+import { archive, busyboxImage, type Image, PAUSE, pauseImage } from "./images.ts";
 import type { Machine } from "./node-machine.ts";
 import type { NodePrograms } from "./node-programs.ts";
 import type { Part } from "./part.ts";
@@ -19,6 +19,7 @@ export interface Containerd {
   readonly containerd: Part;
   /** The beginning of its pods' addresses: "198.18.7.". */
   readonly addresses: string;
+  add(image: Image): Promise<void>;
 }
 
 export async function startContainerd(machine: Machine, programs: NodePrograms, folder: string): Promise<Containerd> {
@@ -36,13 +37,14 @@ export async function startContainerd(machine: Machine, programs: NodePrograms, 
     ready: () => listens(machine.seen(CONTAINERD_SOCKET)),
   });
   await containerd.start();
-  for (const image of [await pauseImage(programs.busybox), await busyboxImage(programs.busybox)]) {
+  const add = async (image: Image): Promise<void> => {
     const file = at("image.tar");
     await fs.writeFile(machine.seen(file), archive(image));
     await machine.run(programs.ctr, "-a", CONTAINERD_SOCKET, "-n", "k8s.io", "images", "import", file);
     await fs.rm(machine.seen(file));
-  }
-  return { containerd, addresses };
+  };
+  for (const image of [await pauseImage(programs.busybox), await busyboxImage(programs.busybox)]) await add(image);
+  return { containerd, addresses, add };
 }
 
 /** Without restrict_oom_score_adj no sandbox starts on a machine without CAP_SYS_RESOURCE: "can't get final child's PID". */

@@ -48,28 +48,28 @@ export async function controlPlane(programs: Programs, folder: string): Promise<
     logFile: path.join(folder, "kube-apiserver.log"),
     ready,
   });
-  const [controllersPort, schedulerPort] = [await freePort(), await freePort()];
   const client = [`--kubeconfig=${files.kubeconfig}`, "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=500"];
   const controllers = part({
     name: "kube-controller-manager",
     program: programs["kube-controller-manager"],
-    args: [
-      ...client,
-      ...listening(controllersPort),
-      "--concurrent-job-syncs=20",
-      "--resource-quota-sync-period=10s", // else a quota made while the controller starts waits five minutes
-      `--service-account-private-key-file=${files.signingKey}`,
-      `--root-ca-file=${files.caFile}`,
-    ],
+    on: (port) => ({
+      args: [
+        ...client,
+        ...listening(port),
+        "--concurrent-job-syncs=20",
+        "--resource-quota-sync-period=10s", // else a quota made while the controller starts waits five minutes
+        `--service-account-private-key-file=${files.signingKey}`,
+        `--root-ca-file=${files.caFile}`,
+      ],
+      ready: answers(`https://127.0.0.1:${port}/healthz`),
+    }),
     logFile: path.join(folder, "kube-controller-manager.log"),
-    ready: answers(`https://127.0.0.1:${controllersPort}/healthz`),
   });
   const scheduler = part({
     name: "kube-scheduler",
     program: programs["kube-scheduler"],
-    args: [...client, ...listening(schedulerPort)],
+    on: (port) => ({ args: [...client, ...listening(port)], ready: answers(`https://127.0.0.1:${port}/healthz`) }),
     logFile: path.join(folder, "kube-scheduler.log"),
-    ready: answers(`https://127.0.0.1:${schedulerPort}/healthz`),
   });
   return {
     ...files,

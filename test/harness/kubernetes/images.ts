@@ -37,6 +37,14 @@ export async function busyboxImage(busybox: string, name: string = BUSYBOX, user
   return image(name, busyboxFiles(program), ["sh"], user);
 }
 
+/** The image of a program that speaks to the API server, with a shell beside it. */
+export const POD_PROGRAM = "longshore.test/pod-program:1";
+
+export async function podProgramImage(busybox: string, program: Buffer): Promise<Image> {
+  const files = [...busyboxFiles(await fs.readFile(busybox)), file("bin/pod-program", program, 0o755)];
+  return image(POD_PROGRAM, files, ["sh"]);
+}
+
 export async function pauseImage(busybox: string): Promise<Image> {
   const program = await fs.readFile(busybox);
   // If a pod shares one process namespace, this container's first process inherits the orphans and must reap them. A shell does

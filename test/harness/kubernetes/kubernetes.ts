@@ -101,7 +101,11 @@ async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nod
   const folder = await fs.mkdtemp(path.join(tmpdir(), `${FOLDERS}${process.pid}-`));
   parts.defer(() => removeFolder(folder));
   const cluster = parts.use(await startCluster(there, folder));
-  if (nodes === "simulated") parts.use(await startSimulatedNodes(there, cluster));
+  if (nodes === "simulated") {
+    const kwok = await startSimulatedNodes(there, cluster);
+    parts.defer(() => kwok.kill());
+    return Object.assign(cluster, { kwok });
+  }
   return nodes === "real" ? Object.assign(cluster, { node: parts.use(await startNode(there, cluster)) }) : cluster;
 }
 

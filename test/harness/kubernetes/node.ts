@@ -4,12 +4,15 @@
  * The failure this prevents: believing a simulation about exit codes, logs, memory limits and images. The pods' work is real;
  * only the rest of the computer is kept out of their reach (node-machine.ts).
  */
+import { once } from "node:events";
 import * as fs from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "@longshore/ledger/embedded-postgres.ts";
 import type { StartedCluster } from "./test-cluster.ts";
 import { CONTAINERD_SOCKET, startContainerd } from "./containerd.ts";
+import type { Image } from "./images.ts";
 import { cgroups } from "./node-cgroups.ts";
 import { type Machine, startMachine } from "./node-machine.ts";
 import { nodePrograms } from "./node-programs.ts";
@@ -26,6 +29,9 @@ export interface RealNode extends AsyncDisposable {
   readonly cgroup: string;
   /** The beginning of its pods' addresses: "198.18.7.". */
   readonly addresses: string;
+  /** The variables by which a pod's program finds the API server. Without a proxy for Services, those of the kubelet lead nowhere. */
+  readonly env: { readonly KUBERNETES_SERVICE_HOST: string; readonly KUBERNETES_SERVICE_PORT: string };
+  addImage(image: Image): Promise<void>;
 }
 
 const NAME = "localhost";
@@ -37,7 +43,8 @@ export async function startNode(programs: Programs, cluster: StartedCluster): Pr
   const runtime = await nodePrograms();
   const group = parts.use(await cgroups());
   const machine = parts.use(await startMachine(cluster.folder));
-  const { containerd, addresses } = await startContainerd(machine, runtime, cluster.folder);
+  const { containerd, addresses, add } = await startContainerd(machine, runtime, cluster.folder);
+  const door = parts.use(await openDoor(addresses, cluster.plane.port));
   const kubelet = await startKubelet(programs.kubelet, cluster, machine, group.name);
   await untilReady(cluster);
   const kept = parts.move();
@@ -48,7 +55,32 @@ export async function startNode(programs: Programs, cluster: StartedCluster): Pr
     machine,
     cgroup: group.name,
     addresses,
+    env: { KUBERNETES_SERVICE_HOST: `${addresses}1`, KUBERNETES_SERVICE_PORT: String(door.port) },
+    addImage: add,
     [Symbol.asyncDispose]: () => kept.disposeAsync(), // kubelet and containerd end with the machine
+  };
+}
+
+/** Lets this node's pods, and nobody else, come to the API server, which listens on the computer's loopback alone. */
+async function openDoor(addresses: string, apiServerPort: number): Promise<AsyncDisposable & { readonly port: number }> {
+  const open = new Set<Socket>();
+  const server = createServer((pod) => {
+    if (pod.remoteAddress?.replace("::ffff:", "").startsWith(addresses) !== true) return void pod.destroy();
+    const there = connect(apiServerPort, "127.0.0.1");
+    for (const [one, other] of [[pod, there], [there, pod]] as const) {
+      open.add(one);
+      one.on("error", () => other.destroy()).on("close", () => open.delete(one)).pipe(other);
+    } // biome-ignore format: pairs
+  });
+  server.listen(0);
+  await once(server, "listening");
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      for (const it of open) it.destroy();
+      server.close();
+      await once(server, "close");
+    },
   };
 }
 

@@ -10,7 +10,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { leash } from "@longshore/ledger/embedded-postgres.ts";
+import { freePort, leash } from "@longshore/ledger/embedded-postgres.ts";
 import { processesOfGroup, untilStopped } from "../servers/processes.ts";
 
 export interface Part {
@@ -34,13 +34,18 @@ export interface PartOptions {
   readonly ready: () => Promise<boolean>;
 }
 
+/** A server whose port nobody else has to know gets one at each start: one that was free a while ago may be taken by then. */
+export type Starting = Omit<PartOptions, "args" | "ready"> & {
+  readonly on: (port: number) => Pick<PartOptions, "args" | "ready">;
+};
+
 const READY_WITHIN_MS = 120_000; // enough on two cores that others use too
 const STOP_WITHIN_MS = 20_000;
 const ASK_EVERY_MS = 50;
 /** All parts are Go programs and start often, so they may use more memory to spend less time on garbage collection. */
 const GARBAGE = { GOGC: "400" };
 
-export function part(options: PartOptions): Part {
+export function part(options: PartOptions | Starting): Part {
   const { name } = options;
   let child: ChildProcess | undefined;
 
@@ -66,7 +71,7 @@ export function part(options: PartOptions): Part {
     },
     start: async () => {
       if (child !== undefined && !hasEnded(child)) return;
-      child = await started(options);
+      child = await started("on" in options ? { ...options, ...options.on(await freePort()) } : options);
     },
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),

@@ -9,13 +9,13 @@ import path from "node:path";
 import { freePort } from "@longshore/ledger/embedded-postgres.ts";
 import type { StartedCluster } from "./test-cluster.ts";
 import { adminOf } from "./admin.ts";
-import { part } from "./part.ts";
+import { type Part, part } from "./part.ts";
 import type { Programs } from "./programs.ts";
 import { podStages } from "./simulated-pods.ts";
 
 const NODES = 4;
 
-export async function startSimulatedNodes(programs: Programs, cluster: StartedCluster): Promise<AsyncDisposable> {
+export async function startSimulatedNodes(programs: Programs, cluster: StartedCluster): Promise<Part> {
   const port = await freePort();
   const config = path.join(cluster.folder, "kwok.yaml");
   await writeFile(
@@ -40,7 +40,7 @@ export async function startSimulatedNodes(programs: Programs, cluster: StartedCl
   await kwok.start();
   const { must } = adminOf(cluster.admin);
   for (let n = 0; n < NODES; n++) await must("POST", "/api/v1/nodes", node(`simulated-${n}`));
-  return { [Symbol.asyncDispose]: () => kwok.kill() };
+  return kwok;
 }
 
 function node(name: string): object {

@@ -61,6 +61,8 @@ export interface PrivateCluster extends TestCluster {
   readonly etcd: Etcd;
   /** The real node, if the test asked for one. */
   readonly node?: RealNode;
+  /** What plays the simulated nodes, if the test asked for them. */
+  readonly kwok?: Part;
   /** Copies the present content of etcd; `restore` returns to a copy. */
   snapshot(): Promise<string>;
   restore(snapshot: string): Promise<void>;
@@ -142,7 +144,7 @@ export async function clusterAt(
 async function namespace(must: Admin["must"], prefix: string, labels: Readonly<Record<string, string>>): Promise<string> {
   const name = `${prefix}-${randomBytes(4).toString("hex")}`;
   await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
-  for (const object of [...objectsFor("launcher", name, { volumes: true }), ...objectsFor("watcher", name)]) {
+  for (const object of [...objectsFor("launcher", name, { volumes: true, secretValues: true }), ...objectsFor("watcher", name)]) {
     const plural = `${object.kind.toLowerCase()}s`;
     const api = object.apiVersion === "v1" ? "/api/v1" : `/apis/${object.apiVersion}`;
     await must("POST", `${api}/namespaces/${name}/${plural}`, object);

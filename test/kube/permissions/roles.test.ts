@@ -10,7 +10,7 @@ import { openReads } from "@longshore/kubernetes/request/read.ts";
 import { rulesOf } from "@longshore/kubernetes/permissions/rbac.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { openWrites } from "@longshore/kubernetes/request/write.ts";
-import { HOLD } from "@longshore/domain/run/marks.ts";
+import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import { discover, type Resource } from "../../harness/kubernetes/discovery.ts";
@@ -72,7 +72,7 @@ for (const role of ["launcher", "watcher"] as const) {
     const resources = await discover(cluster.admin);
     t.ok(resources.length > 60, `${resources.length} resources were found, with their subresources`);
     const listed = (verb: string, { group, resource }: Resource): boolean =>
-      rulesOf(role, { volumes: true }).some(
+      rulesOf(role, { volumes: true, secretValues: true }).some(
         (it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb),
       );
     const wrong: string[] = [];
@@ -119,8 +119,9 @@ t.test(
 
 t.test("--confine: the cluster lets the launcher work, and refuses what it would do to other people's Jobs", async (t) => {
   const namespace = await cluster.namespace();
+  // The harness made Roles with more rights there.
   const applied = await cluster.kubectl(
-    ["apply", "--server-side", "-f", "-"],
+    ["apply", "--server-side", "--force-conflicts", "-f", "-"],
     await printed("--namespace", namespace, "--confine"),
   );
   t.equal(applied.code, 0, applied.stderr);
@@ -141,6 +142,19 @@ t.test("--confine: the cluster lets the launcher work, and refuses what it would
     /only what Longshore created/,
   );
   refused(await writes.holdAgain("theirs", theirs, HOLD, forever), /only what Longshore created/);
+
+  const pods = `/api/v1/namespaces/${namespace}/pods`;
+  for (const { name, labels, says } of [
+    { name: "nobodys", labels: {}, says: /only what Longshore created/ },
+    { name: "child", labels: { [LABELS.parent]: "x" }, says: undefined },
+  ]) {
+    const spec = { restartPolicy: "Never", containers: [{ name: "main", image: "busybox" }] };
+    const pod = { apiVersion: "v1", kind: "Pod", metadata: { name, labels }, spec };
+    const { uid } = (await admin.must("POST", pods, pod)).metadata;
+    const deleted = await writes.deletePod(name, uid, {}, forever);
+    if (says) refused(deleted, says);
+    else t.equal(deleted.kind, "done", "a pod that a step's program made");
+  }
 
   const ours = await writes.createJob(heldJob("ours", namespace), forever);
   t.equal(ours.kind, "created");

@@ -116,7 +116,7 @@ function writes({ root, resource, namespaced }: Resource, namespace: string): re
 }
 
 const isListed = (role: "watcher" | "launcher", verb: string, { group, resource }: Resource): boolean =>
-  rulesOf(role, { volumes: true }).some(
+  rulesOf(role, { volumes: true, secretValues: true }).some(
     (it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb),
   );
 

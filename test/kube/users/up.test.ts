@@ -78,8 +78,9 @@ await t.test("the README's application publishes a run: what its container print
 
 await t.test("kubectl delete job while it runs: pod and Job end, and the run fails with DeletedExternally", async (t) => {
   await using follower = await follow(LASTS);
-  // SIGTERM ends the first process of a container only if that process handles the signal.
-  const command = "trap 'exit 0' TERM; echo working; sleep 600 & wait";
+  // SIGTERM ends the first process of a container only if that process handles the signal. It takes some seconds, since a busy
+  // machine removes a pod that ends at once before anybody has read what it printed.
+  const command = "trap 'sleep 5; exit 0' TERM; echo working; sleep 600 & wait";
   t.equal(await publish({ [RUN]: LASTS, "echo exported": command }), `sent: ${LASTS}\n`);
   await follower.prints(" run.started");
   const job = /kubectl --kubeconfig \S+ .*-n default describe job (\S+)/.exec(await show(LASTS))?.[1] ?? "";

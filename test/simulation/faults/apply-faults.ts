@@ -76,6 +76,20 @@ function act(world: World, deed: Deed, signal: AbortSignal): void {
       });
       return later(deed.forMs, () => askQuotas(model, { method: "DELETE" }));
     }
+    case "at boundary": {
+      const { run: id, generation, ended, deed: then } = deed;
+      const isThere = (): boolean => {
+        const run = world.ledger.tables.runs.get(RunId.parse(id))?.record.run;
+        const over = Object.values(run?.steps ?? {}).filter(({ state }) => state === "ended").length;
+        return run?.generation === generation && over >= ended;
+      };
+      const pass = (): boolean => {
+        if (!isThere()) return false;
+        if (!signal.aborted) act(world, then, signal);
+        return true;
+      };
+      return void world.boundaries.add(pass);
+    }
     case "pause": {
       const name = GroupName.parse(deed.group);
       void world.person.setGroup(name, { paused: true });

@@ -8,6 +8,7 @@ import { problemsOf } from "@longshore/domain/attempt/testing/invariants.ts";
 import { judge, type Rule } from "../../judge/rules.ts";
 import { at, type Broken } from "../../judge/view.ts";
 import type { World } from "../world/world.ts";
+import { takenOrRefused, tooMany } from "./concurrency.ts";
 import { fenceOf, viewOf } from "./view.ts";
 
 /**
@@ -22,6 +23,9 @@ const RULES: Readonly<Record<string, Rule<World>>> = {
   "G6: upstream reads every event, and each once": misheard,
   "Nothing is created where another cluster answers": ({ history }) => history.astray,
   "A slot goes to the most urgent run that waits for it": ({ history }) => history.passedOver,
+  "Concurrency: no key has more runs at work than its limit": tooMany,
+  "Concurrency: runs are let in by turn": ({ history }) => history.outOfTurn,
+  "Concurrency: a run that may not wait is taken if there is room, and else refused": takenOrRefused,
   "A group's health is not told in turns": turns,
   "Records are sound": ({ ledger }) =>
     [...ledger.tables.runs.values()].flatMap(({ record }) => problemsOf(record).map((it) => `${record.run.id}: ${it}`)),
@@ -30,6 +34,7 @@ const RULES: Readonly<Record<string, Rule<World>>> = {
   "Volumes: an anchor goes after everything that it owns is over": sweptEarly,
   "Volumes: a pod mounts only what its own anchor owns": mixedUp,
   "Volumes: two generations never use one at once": usedTwice,
+  "Children: a step ends after the pods that its program made": outlived,
   "Volumes: the steps of one life of a run share them": dividedUp,
 };
 
@@ -102,7 +107,7 @@ function leftOver({ history, ledger }: World): readonly string[] {
   const anchors = [...ledger.tables.runs.values()].flatMap(({ record }) => record.anchors ?? []);
   const kept = new Set<string | undefined>(anchors.filter(({ state }) => state === "kept").map(({ uid }) => uid));
   return [
-    ...all.filter((it) => it.resource === "persistentvolumeclaims" && it.owner === undefined).map(({ name }) => `the claim ${name} was created without an owner`), // biome-ignore format: one line
+    ...all.filter((it) => it.resource !== "configmaps" && it.owner === undefined).map(({ resource, name }) => `${resource} ${name} was created without an owner`), // biome-ignore format: one line
     ...all.filter(({ goneMs, uid, owner }) => goneMs === undefined && !kept.has(owner ?? uid)).map(({ resource, name }) => `${resource} ${name} is left`), // biome-ignore format: one line
   ];
 }
@@ -157,6 +162,24 @@ function dividedUp({ history, ledger }: World): readonly string[] {
       .map(([generation]) => `the steps of generation ${generation} of ${run.id} ran on different volumes`);
   });
 }
+
+/** A run that was given up, or lost, ends before. A pod whose create landed after its program's end was not there to be seen. */
+function outlived({ history, ledger }: World): readonly string[] {
+  return history.children.flatMap(({ name, parent, run, step, attempt, createdMs, goneMs = Number.POSITIVE_INFINITY }) => {
+    const { endedMs = Number.POSITIVE_INFINITY } = history.pods.get(parent) ?? {};
+    const story = [...ledger.tables.runs.values()].find(({ record }) => record.run.id === run)?.story ?? [];
+    const isEnd = ({ type, data }: { readonly type: string; readonly data: object }): boolean =>
+      /^run\.(step\.succeeded|step\.failed|attempt\.failed)$/.test(type) && isOf(data, { step, attempt });
+    const told = story.find((it) => isEnd(it) && it.atMs >= createdMs);
+    const isLost = story.some(({ type }) => type === "run.lost");
+    return told === undefined || isLost || createdMs >= endedMs || goneMs <= told.atMs
+      ? []
+      : [`${step} of ${run} ended at ${at(told.atMs)}, and ${name}, made at ${at(createdMs)}, went at ${at(goneMs)}`];
+  });
+}
+
+const isOf = (data: object, of: { readonly step: string; readonly attempt: number }): boolean =>
+  Object.entries(of).every(([name, value]) => Reflect.get(data, name) === value);
 
 function turns({ history, scenario: { groups, turnsMost = Number.POSITIVE_INFINITY } }: World): readonly string[] {
   return groups.flatMap(({ name }) => {

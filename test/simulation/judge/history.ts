@@ -56,16 +56,28 @@ export interface Post {
   status?: number;
 }
 
-/** A run's anchor, or a claim of one of its volumes. */
+/** A run's anchor, or a claim of one of its volumes, its Secret, or a large file. */
 export interface Owned {
   readonly cluster: string;
-  readonly resource: "configmaps" | "persistentvolumeclaims";
+  readonly resource: "configmaps" | "persistentvolumeclaims" | "secrets";
   readonly name: string;
   readonly uid: string;
   /** The anchor that owns it. */
   readonly owner: string | undefined;
   readonly createdMs: number;
   deletedMs?: number;
+  goneMs?: number;
+}
+
+/** A pod that a step's program made. */
+export interface Child {
+  readonly name: string;
+  /** The pod of the program. */
+  readonly parent: string;
+  readonly run: string;
+  readonly step: string;
+  readonly attempt: number;
+  readonly createdMs: number;
   goneMs?: number;
 }
 
@@ -88,6 +100,7 @@ export interface History {
   readonly jobs: Map<string, JobLife>;
   readonly pods: Map<string, PodLife>;
   readonly owned: Map<string, Owned>;
+  readonly children: Child[];
   readonly posts: Map<string, Post>;
   readonly claims: Claim[];
   /** Jobs that a launcher of ours created in a cluster that is not its group's. */
@@ -95,6 +108,9 @@ export interface History {
   readonly turns: Turn[];
   /** Slots that were given past a more urgent run that waited for them. */
   readonly passedOver: string[];
+  /** The generations of runs that were let in by their concurrency key, and those that were let in before their turn. */
+  readonly letIn: Set<string>;
+  readonly outOfTurn: string[];
   /** Programs that ended by themselves. Each is a bug. */
   readonly falls: string[];
 }
@@ -103,10 +119,13 @@ export const emptyHistory = (): History => ({
   jobs: new Map(),
   pods: new Map(),
   owned: new Map(),
+  children: [],
   posts: new Map(),
   claims: [],
   astray: [],
   turns: [],
   passedOver: [],
+  letIn: new Set(),
+  outOfTurn: [],
   falls: [],
 });

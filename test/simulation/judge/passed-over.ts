@@ -5,6 +5,7 @@
  * The bug this prevents: priority that counts only among the runs that are due in the same turn. Later nobody could tell: every
  * run was launched at some time.
  */
+import { pinnedTo } from "@longshore/domain/anchor/of-run.ts";
 import { attemptsOf, type Located, type Tables } from "@longshore/ledger/testing/model-tables.ts";
 import { at } from "../../judge/view.ts";
 
@@ -35,5 +36,9 @@ export function passedOver(
 const comesBefore = (a: Located, b: Located): boolean =>
   a.attempt.priority > b.attempt.priority || (a.attempt.priority === b.attempt.priority && a.run.key < b.run.key);
 
-const wants = ({ run }: Located, group: Located["attempt"]["group"]): boolean =>
-  group !== undefined && (run.record.run.plan.groups?.includes(group) ?? true);
+/** A run with volumes stays where they are, however many slots are free elsewhere. */
+function wants({ run: { record } }: Located, group: Located["attempt"]["group"]): boolean {
+  if (group === undefined) return false;
+  const pinned = pinnedTo(record);
+  return pinned === undefined ? (record.run.plan.groups?.includes(group) ?? true) : pinned.group === group;
+}

@@ -4,6 +4,7 @@
  * The bug this prevents: a simulation whose models are so kind that it passes anything.
  */
 import { edit, type PlantedBug } from "./bug.ts";
+import { TURNS } from "./turn-bugs.ts";
 import { VOLUMES } from "./volume-bugs.ts";
 
 const LIFECYCLE: readonly PlantedBug[] = [
@@ -17,7 +18,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    seeds: [1826, 4211, 753],
+    seeds: [947, 3201],
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
@@ -29,7 +30,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [56],
+    seeds: [3],
   },
   {
     name: "◆ a look that began before the fence had passed counts as one after it",
@@ -46,7 +47,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [289, 173],
+    seeds: [302],
   },
   {
     name: "◆ the watcher's view of the pods says that a deleted Job's are gone",
@@ -80,7 +81,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    seeds: [86, 1106],
+    seeds: [735],
   },
   {
     name: "◆ a stray is released although a create of its name may still land",
@@ -98,7 +99,7 @@ const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G3", "G10"],
-    seeds: [594],
+    seeds: [741],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
@@ -190,7 +191,7 @@ const LOOPS: readonly PlantedBug[] = [
       edit("services/launcher/intake/receive.ts", "await delivery.requeue();", ""),
     ],
     breaks: ["G1"],
-    seeds: [2],
+    seeds: [17],
   },
   {
     name: "no fence: an ended attempt's name is free at once",
@@ -207,7 +208,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G10"],
-    seeds: [13, 75],
+    seeds: [6],
   },
   {
     name: "the hold is released before the outcome is recorded",
@@ -232,7 +233,7 @@ const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Liveness", "G6"],
-    seeds: [2],
+    seeds: [5],
   },
   {
     name: "a Job is adopted for its labels, without its proof",
@@ -307,23 +308,6 @@ const LOOPS: readonly PlantedBug[] = [
   },
 ];
 
-const TURNS: readonly PlantedBug[] = [
-  {
-    name: "◆ a slot is for whoever is due when it becomes free",
-    edits: [
-      edit("packages/domain/group/place-attempts.ts", "sum + (openings.get(name) ?? 0)", "sum + 0 * (openings.get(name) ?? 0)"),
-    ],
-    breaks: ["A slot"],
-    seeds: [82],
-  },
-  {
-    name: "who was accepted first is placed first, whatever the priority",
-    edits: [edit("packages/domain/group/place-attempts.ts", "b.priority - a.priority || a.accepted", "a.accepted")],
-    breaks: ["A slot"],
-    seeds: [11],
-  },
-];
-
 const GROUPS: readonly PlantedBug[] = [
   {
     name: "◆ what answered before an outage answers after it",
@@ -354,7 +338,7 @@ const GROUPS: readonly PlantedBug[] = [
     name: "a namespace is known by its name",
     edits: [edit("packages/domain/group/health.ts", "if (uid !== namespaceUid) {", "if (uid === undefined) {")],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
-    seeds: [20, 23],
+    seeds: [151],
   },
   {
     name: "a probe that is not answered gives its group up",
@@ -399,4 +383,31 @@ const VALUES: readonly PlantedBug[] = [
   },
 ];
 
-export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VOLUMES, ...VALUES];
+const SLICES: readonly PlantedBug[] = [
+  {
+    name: "◆ a step with too many failed slices has as many as may fail",
+    edits: [
+      edit(
+        "packages/domain/attempt/moves/sightings.ts",
+        'slices?.reason === "FailedIndexes" && indexesIn(slices.failed).length <= failedMax',
+        "slices?.reason !== undefined",
+      ),
+    ],
+    breaks: ["G4", "G5"],
+    seeds: [54, 86],
+  },
+  {
+    name: "no slice may fail, whatever the request says",
+    edits: [
+      edit(
+        "packages/domain/attempt/moves/sightings.ts",
+        'slices?.reason === "FailedIndexes" && indexesIn(slices.failed).length <= failedMax',
+        "slices === undefined",
+      ),
+    ],
+    breaks: ["G4", "G5"],
+    seeds: [31, 34],
+  },
+];
+
+export const PLANTED: readonly PlantedBug[] = [...LIFECYCLE, ...LOOPS, ...TURNS, ...GROUPS, ...VOLUMES, ...VALUES, ...SLICES];

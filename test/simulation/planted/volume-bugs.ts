@@ -8,9 +8,7 @@ import { edit, type PlantedBug } from "./bug.ts";
 export const VOLUMES: readonly PlantedBug[] = [
   {
     name: "◆ a volume needs no owner, since its run deletes it",
-    edits: [
-      edit("packages/domain/pod/volumes.ts", "      ownerReferences: [ownerOf({ name: input.name, uid: anchor.uid })],\n", ""),
-    ],
+    edits: [edit("packages/domain/pod/volumes.ts", "  ownerReferences: [ownerOf({ name: input.name, uid })],\n", "")],
     breaks: ["Volumes: each has an owner"],
     seeds: [2],
   },
@@ -26,7 +24,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge"),
       edit("packages/domain/anchor/of-run.ts", 'if (input.kind === "gone" && !isClear(draft, anchor)) return [];', ""),
       edit("services/launcher/loops/sweep.ts", 'if (got.kind === "found" && (', 'if (isClear && got.kind === "found" && ('),
-      edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ? anchor :", "begunAtMs < 0 ? anchor :"),
+      edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ?", "begunAtMs < 0 ?"),
     ],
     breaks: ["Volumes: each has an owner"],
     seeds: [131],
@@ -36,8 +34,8 @@ export const VOLUMES: readonly PlantedBug[] = [
     edits: [
       edit(
         "packages/domain/run/identity.ts",
-        'JSON.stringify(["longshore.dev/claim-name", anchorUid, volume])',
-        'JSON.stringify(["longshore.dev/claim-name", anchorUid.slice(0, 0), volume])',
+        "JSON.stringify([`longshore.dev/${what}-name`, anchorUid, content])",
+        "JSON.stringify([`longshore.dev/${what}-name`, anchorUid.slice(0, 0), content])",
       ),
     ],
     breaks: ["Volumes: a pod mounts only"],
@@ -66,5 +64,17 @@ export const VOLUMES: readonly PlantedBug[] = [
     ],
     breaks: ["Volumes: two generations"],
     seeds: [55, 562],
+  },
+  {
+    name: "◆ the pods that a step's program made are its own business",
+    edits: [
+      edit(
+        "packages/domain/attempt/moves/move.ts",
+        "const mayHaveChildren = hasToken &&",
+        "const mayHaveChildren = attempt.claimNo < 0 && hasToken &&",
+      ),
+    ],
+    breaks: ["Children: a step ends after"],
+    seeds: [4],
   },
 ];

@@ -7,17 +7,26 @@
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { type Chance, chanceOf } from "./chance.ts";
 import { GIVEN_UP, RETRIED } from "./plots-retries.ts";
+import { isSliced, sliceScript } from "./plots-slices.ts";
 import { GIVEN_UP_VOLUMES } from "./plots-volumes.ts";
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 
-type Of = { readonly run: string; readonly step: string; readonly attempt: number };
+export interface ScriptOf {
+  readonly run: string;
+  readonly step: string;
+  readonly attempt: number;
+  /** Of a slice: its index, else -1, and how often it failed before. */
+  readonly index: number;
+  readonly failures: number;
+}
 
 export const scriptFor =
   (seed: number) =>
-  ({ run, step, attempt }: Of): PodScript => {
+  ({ run, step, attempt, index, failures }: ScriptOf): PodScript => {
     const chance = chanceOf(`pod ${seed} ${run} ${step} ${attempt}`);
+    if (isSliced(run)) return sliceScript(chanceOf(`pod ${seed} ${run} ${step} ${attempt} ${index}`), index, failures);
     if (run === RETRIED) return triedAgain(attempt);
     if (run === GIVEN_UP) return attempt === 1 ? endsSlowly : { startsAfterMs: 100, runsMs: 2 * MINUTE, exitCode: 0 };
     if (run === GIVEN_UP_VOLUMES) return givenUp(step, attempt);

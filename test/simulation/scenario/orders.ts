@@ -78,6 +78,49 @@ export const crowd = (chance: Chance, groups: readonly string[]): readonly Plann
     return { atMs: chance.between(0, 180_000), kind: "publish", asked: asked("run", `c${n + 1}`, run, "run.requested", request) };
   });
 
+/**
+ * Runs with concurrency keys. In some scenarios all runs of a key have its limit, in others each has its own. Some may not wait,
+ * and some are cancelled or restarted.
+ */
+export function keyed(chance: Chance): readonly Planned[] {
+  const isMixed = chance.is(0.4);
+  const limits = { one: chance.pick([1, 1, 2]), other: chance.pick([1, 2, 3]) } as const;
+  let count = 0;
+  return Array.from({ length: chance.between(4, 8) }, (_, n) => {
+    const run = `keyed-${n + 1}`;
+    const atMs = chance.between(0, 180_000);
+    const key = chance.pick(["one", "one", "other"] as const);
+    const limit = isMixed ? chance.between(1, 3) : limits[key];
+    const work = { image: "registry.invalid/simulated:1", env: { CONTENT: run } };
+    const steps = [
+      { name: "first", ...work },
+      { name: "second", ...work, needs: ["first"] },
+    ];
+    const request: CommandInput<"run.requested"> = {
+      run,
+      ...(chance.is(0.4) ? { steps } : work),
+      concurrency: { key, limit, then: chance.is(0.2) ? "refuse" : "queue" },
+      priority: chance.pick([0, 0, 0, 1, 2]),
+      waitFor: "40m",
+      startWithin: "4m",
+      deadline: "5m",
+      retries: { max: 1, on: ["never-started", "infrastructure", "failure"], backoff: { first: "20s", most: "1m" } },
+      keepFor: { succeeded: "0s", failed: "1h" },
+    };
+    const publish = (whenMs: number, make: (id: string, run: string) => Asked): Planned => ({
+      atMs: whenMs,
+      kind: "publish",
+      asked: make(`k${++count}`, run),
+    });
+    const laterMs = (): number => atMs + chance.between(1, 300) * 1_000;
+    return [
+      publish(atMs, (id) => asked("run", id, run, "run.requested", request)),
+      ...(chance.is(0.2) ? [publish(laterMs(), cancelOf)] : []),
+      ...(chance.is(0.3) ? [publish(laterMs(), restartOf)] : []),
+    ];
+  }).flat();
+}
+
 const bytes = (id: string): Omit<Asked, "kind" | "body"> => ({ id, source: SOURCE, run: "", key: "run.requested" });
 
 function asked<T extends "run.requested" | "run.cancel" | "run.restart" | "run.free" | "run.abandon">(

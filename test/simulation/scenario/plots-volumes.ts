@@ -1,5 +1,5 @@
 /**
- * Plots around runs with volumes: creates of the anchor, of its claims and of Jobs that are late or lost, launchers that die between
+ * Plots around runs with volumes, secret values and large files: creates of the anchor, of what it owns and of Jobs that are late or lost, launchers that die between
  * them, cancels, restarts and frees at every moment, and a quota that has no room for all volumes. Each plot replaces its whole
  * scenario.
  *
@@ -21,13 +21,14 @@ export interface VolumePlot {
 
 const END_MS = 25 * MINUTE;
 
-function requested(chance: Chance, run: string): CommandInput<"run.requested"> {
+function requested(chance: Chance, run: string, makesPods = false): CommandInput<"run.requested"> {
   const step = (name: string, needs: string[] = []) => ({
     name,
     image: "registry.invalid/simulated:1",
     env: { CONTENT: run },
     needs,
     mounts: [{ volume: "data", path: "/data" }],
+    ...(makesPods && { serviceAccount: { name: "worker", token: true } }),
   });
   const steps = chance.pick([
     [step("only")],
@@ -55,8 +56,11 @@ function requested(chance: Chance, run: string): CommandInput<"run.requested"> {
   };
 }
 
-function troubled(chance: Chance, cluster: string, atMs: number): Planned {
-  const resource = chance.pick(["configmaps", "configmaps", "persistentvolumeclaims", "batch"]);
+type Resource = NonNullable<Fault["resource"]>;
+const RESOURCES: readonly [Resource, ...Resource[]] = ["configmaps", "configmaps", "persistentvolumeclaims", "batch"];
+
+function troubled(chance: Chance, cluster: string, atMs: number, resources = RESOURCES): Planned {
+  const resource = chance.pick(resources);
   const trouble = chance.pick<Fault["trouble"]>([
     { kind: "lost after writing" },
     { kind: "lost before writing" },
@@ -73,6 +77,14 @@ function troubled(chance: Chance, cluster: string, atMs: number): Planned {
     forMs: 3 * MINUTE,
     fault: { on: "create", resource, trouble, times },
   };
+}
+
+/** A large file and a secret value, beside the volumes: each step needs both. */
+function withOwned(request: CommandInput<"run.requested">): CommandInput<"run.requested"> {
+  if (!("steps" in request)) return request;
+  const files = [{ path: "/etc/large", text: "x".repeat(40_000) }];
+  const steps = request.steps.map((it) => ({ ...it, files, env: { ...(it.env as object), TOKEN: { secretValue: "token" } } }));
+  return { ...request, steps, secretValues: { token: "a secret of the run" } };
 }
 
 /** The run that an operator gives up; its pods' behaviour stands in behaviour.ts. */
@@ -122,6 +134,7 @@ export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, 
   const pollMs = chance.pick([2, 8, 20]) * SECOND;
   const special = chanceOf(`volumes and more ${seed}`);
   if (special.is(0.3)) return { deeds: special.pick([roomInBetween, restartedTooSoon])(special, cluster), endMs: END_MS, pollMs };
+  const owning = chanceOf(`volumes and what is owned beside them ${seed}`);
   const deeds: Planned[] = [];
   let count = 0;
   for (let n = 1; n <= chance.pick([1, 2, 3]); n++) {
@@ -133,7 +146,10 @@ export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, 
     ): void => void deeds.push({ atMs: whenMs, kind: "publish", asked: make(`v${++count}`, run) });
     const later = (): number =>
       atMs + chance.pick([chance.between(20, 900), chance.between(900, 30_000), chance.between(30_000, 900_000)]);
-    publish(atMs, (id) => requestOf(id, requested(chance, run)));
+    const makesPods = chanceOf(`pods made ${seed}`).is(0.5);
+    const request = requested(chance, run, makesPods);
+    publish(atMs, (id) => requestOf(id, owning.is(0.5) ? withOwned(request) : request));
+    if (owning.is(0.3)) deeds.push(troubled(owning, cluster, atMs, ["secrets", "configmaps"]));
     if (chance.is(0.35)) publish(later(), cancelOf);
     for (let times = chance.pick([0, 1, 2]); times > 0; times--)
       publish(atMs + chance.between(20, 1_200) * SECOND, (id, it) => restartOf(id, it, chance.pick(["failed", "start"])));

@@ -3,16 +3,18 @@
  *
  * The bug this prevents: a failure that cannot be told or repeated. A plan is plain values, made before anything runs.
  */
-import { GroupSettings } from "@longshore/contract/messages/group-settings.ts";
+import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { chanceOf } from "./chance.ts";
 import type { BrokerTrouble } from "../world/broker.ts";
 import type { LedgerTrouble } from "../world/lines.ts";
-import { scriptFor } from "./behaviour.ts";
-import { type Asked, crowd, orders } from "./orders.ts";
+import { scriptFor, type ScriptOf } from "./behaviour.ts";
+import { type Asked, crowd, keyed, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
 import { groupPlot } from "./plots-groups.ts";
+import { boundaryPlot } from "./plots-boundaries.ts";
+import { slicesPlot } from "./plots-slices.ts";
 import { volumePlot } from "./plots-volumes.ts";
 import { retryPlot } from "./plots-retries.ts";
 import { MINUTE, type Setting } from "./setting.ts";
@@ -58,6 +60,8 @@ export type Deed =
   | { readonly kind: "way"; readonly cluster: string; readonly launcher: number | "all"; readonly to: "nowhere" | "another"; readonly forMs: number }
   /** A quota on claims of volumes in the cluster's namespace. */
   | { readonly kind: "limit claims"; readonly cluster: string; readonly most: number; readonly forMs: number }
+  /** Done as soon as so many steps of the run's generation have ended, before the launcher hears that this was recorded. */
+  | { readonly kind: "at boundary"; readonly run: string; readonly generation: number; readonly ended: number; readonly deed: Deed }
   | { readonly kind: "pause"; readonly group: string; readonly forMs: number }; // biome-ignore format: one a line
 
 export type Planned = Deed & { readonly atMs: number };
@@ -81,7 +85,7 @@ export interface Scenario {
   readonly turnsMost?: number;
   /** A launcher knows within this time that a Job is gone. Absent if faults may delay this for longer. */
   readonly noticesWithinMs?: number;
-  readonly script: (of: { readonly run: string; readonly step: string; readonly attempt: number }) => PodScript;
+  readonly script: (of: ScriptOf) => PodScript;
 }
 
 export function scenarioOf(seed: number): Scenario {
@@ -93,7 +97,8 @@ export function scenarioOf(seed: number): Scenario {
   const isCrowded = crowding.is(0.08);
   const groups = clusters.map((cluster) => {
     const jobs = chance.pick([1, 2, 5, 20]);
-    const settings = GroupSettings.parse({ hold, limits: { jobs: isCrowded ? Math.min(2, jobs) : jobs } });
+    const policy = { serviceAccounts: ["worker"], tokens: true, secretValues: true };
+    const settings = GroupSettings.parse({ hold, limits: { jobs: isCrowded ? Math.min(2, jobs) : jobs }, policy });
     return { name: `group-${cluster}`, cluster, namespace: "batch", settings };
   });
   const launchers = chance.pick([1, 2, 2]);
@@ -101,7 +106,9 @@ export function scenarioOf(seed: number): Scenario {
   const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
   const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
   const wanted = groups.map(({ name }) => name);
-  const publishes = orders(chance, { chaosMs, groups: wanted });
+  // Drawn from a chance of its own, so that all other scenarios stay as they are.
+  const keying = chanceOf(`keys ${seed}`);
+  const publishes = [...orders(chance, { chaosMs, groups: wanted }), ...(keying.is(0.1) ? keyed(keying) : [])];
   const runs = publishes.flatMap((it) =>
     it.kind === "publish" && it.asked.kind === "run" ? [{ run: it.asked.run, atMs: it.atMs }] : [],
   );
@@ -110,7 +117,8 @@ export function scenarioOf(seed: number): Scenario {
   const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
   const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
   const ofRetries = retryPlot(seed, setting);
-  const ofVolumes = ofRetries === undefined ? volumePlot(seed, setting) : undefined;
+  const ofRuns =
+    ofRetries === undefined ? (volumePlot(seed, setting) ?? slicesPlot(seed, setting) ?? boundaryPlot(seed, setting)) : undefined;
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
@@ -118,21 +126,21 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: ofRetries?.pollMs ?? ofVolumes?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
+    pollMs: ofRetries?.pollMs ?? ofRuns?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: (
       ofRetries?.deeds ??
-      ofVolumes?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]
+      ofRuns?.deeds ?? [...publishes, ...(isCrowded ? crowd(crowding, wanted) : []), ...troubles]
     ).toSorted((a, b) => a.atMs - b.atMs),
     chaosMs:
       ofRetries?.endMs ??
-      ofVolumes?.endMs ??
+      ofRuns?.endMs ??
       ofGroups?.endMs ??
       Math.max(chaosMs, ...plotted.map(({ atMs }) => Math.min(atMs + 14 * MINUTE, chaosMs + 14 * MINUTE))),
     ...(ofRetries
       ? { noticesWithinMs: ofRetries.noticesWithinMs }
-      : ofGroups && ofVolumes === undefined && { turnsMost: ofGroups.turnsMost }),
+      : ofGroups && ofRuns === undefined && { turnsMost: ofGroups.turnsMost }),
     script: scriptFor(seed),
   };
 }

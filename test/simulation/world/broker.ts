@@ -188,6 +188,7 @@ export function brokerModel(clock: Clock): BrokerModel {
       redeliveries: message.redeliveries,
       user: undefined,
       replyTo: message.replyTo,
+      correlationId: message.correlationId,
       ack: () => settle(() => undefined),
       requeue: () => settle(() => giveBack(consumer.queue, [message])),
       quarantine: (problems) => settle(() => void quarantined.push({ ...message, queue: consumer.queue, problems })),

@@ -10,6 +10,7 @@ import type { Ledger, Placed, Work } from "@longshore/ledger/port.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Connection } from "./broker.ts";
 import type { History } from "../judge/history.ts";
+import { outOfTurn } from "../judge/concurrency.ts";
 import { passedOver } from "../judge/passed-over.ts";
 import type { Trace } from "./trace.ts";
 import type { Mortal } from "./mortal.ts";
@@ -74,9 +75,11 @@ export interface LedgerLine {
   readonly history: History;
   readonly trace: Trace;
   readonly pollMs: number;
+  /** Called when something was recorded, before the process hears of it. */
+  readonly onRecord: () => void;
 }
 
-export function heardLedger({ model, process, clock, trouble, history, trace, pollMs }: LedgerLine): Ledger {
+export function heardLedger({ model, process, clock, trouble, history, trace, pollMs, onRecord }: LedgerLine): Ledger {
   const delay = (): number => {
     const [from, to] = trouble().delayMs;
     return from + clock.random() * (to - from);
@@ -96,7 +99,9 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
         noteClaims(history, clock, works);
         const claimed = new Set(works.map(({ attempt }) => attempt.name));
         history.passedOver.push(...passedOver(model.tables, claimed, { nowMs: clock.now(), pollMs }));
+        history.outOfTurn.push(...outOfTurn(model.tables, history.letIn, clock.now()));
       }
+      if (call === "record") onRecord();
       const many = Array.isArray(result) ? result.length : undefined;
       if (many !== 0 && SAID.has(call)) trace.say(`${process.name} ledger ${String(call)} ${said(result)}`);
     },

@@ -5,7 +5,7 @@
  * and nothing of a loop.
  */
 import type { Broker } from "@longshore/broker/port.ts";
-import type { ConfiguredGroup } from "@longshore/contract/messages/group-settings.ts";
+import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { Installation } from "@longshore/contract/ids.ts";
 import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { type Cluster as Connected, openClusters } from "@longshore/kubernetes/clusters.ts";

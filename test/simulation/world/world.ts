@@ -58,6 +58,8 @@ export interface World {
   readonly history: History;
   readonly trace: Trace;
   ledgerTrouble: LedgerTrouble;
+  /** Called after each record, until they return true. */
+  readonly boundaries: Set<() => boolean>;
   /** From here on no process crashes any more. */
   healed: boolean;
 }
@@ -95,6 +97,7 @@ export function openWorld(scenario: Scenario): World {
     slots: [...Array.from({ length: scenario.launchers }, slot("launcher")), ...Array.from({ length: scenario.watchers }, slot("watcher"))],
     upstream: openUpstream(process, heardBroker(upstreamLine, process)),
     ledgerTrouble: CALM,
+    boundaries: new Set(),
     healed: false,
   }; // biome-ignore format: a parts list
 }
@@ -134,7 +137,10 @@ export function start(world: World, slot: Slot): void {
 function run(world: World, slot: Slot, process: Mortal, parts: ProgramParts, signal: AbortSignal): Promise<ProgramEnd> {
   if (slot.service === "watcher") return simulatedWatcher(parts, signal);
   const { ledger: model, clock, history, trace, scenario: { pollMs } } = world; // biome-ignore format: one question
-  const ledger = heardLedger({ model, process, clock, history, trace, pollMs, trouble: () => world.ledgerTrouble });
+  const onRecord = (): void => {
+    for (const it of world.boundaries) if (it()) world.boundaries.delete(it);
+  };
+  const ledger = heardLedger({ model, process, clock, history, trace, pollMs, onRecord, trouble: () => world.ledgerTrouble });
   return simulatedLauncher({ ...parts, ledger }, signal);
 }
 

@@ -69,10 +69,11 @@ export const abandon: Rule<"abandon"> = (attempt, { diagnosis }, context) => end
 
 // ── Placing and claiming: a waiting or ready attempt has no unanswered create ────────────────────────────────────────
 
-export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold }, { nowMs }) => {
-  const { hold: _, ...notes } = attempt.notes;
-  const placed = { ...notes, namespace, considered, ...(hold === false && { hold }) };
-  return move({ ...attempt, state: "ready", group, dueMs: nowMs, waitsFor: undefined, notes: placed });
+export const ready: Rule<"placed"> = (attempt, { group, namespace, considered, hold, embedded, slots }, { nowMs }) => {
+  const { hold: _, embedded: __, ...notes } = attempt.notes;
+  const placed = { ...notes, namespace, considered, ...(hold === false && { hold }), ...(embedded && { embedded }) };
+  const room = slots === undefined ? {} : { slots };
+  return move({ ...attempt, ...room, state: "ready", group, dueMs: nowMs, waitsFor: undefined, notes: placed });
 };
 
 export const waitOn: Rule<"noPlace"> = (attempt, { reason, considered, retryAtMs, diagnosis, waitsFor }) =>

@@ -65,6 +65,15 @@ export const kept: Rule<"kept"> = (attempt, { uid, begunAtMs }, { nowMs }) => {
   return move({ ...seen, dueMs: restUntilMs(seen, nowMs) });
 };
 
+/** Pods that were told to end take their grace: the next look is soon, and not at once. */
+const CHILDREN_MS = 2_000;
+
+export const children: Rule<"children"> = (attempt, { found }, { nowMs }) => {
+  const { children: has, ...notes } = attempt.notes;
+  if (has !== true) return stay(attempt);
+  return move(found === "none" ? { ...attempt, notes, dueMs: nowMs } : { ...attempt, dueMs: nowMs + CHILDREN_MS });
+};
+
 export const inDoubt: Rule<"inDoubt"> = (attempt, _input, { nowMs }) => move(doubted(attempt, nowMs));
 
 /** True if this look was late enough to see every create that can land. */

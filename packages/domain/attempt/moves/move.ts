@@ -7,7 +7,7 @@
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventData } from "@longshore/contract/messages/event.ts";
-import type { Evidence } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, LogTail, SliceCounts } from "@longshore/contract/messages/fact.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { Attempt, AttemptOutcome, AttemptResult, Cause, Limits, Stray } from "../../run/record.ts";
 import { isFenced, isKept, isOpen } from "../../run/record.ts";
@@ -16,6 +16,10 @@ import type { InputKind, InputOf } from "../input.ts";
 export interface Context {
   readonly nowMs: number;
   readonly limits: Limits;
+  /** The step's program has a token, with which it may make pods of its own. */
+  readonly hasToken?: boolean;
+  /** The number of the step's slices that may fail. Absent for a step of one pod. */
+  readonly failedMax?: number | undefined;
 }
 
 /** News of an attempt, in order. Its end is told by the step's and the run's tables. */
@@ -29,7 +33,8 @@ export type News =
   | { readonly kind: "launched"; readonly adopted: boolean }
   | { readonly kind: "started"; readonly evidence: Evidence }
   | { readonly kind: "stalled"; readonly diagnosis: Diagnosis }
-  | { readonly kind: "resumed" };
+  | { readonly kind: "resumed" }
+  | { readonly kind: "progressed"; readonly slices: SliceCounts };
 
 /** `attempt` stays the same object if nothing of it changed, and only then. */
 export interface Move {
@@ -112,14 +117,20 @@ function startedAfter(attempt: Attempt, { started = "unknown" }: How): Attempt["
   return attempt.started === "yes" || started === "unknown" ? attempt.started : started;
 }
 
+/** The log that was read while the pods were there outlasts one that could not be read when they were gone. */
+const withLog = (evidence: Evidence, log: LogTail): Evidence =>
+  evidence.log === undefined || evidence.log.state === "unavailable" ? { ...evidence, log } : evidence;
+
 /**
  * Ends the attempt; the release loop takes its hold off later. If no cluster can have anything of the attempt, it is done at
  * once.
  */
-export function end(attempt: Attempt, result: AttemptResult, { nowMs }: Context, how: How): Move {
+export function end(attempt: Attempt, result: AttemptResult, { nowMs, hasToken = false }: Context, how: How): Move {
   const { diagnosis } = how;
-  const { log, ...notes } = attempt.notes;
-  const evidence = log === undefined ? how.evidence : { started: startedAfter(attempt, how), log, ...how.evidence };
+  const { log, ...others } = attempt.notes;
+  const mayHaveChildren = hasToken && attempt.group !== undefined && startedAfter(attempt, how) !== "no";
+  const notes = mayHaveChildren ? { ...others, children: true as const } : others;
+  const evidence = log === undefined ? how.evidence : withLog({ started: startedAfter(attempt, how), ...how.evidence }, log);
   const outcome: AttemptOutcome = { result, ...(diagnosis && { diagnosis }), ...(evidence && { evidence }), endedAtMs: nowMs };
   const ended: Attempt = {
     ...attempt,
@@ -150,4 +161,8 @@ export function doubted(attempt: Attempt, nowMs: number): Attempt {
   return { ...attempt, notes, dueMs: isKept(attempt) ? nowMs : attempt.dueMs };
 }
 
-export const finish = (attempt: Attempt): Attempt => ({ ...attempt, state: "done", dueMs: undefined, unanswered: [] });
+/** An attempt with children is not done: nobody would look for them. */
+export const finish = (attempt: Attempt): Attempt =>
+  attempt.notes.children === true
+    ? { ...attempt, unanswered: [] }
+    : { ...attempt, state: "done", dueMs: undefined, unanswered: [] };

@@ -6,7 +6,8 @@
  * no loop is responsible for it.
  */
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
-import type { Evidence, LogTail } from "@longshore/contract/messages/fact.ts";
+import { indexesIn } from "@longshore/contract/request/slices.ts";
+import type { Evidence, LogTail, SliceCounts } from "@longshore/contract/messages/fact.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
 import { type Attempt, isFenced, isNewer, type Stray } from "../../run/record.ts";
 import { causeKey } from "../../diagnosis/repeat.ts";
@@ -75,13 +76,35 @@ export const resumed: Rule<"resumed"> = ofOwn<"resumed">((attempt, { rv }, conte
   return move(alive(withoutStall(lively), context), [{ kind: "resumed" }]);
 });
 
-export const succeeded: Rule<"complete"> = ofOwn<"complete">((attempt, input, context) => {
-  const evidence: Evidence = { ...input.evidence, started: "yes" };
-  const { attempt: ran, news } = begun(attempt, evidence, context);
-  return after(news, end(ran, "succeeded", context, { evidence, started: "yes" }));
+/** Facts come again and in any order: only more ended slices are news. */
+export const progressed: Rule<"progressed"> = ofOwn<"progressed">((attempt, { slices, rv }, context) => {
+  const lively = sighted(attempt.state === "claimed" ? alive(attempt, context) : attempt, rv);
+  const { slices: before } = attempt.notes;
+  if (before !== undefined && endedOf(slices) <= endedOf(before)) return move(lively);
+  return move({ ...lively, notes: { ...lively.notes, slices } }, [{ kind: "progressed", slices }]);
 });
 
+const endedOf = ({ succeeded, failed }: SliceCounts): number => succeeded + indexesIn(failed).length;
+
+function succeed(attempt: Attempt, given: Evidence, context: Context): Move {
+  const evidence: Evidence = given.slices?.count === 0 ? given : { ...given, started: "yes" };
+  const { attempt: ran, news } = begun(attempt, evidence, context);
+  return after(news, end(ran, "succeeded", context, { evidence, started: evidence.started }));
+}
+
+export const succeeded: Rule<"complete"> = ofOwn<"complete">((attempt, { evidence }, context) =>
+  succeed(attempt, evidence, context),
+);
+
+/**
+ * Kubernetes fails a Job of which any slice failed, also if its step may have so many. Every slice has ended then: with another
+ * reason, slices were ended for the sake of others.
+ */
+const isTolerated = ({ slices }: Evidence, { failedMax }: Context): boolean =>
+  failedMax !== undefined && slices?.reason === "FailedIndexes" && indexesIn(slices.failed).length <= failedMax;
+
 export const failed: Rule<"failed"> = ofOwn<"failed">((attempt, { evidence }, context) => {
+  if (isTolerated(evidence, context)) return succeed(attempt, evidence, context);
   const { attempt: ran, news } = begun(attempt, evidence, context);
   const diagnosis =
     evidence.diagnosis ?? attempt.notes.stall ?? diagnose("Unknown", "The Job failed, and nothing that was seen of it says why.");
@@ -89,10 +112,12 @@ export const failed: Rule<"failed"> = ofOwn<"failed">((attempt, { evidence }, co
 });
 
 /**
- * After our DELETE only Complete counts as the Job's own end: our SIGTERM gives exit 143, which is not the program's failure.
+ * After our DELETE only Complete counts as the Job's own end, and as many failed slices as may be: our SIGTERM gives exit 143, which
+ * is not the program's failure. Slices that a deletion ends are not counted as failed.
  */
 export const failedLate: Rule<"failed"> = ofOwn<"failed">((attempt, input, context) => {
-  if (attempt.cause === "external" || attempt.cause === "vanished") return failed(attempt, input, context);
+  const isOwnEnd = attempt.cause === "external" || attempt.cause === "vanished" || isTolerated(input.evidence, context);
+  if (isOwnEnd) return failed(attempt, input, context);
   const { evidence } = input;
   const { attempt: ran, news } = begun(attempt, evidence, context);
   return after(news, endOfCause(ran, context, { evidence, started: evidence.started }));
@@ -117,7 +142,16 @@ export const lookNow: Rule<"deleting"> = ofOwn<"deleting">((before, { log }, { n
 // ── Whose Job was seen: the attempt's own, one that may become it, or a stray ────────────────────────────────────────
 
 type Sighting = { readonly uid: Uid; readonly group: GroupName };
-export type SightingKind = "created" | "started" | "stalled" | "resumed" | "complete" | "failed" | "deleting" | "lookedDeleted";
+export type SightingKind =
+  | "created"
+  | "started"
+  | "stalled"
+  | "resumed"
+  | "progressed"
+  | "complete"
+  | "failed"
+  | "deleting"
+  | "lookedDeleted";
 
 /**
  * "bind": the attempt has no Job, or only one that is provably gone, so that a create of it may have made this Job. "occupant":

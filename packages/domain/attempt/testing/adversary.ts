@@ -38,9 +38,12 @@ type Look = { readonly of: Attempt; readonly begunAtMs: number; readonly seen: J
 /** Not taken from FENCE_MS, so that a fence that is too short is found. */
 const LANDS_WITHIN_MS = 10 * MINUTE;
 
-export function adversary() {
+/** `makesPods`: the program has a token, and makes pods of its own while it runs. */
+export function adversary(makesPods = false) {
   let nowMs = NOW;
-  let record: RunRecord = runOf(planOf([step("main")], { retriesMax: 0 }, true));
+  const uses = makesPods ? { uses: { serviceAccount: "worker", token: true as const } } : {};
+  let record: RunRecord = runOf(planOf([step("main", [], uses)], { retriesMax: 0 }, true));
+  let children = 0;
   /** At most one Job for each group: a namespace can have a name only once. */
   const jobs = new Map<GroupName, Job>();
   let uids = 0;
@@ -73,6 +76,8 @@ export function adversary() {
     record = after;
     told.push(...news);
     const result = attempt().outcome?.result;
+    if (before.run.state !== "ended" && after.run.state === "ended" && children > 0)
+      wrong.push(`${what}: the run ends before its children`);
     if (before.attempts[0]?.outcome !== undefined || result === undefined) return;
     for (const { pod } of [...jobs.values()].filter(isUnfinished)) wrong.push(`${what}: ${result} is told while a pod is ${pod}`);
     const { uid } = attempt();
@@ -157,7 +162,8 @@ export function adversary() {
       job.pod = "running";
       ran.add(job.uid);
       if (attempt().outcome !== undefined) wrong.push(`${job.uid} starts after the attempt ended ${attempt().outcome?.result}`);
-    } else if (wasUnfinished) job.pod = choice % 2 === 0 && !job.deleting ? "succeeded" : "failed";
+    } else if (makesPods && job.pod === "running" && choice % 3 === 1) children += 1;
+    else if (wasUnfinished) job.pod = choice % 2 === 0 && !job.deleting ? "succeeded" : "failed";
     else if (job.condition === undefined && !job.deleting) {
       job.condition = job.pod === "succeeded" ? "Complete" : "Failed";
       if (job.condition === "Complete") completed.add(job.uid);
@@ -221,6 +227,11 @@ export function adversary() {
     const job = where && jobs.get(where);
     const fenced = isFenced(attempt(), nowMs);
     rest(30 * SECOND);
+    if (attempt().notes.children === true) {
+      const found = children > 0 ? "some" : "none";
+      children = 0;
+      return say({ kind: "children", found });
+    }
     if (fenced) {
       if (job === undefined) return occupy(where);
       if (job.uid === uid || job.uid === occupantUid)

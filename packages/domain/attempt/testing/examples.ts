@@ -69,6 +69,7 @@ export const input = {
   started: { kind: "started", evidence: { started: "yes" }, uid: own, rv: "20", group },
   stalled: { kind: "stalled", diagnosis: diagnose("ImageNotFound", "No such image."), uid: own, rv: "15", group },
   resumed: { kind: "resumed", uid: own, rv: "17", group },
+  progressed: { kind: "progressed", slices: { count: 9, succeeded: 2, failed: "4" }, uid: own, rv: "21", group },
   complete: { kind: "complete", evidence: { started: "yes", exitCode: 0 }, uid: own, rv: "30", group },
   failed: {
     kind: "failed",
@@ -83,6 +84,7 @@ export const input = {
   gone: { kind: "gone", uid: own },
   occupied: { kind: "occupied", uid: occupant },
   kept: { kind: "kept", uid: own, begunAtMs: NOW },
+  children: { kind: "children", found: "none" },
   inDoubt: { kind: "inDoubt" },
   fencePassed: { kind: "fencePassed", claimNo: 1, begunAtMs: NOW, found: "nothing" },
   released: { kind: "released", found: "released", begunAtMs: NOW },

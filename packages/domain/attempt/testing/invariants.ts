@@ -5,7 +5,7 @@
  * Each function returns the broken invariants as sentences, and an empty list if all hold.
  */
 import { isTerminal } from "@longshore/contract/messages/event.ts";
-import { type Attempt, isParked, type Run, type RunRecord, type Step } from "../../run/record.ts";
+import { type Attempt, isOver as isEndOfStep, isParked, type Run, type RunRecord, type Step } from "../../run/record.ts";
 
 /** A rule's name and whether it is broken. */
 type Check = readonly [rule: string, broken: boolean];
@@ -49,13 +49,14 @@ const isUndone = ({ outcome, skippedBy }: Step): boolean =>
 function problemsOfStep(name: string, step: Step, attempts: readonly Attempt[], { plan, generation }: Run): readonly string[] {
   const newest = attempts.find(({ n }) => n === step.n);
   const unended = attempts.filter(({ outcome }) => outcome === undefined);
+  const underWay = attempts.filter((it) => !isEndOfStep(it));
   const numbers = attempts.map(({ n }) => n).toSorted((a, b) => a - b);
   return broken(`step ${name} ${step.state}`, [
     ["it is ended exactly when it has an outcome", (step.state === "ended") !== (step.outcome !== undefined)],
     ["its attempts are numbered without a gap", numbers.length !== step.n || numbers.some((n, index) => n !== index + 1)],
     [
       "an open step has exactly its newest attempt under way",
-      step.state === "open" && (unended.length !== 1 || unended[0] !== newest),
+      step.state === "open" && (underWay.length !== 1 || underWay[0] !== newest),
     ],
     ["a step that is not open has no attempt under way", step.state !== "open" && unended.length > 0],
     ["an open step's attempt is of this generation", step.state === "open" && newest?.generation !== generation],
@@ -105,6 +106,7 @@ function problemsOfAttempt(attempt: Attempt): readonly string[] {
       "it is kept by its Job or an occupant",
       notes.keptAtMs !== undefined && uid === undefined && attempt.occupantUid === undefined,
     ],
+    ["only an ended attempt has children", notes.children === true && state !== "ended"],
     ["a lost attempt is not parked", isParked(attempt) && result === "lost"],
   ]);
 }

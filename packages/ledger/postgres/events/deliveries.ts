@@ -113,7 +113,7 @@ with lines as materialized (
   select * from mine order by due limit $3
 )
 select f.run_key, r.id as run, f.seq as told, f.rule, f.again, f.tries, coalesce(extract(epoch from now() - f.since) * 1000, 0)::float8 as failing_ms,
-  e.key, e.tenant, e.sequence, e.generation, e.epoch, e.group_name, e.type, e.traceparent, e.body, e.at
+  e.key, e.tenant, e.sequence, e.generation, e.epoch, e.group_name, e.type, e.traceparent, e.correlation_id, e.body, e.at
 from first f join run r on r.key = f.run_key
 left join lateral (
   select * from told_event e where e.key = f.run_key and e.sequence > f.seq order by e.sequence limit case when f.again then 1 else ${EVENTS_MOST} end
@@ -282,7 +282,7 @@ const PAGE = 5_000;
 export function deliveryQueries(
   database: Database,
   { server, log }: { readonly server: string; readonly log: Log },
-): Omit<Deliveries, typeof Symbol.asyncDispose> {
+): Omit<Deliveries, "changes" | typeof Symbol.asyncDispose> {
   async function catchUp(sink: string, owner: string, { epoch_now, xid_now }: CursorColumns): Promise<void> {
     log.warn(
       "the sink's cursor counts the transactions of another server, or of a time before a restore: each run is looked at",

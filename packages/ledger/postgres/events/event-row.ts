@@ -2,17 +2,19 @@
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { OutboxEvent } from "../../port.ts";
 
-export interface EventColumns extends Omit<OutboxEvent, "group" | "traceparent" | "data" | "atMs"> {
+export interface EventColumns extends Omit<OutboxEvent, "group" | "traceparent" | "correlationId" | "data" | "atMs"> {
   readonly group_name: GroupName | null;
   readonly traceparent: string | null;
+  readonly correlation_id: string | null;
   readonly body: object;
   readonly at: number;
 }
 
-export const eventOf = ({ group_name, traceparent, body, at, ...row }: EventColumns): OutboxEvent => ({
+export const eventOf = ({ group_name, traceparent, correlation_id, body, at, ...row }: EventColumns): OutboxEvent => ({
   ...row,
   group: group_name ?? undefined,
   traceparent: traceparent ?? undefined,
+  correlationId: correlation_id ?? undefined,
   data: body,
   atMs: at,
 });

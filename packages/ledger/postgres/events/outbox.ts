@@ -25,7 +25,7 @@ with told as materialized (
   delete from outbox o using told where o.part = told.key % ${PARTITIONS} and o.run_key = told.key and o.seq = told.seq
 )
 select r.key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type,
-  r.plan ->> 'traceparent' as traceparent, e.body, e.at
+  r.plan ->> 'traceparent' as traceparent, r.plan ->> 'correlationId' as correlation_id, e.body, e.at
 from unnest($1::smallint[]) as p(part), lateral (
   select distinct on (o.run_key) o.run_key, o.seq from outbox o
   where o.part = p.part and o.run_key not in (select key from run where id = any($2))
@@ -52,7 +52,7 @@ where o.part = v.key % ${PARTITIONS} and o.run_key = v.key and o.seq = v.seq`,
 
 const NOTICES: Statement = {
   name: "notices",
-  text: "select id, tenant, body ->> 'group' as group_name, type, body, reply_to, at from notice where sent_at is null order by at, id limit $1",
+  text: "select id, tenant, body ->> 'group' as group_name, type, body, reply_to, correlation_id, at from notice where sent_at is null order by at, id limit $1",
 };
 
 const SENT_NOTICES: Statement = {
@@ -67,6 +67,7 @@ interface NoticeColumns {
   readonly type: Notice["type"];
   readonly body: object;
   readonly reply_to: string | null;
+  readonly correlation_id: string | null;
   readonly at: number;
 }
 
@@ -91,7 +92,7 @@ export function outboxQueries(database: Database, lease: ReturnType<typeof group
 
     unsentNotices: async (most: number): Promise<readonly Notice[]> => {
       const rows = await database.all<NoticeColumns>(NOTICES, [most]);
-      return rows.map(({ group_name, body, reply_to, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, replyTo: reply_to ?? undefined, atMs: at })); // biome-ignore format: one row
+      return rows.map(({ group_name, body, reply_to, correlation_id, at, ...row }) => ({ ...row, group: group_name ?? undefined, data: body, replyTo: reply_to ?? undefined, correlationId: correlation_id ?? undefined, atMs: at })); // biome-ignore format: one row
     },
 
     sentNotices: async (ids: readonly string[]): Promise<void> => {

@@ -13,20 +13,22 @@ attempt
   10 due timestamp with time zone
   11 waits_for text[] collate C
   12 name text collate C not null
-  13 claim_no integer not null
-  14 claim_by text
-  15 claim_until timestamp with time zone
-  16 unanswered integer[] not null
-  17 fence_until timestamp with time zone
-  18 occupant_uid text
-  19 uid text
-  20 seen_rv text
-  21 started text not null
-  22 cause text
-  23 outcome jsonb
-  24 notes jsonb not null
+  13 slots integer
+  14 claim_no integer not null
+  15 claim_by text
+  16 claim_until timestamp with time zone
+  17 unanswered integer[] not null
+  18 fence_until timestamp with time zone
+  19 occupant_uid text
+  20 uid text
+  21 seen_rv text
+  22 started text not null
+  23 cause text
+  24 outcome jsonb
+  25 notes jsonb not null
   CHECK (((state = 'done'::text) = (due IS NULL)))
   CHECK (((state = ANY (ARRAY['waiting'::text, 'ended'::text, 'done'::text])) OR (group_id IS NOT NULL)))
+  CHECK ((slots >= 1))
   CHECK ((started = ANY (ARRAY['no'::text, 'yes'::text, 'unknown'::text])))
   CHECK ((state = ANY (ARRAY['waiting'::text, 'ready'::text, 'claimed'::text, 'live'::text, 'closing'::text, 'ended'::text, 'done'::text])))
   PRIMARY KEY (key)
@@ -34,6 +36,7 @@ attempt
   UNIQUE (run_key, step, n)
   CREATE INDEX attempt_due ON longshore.attempt USING btree (group_id, state, priority DESC, due) WHERE (due IS NOT NULL)
   CREATE INDEX attempt_line ON longshore.attempt USING btree (waits_for, priority DESC, run_key, due) WHERE (state = 'waiting'::text)
+  CREATE INDEX attempt_sliced ON longshore.attempt USING btree (group_id) WHERE ((slots > 1) AND (due IS NOT NULL))
   CREATE UNIQUE INDEX attempt_name_key ON longshore.attempt USING btree (name)
   CREATE UNIQUE INDEX attempt_run_key_step_n_key ON longshore.attempt USING btree (run_key, step, n)
 
@@ -133,8 +136,9 @@ notice
   03 type text not null
   04 body json not null
   05 reply_to text
-  06 at timestamp with time zone not null
-  07 sent_at timestamp with time zone
+  06 correlation_id text
+  07 at timestamp with time zone not null
+  08 sent_at timestamp with time zone
   PRIMARY KEY (id)
   CREATE INDEX notice_unsent ON longshore.notice USING btree (at) WHERE (sent_at IS NULL)
 
@@ -216,8 +220,9 @@ run
 run_spec
   01 run_key bigint not null
   02 spec json not null
-  03 secrets bytea
+  03 secrets text
   PRIMARY KEY (run_key)
+  CREATE INDEX run_spec_sealed ON longshore.run_spec USING btree (run_key) WHERE (secrets IS NOT NULL)
 
 sink
   01 name text collate C not null

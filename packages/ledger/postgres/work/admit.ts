@@ -10,12 +10,12 @@ import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import { type Admitting, answerCommand, duplicateOf, isBeginning, isRemembered } from "@longshore/domain/run/admit.ts";
 import { type Change, unchanged, workMadeBy } from "@longshore/domain/run/change.ts";
-import type { Admitted, Intake } from "../../port.ts";
+import type { Admitted, Intake, Notice } from "../../port.ts";
 import { countUnder, putLines, type Unfinished } from "./concurrency.ts";
-import { Bug, type Queries, type Statement, toJson } from "../connection.ts";
+import { Bug, CHANNEL, type Queries, type Statement, toJson } from "../connection.ts";
 import type { Parts } from "./record.ts";
 import { attemptValues, type Locked, lockRuns, runValues } from "../rows.ts";
-import { CHANNEL, eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "../write.ts";
+import { eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "../write.ts";
 
 /**
  * Inserts the runs that do not exist yet, each with all its rows, in the order of their ids. Runs that exist are left alone.
@@ -32,8 +32,8 @@ with born as (
   order by v.id collate "C"
   on conflict (id) do nothing returning key, id
 ), ${KEYS}, specs as (
-  insert into run_spec (run_key, spec)
-  select (keys.of_run ->> v.run_id)::bigint, v.spec from json_to_recordset($2) as v(run_id text, spec json) cross join keys
+  insert into run_spec (run_key, spec, secrets)
+  select (keys.of_run ->> v.run_id)::bigint, v.spec, v.secrets from json_to_recordset($2) as v(run_id text, spec json, secrets text) cross join keys
   ${ifBorn("looked up")}
 ), attempts as (${insertAttempts("$3", "looked up")}
 ), ${insertEvents("$4", "looked up")}, commands as (
@@ -62,9 +62,9 @@ with commands as (
   from json_to_recordset($1) as v(tenant text, source text, id text, kind text, run_id text)
   order by v.tenant collate "C", v.source collate "C", v.id collate "C" on conflict do nothing
 ), notices as (
-  insert into notice (id, tenant, type, body, reply_to, at)
-  select v.id, v.tenant, v.type, v.body, v.reply_to, now()
-  from json_to_recordset($2) as v(id text, tenant text, type text, body json, reply_to text) order by v.id collate "C" on conflict do nothing returning 1
+  insert into notice (id, tenant, type, body, reply_to, correlation_id, at)
+  select v.id, v.tenant, v.type, v.body, v.reply_to, v.correlation_id, now()
+  from json_to_recordset($2) as v(id text, tenant text, type text, body json, reply_to text, correlation_id text) order by v.id collate "C" on conflict do nothing returning 1
 )
 select pg_notify('${CHANNEL}', 'notices') where exists (select from notices)`,
 };
@@ -154,7 +154,7 @@ async function createNew(queries: Queries, batch: Batch, ids: readonly RunId[], 
   if (made.length === 0) return;
   const lists = [
     made.map(({ id, change }) => ({ id, ...runValues(change.after.run, undefined) })),
-    made.flatMap(({ id, head, change }) => specOf(head.intake, change).map((spec) => ({ run_id: id, spec }))),
+    made.flatMap(({ id, head, change }) => specOf(head.intake, change).map((it) => ({ run_id: id, ...it }))),
     made.flatMap(({ id, change }) => change.after.attempts.map((it) => ({ run_id: id, ...attemptValues(it, undefined) }))),
     made.flatMap(({ id, change }) => eventsOf({ run_id: id }, change, nowMs, epoch)),
     made.flatMap(({ head }) => (isRemembered(head.intake) ? [commandValues(head.intake)] : [])),
@@ -176,10 +176,10 @@ async function createNew(queries: Queries, batch: Batch, ids: readonly RunId[], 
   }
 }
 
-function specOf({ admission, request }: Intake, { after }: Change): readonly unknown[] {
+function specOf({ admission, request, sealed }: Intake, { after }: Change): readonly object[] {
   if (admission.kind !== "run" || after.run.state === "tombstone") return [];
   if (request === undefined) throw new Bug(`the run ${after.run.id} was admitted without its request`);
-  return [request];
+  return [{ spec: request, secrets: sealed }];
 }
 
 // ── Existing runs ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +203,7 @@ async function decideUnderLocks(queries: Queries, batch: Batch, ids: readonly Ru
 function decideOne(batch: Batch, queue: Queue, held: Locked | undefined, seen: Set<string>, at: At): readonly Writing[] {
   const { nowMs } = at;
   let change: Change | undefined = held && unchanged(held.record);
-  let request: Intake["request"];
+  let given: Pick<Intake, "request" | "sealed"> = {};
   for (let head = queue[0]; head !== undefined; head = queue[0]) {
     if (change === undefined && isBeginning(head.intake) && !isRefused(head.intake, at)) break;
     queue.shift();
@@ -221,11 +221,12 @@ function decideOne(batch: Batch, queue: Queue, held: Locked | undefined, seen: S
     else if (answer.kind === "duplicate") answerDuplicate(batch, head, change, nowMs);
     else {
       change = answer.change;
-      if (intake.admission.kind === "run") request = intake.request;
+      if (intake.admission.kind === "run") given = { request: intake.request, sealed: intake.sealed };
+      else if (intake.sealed !== undefined) given = { ...given, sealed: intake.sealed };
       batch.answers[index] = { kind: "recorded" };
     }
   }
-  return held === undefined || change === undefined ? [] : [{ change, held, request }];
+  return held === undefined || change === undefined ? [] : [{ change, held, ...given }];
 }
 
 /** A new run that may not wait for its concurrency key is not created, so that the next round would meet it again. */
@@ -276,21 +277,22 @@ export const refusalOf = ({ run, command }: Intake, problems: readonly CommandPr
 
 function refuse(batch: Batch, { intake, index }: Numbered, problems: readonly CommandProblem[]): void {
   batch.answers[index] = { kind: "refused", problems };
-  batch.notices.push({
-    id: refusalId(intake, problems),
-    tenant: intake.tenant,
-    type: "command.refused",
-    body: refusalOf(intake, problems),
-    reply_to: intake.replyTo,
-  });
+  answer(batch, intake, { id: refusalId(intake, problems), type: "command.refused", body: refusalOf(intake, problems) });
 }
 
 function answerDuplicate(batch: Batch, { intake, index }: Numbered, existing: Change | undefined, nowMs: number): void {
   batch.answers[index] = { kind: "duplicate" };
   const body = duplicateOf(existing, intake);
   if (body === undefined) return;
-  const { tenant, replyTo } = intake;
-  batch.notices.push({ id: duplicateId(intake, nowMs), tenant, type: "command.duplicate", body, reply_to: replyTo });
+  answer(batch, intake, { id: duplicateId(intake, nowMs), type: "command.duplicate", body });
+}
+
+function answer(
+  batch: Batch,
+  { tenant, replyTo, correlationId }: Intake,
+  said: { readonly id: string; readonly type: Notice["type"]; readonly body: object },
+): void {
+  batch.notices.push({ ...said, tenant, reply_to: replyTo, correlation_id: correlationId });
 }
 
 async function remember(queries: Queries, { commands, notices }: Batch): Promise<void> {

@@ -83,7 +83,7 @@ select r.id as run, a.* from (
 ) a join run r on r.key = a.run_key`,
 };
 
-const SPECS: Statement = { name: "specs", text: "select run_key, spec from run_spec where run_key = any($1)" };
+const SPECS: Statement = { name: "specs", text: "select run_key, spec, secrets from run_spec where run_key = any($1)" };
 
 interface CandidateColumns {
   readonly line: "fresh" | "due" | "entering" | "withdrawn" | "room";
@@ -154,16 +154,23 @@ async function worksOf(
 ): Promise<readonly Work[]> {
   if (claimed.length === 0) return [];
   const keys = new Set(claimed.map(({ accepted }) => accepted));
-  const rows = await queries.all<{ run_key: string; spec: RunRequest }>(SPECS, [[...keys]]);
-  const specs = new Map(rows.map(({ run_key, spec }) => [run_key, spec]));
+  const rows = await queries.all<{ run_key: string; spec: RunRequest; secrets: string | null }>(SPECS, [[...keys]]);
+  const specs = new Map(rows.map((it) => [it.run_key, it]));
   return claimed.map(({ run, step, n }) => {
     const after = changes.get(run)?.after;
     const attempt = after && attemptIn(after, step, n);
-    const request = specs.get(held.get(run)?.key ?? "");
-    if (after === undefined || attempt === undefined || request === undefined)
+    const given = specs.get(held.get(run)?.key ?? "");
+    if (after === undefined || attempt === undefined || given === undefined)
       throw new Bug(`the run ${run} was claimed and has no request`);
     const { id, tenant, generation, plan, steps, cancel } = after.run;
     const anchor = anchorOf(after, attempt);
-    return { attempt, run: { id, tenant, generation, plan, steps, cancel }, request, nowMs, ...(anchor && { anchor }) };
+    return {
+      attempt,
+      run: { id, tenant, generation, plan, steps, cancel },
+      request: given.spec,
+      nowMs,
+      ...(given.secrets !== null && { sealed: given.secrets }),
+      ...(anchor && { anchor }),
+    };
   });
 }

@@ -12,11 +12,10 @@ import { STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { KINDS_DUE } from "@longshore/domain/run/change.ts";
 import { type Anchor, type AttemptState, type Cancel, FENCE_MS, type Plan, type Run } from "@longshore/domain/run/record.ts";
 import type { AnchorWork, Ledger, Standing, StrayWork, Work, WorkKind } from "../../port.ts";
-import { type Database, inList, type Statement } from "../connection.ts";
+import { CHANNEL, type Database, inList, type Statement } from "../connection.ts";
 import {
   ANCHOR_COLUMNS, type AnchorColumns, anchorOf, ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf,
 } from "../rows.ts"; // biome-ignore format: a list of names
-import { CHANNEL } from "../write.ts";
 
 interface WorkColumns extends AttemptColumns {
   readonly run_id: RunId;
@@ -26,6 +25,7 @@ interface WorkColumns extends AttemptColumns {
   readonly steps: Run["steps"];
   readonly cancel: Cancel | null;
   readonly spec: RunRequest;
+  readonly secrets: string | null;
   readonly now: number;
   /** The columns of the attempt's anchor, if the run has one. */
   readonly anchor_number: number | null;
@@ -39,7 +39,7 @@ interface WorkColumns extends AttemptColumns {
 
 /** Selects all that a loop needs to act on an attempt, for the rows in `taken`. The run is read and not locked. */
 const WITH_RUN = (taken: string): string => `
-select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec,
+select ${ATTEMPT_COLUMNS}, r.id as run_id, r.tenant, r.generation as run_generation, r.plan, r.steps, r.cancel, s.spec, s.secrets,
   clock_timestamp() as now,
   o.number as anchor_number, o.state as anchor_state, o.namespace as anchor_namespace, o.bytes as anchor_bytes, o.uid as anchor_uid,
   o.hold_until as anchor_hold_until, o.due as anchor_due
@@ -179,6 +179,7 @@ const workOf = (row: WorkColumns): Work => ({
   },
   request: row.spec,
   nowMs: row.now,
+  ...(row.secrets !== null && { sealed: row.secrets }),
   ...(row.anchor_number !== null && row.group_name !== null && { anchor: anchorIn(row, row.anchor_number, row.group_name) }),
 });
 

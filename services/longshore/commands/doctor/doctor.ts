@@ -13,10 +13,22 @@ import { systemClock } from "@longshore/runtime/clock.ts";
 import { ConfigProblems } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
-import { command, CONFIG, configWords, during, json, JSON_OPTION, say, screenIn, withConfig } from "../../command.ts";
+import {
+  command,
+  CONFIG,
+  configWords,
+  during,
+  json,
+  JSON_OPTION,
+  say,
+  screenIn,
+  type Surroundings,
+  withConfig,
+} from "../../command.ts";
 import { paragraph, row } from "../../screen/rows.ts";
 import { type Screen, toned } from "../../screen/screen.ts";
 import { span } from "../../screen/times.ts";
+import { watcherIn, watchersGroups } from "./as-watcher.ts";
 import { groups } from "./groups.ts";
 import { runsThatWait } from "./runs.ts";
 import { sinks } from "./sinks.ts";
@@ -34,21 +46,30 @@ export interface Finding {
 export const doctor = command({
   name: "doctor",
   summary: "ask broker, ledger, clocks and groups how they are",
-  usage: ["[--json] [--config FILE]"],
-  options: { json: JSON_OPTION, config: CONFIG },
+  usage: ["[--json] [--config FILE]", "--watcher [--json] [--config FILE]"],
+  options: {
+    watcher: { type: "boolean", about: "ask as the watcher does, with its settings alone: --config then names its file" },
+    json: JSON_OPTION,
+    config: CONFIG,
+  },
   more: `
   longshore doctor --config config/launcher.yaml
+  longshore doctor --watcher --config config/watcher.yaml
 
 Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its line says what to do.`,
-  async run({ config, json: asJson = false }, _, surroundings) {
-    const longshore = await findLongshore({ config }, surroundings);
+  async run({ config, json: asJson = false, watcher = false }, _, surroundings) {
+    const examined = watcher
+      ? examinedOf(watcherIn(config, surroundings), ASKED_BY_WATCHER)
+      : await examinedAt(config, surroundings);
+    // The other commands take a launcher's file, and no watcher's.
+    const where = watcher ? "" : configWords(config);
     const findings: Finding[] = [];
     const screen = screenIn(surroundings);
     if (!asJson) say(surroundings, row(HEADER, SHAPE, screen));
-    for (const [whom, examine] of EXAMINED) {
-      const found = await during(surroundings, `asking ${whom}`, () => examine(longshore, surroundings.signal, config));
+    for (const [whom, examine] of examined) {
+      const found = await during(surroundings, `asking ${whom}`, () => examine(surroundings.signal, config));
       for (const { todo, ...rest } of found) {
-        const finding = todo === undefined ? rest : { ...rest, todo: withConfig(todo, configWords(config)) };
+        const finding = todo === undefined ? rest : { ...rest, todo: withConfig(todo, where) };
         if (!asJson) say(surroundings, linesOf(finding, findings.at(-1)?.part, screen));
         findings.push(finding);
       }
@@ -75,6 +96,19 @@ const EXAMINED = [
   ["the clusters", groups],
 ] as const;
 
+const ASKED_BY_WATCHER = [
+  ["the broker", brokerAndClock],
+  ["the clusters", watchersGroups],
+] as const;
+
+type Examine<L> = (longshore: L, signal: AbortSignal, config?: string) => Promise<readonly Finding[]>;
+
+const examinedOf = <L>(longshore: L, parts: readonly (readonly [whom: string, Examine<L>])[]) =>
+  parts.map(([whom, examine]) => [whom, (signal: AbortSignal, config?: string) => examine(longshore, signal, config)] as const);
+
+const examinedAt = async (config: string | undefined, surroundings: Surroundings) =>
+  examinedOf(await findLongshore({ config }, surroundings), EXAMINED);
+
 const SHAPE = { widths: [14, 5] };
 const HEADER = ["PART", "STATE", "FOUND"].map((text) => ({ text, tone: "faint" }) as const);
 
@@ -92,7 +126,10 @@ function failed(part: string, error: unknown, { settings }: Pick<Longshore, "set
   return [{ part, state: "FAIL", says: error.message, ...(todo !== undefined && { todo }) }];
 }
 
-async function brokerAndClock({ broker: where, settings }: Longshore, signal: AbortSignal): Promise<readonly Finding[]> {
+async function brokerAndClock(
+  { broker: where, settings }: Pick<Longshore, "broker" | "settings">,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
   try {
     await using broker = await openBroker({ ...where, log: silentLog, clock: systemClock });
     const { product, user, waiting, clockSkewMs } = await broker.inspect(signal);

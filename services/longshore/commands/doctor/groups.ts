@@ -3,7 +3,7 @@
  *
  * The failure this prevents: a group that passes every check and still takes no Job.
  */
-import { makesVolumes } from "@longshore/contract/messages/group-settings.ts";
+import { madeIn } from "@longshore/contract/group-settings.ts";
 import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import { preflight, type Row } from "@longshore/kubernetes/preflight/preflight.ts";
 import { explainIn, sampleJob } from "@longshore/launcher/groups/sample-job.ts";
@@ -14,10 +14,7 @@ import type { Finding } from "./doctor.ts";
 import type { Longshore } from "../../which-longshore.ts";
 
 /** A groups file that says nothing is one line of the page. */
-export async function groups(
-  of: Pick<Longshore, "groupsFile" | "installation">,
-  signal: AbortSignal,
-): Promise<readonly Finding[]> {
+export async function groups(of: Of, signal: AbortSignal): Promise<readonly Finding[]> {
   try {
     return await eachGroup(of, signal);
   } catch (error) {
@@ -26,11 +23,16 @@ export async function groups(
   }
 }
 
+interface Of extends Pick<Longshore, "groupsFile" | "installation"> {
+  /** Whose credentials are asked with: both, unless it says so. */
+  readonly roles?: readonly ("launcher" | "watcher")[];
+}
+
 async function eachGroup(
-  { groupsFile, installation }: Pick<Longshore, "groupsFile" | "installation">,
+  { groupsFile, installation, roles = ["launcher", "watcher"] }: Of,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const each = (["launcher", "watcher"] as const).map(async (role) => {
+  const each = roles.map(async (role) => {
     await using opened = await readUsableGroups(groupsFile, {
       credential: role === "launcher" ? "launch" : "watch",
       clock: systemClock,
@@ -45,7 +47,7 @@ async function eachGroup(
         role,
         tokenFile,
         polls: pollMs !== undefined,
-        volumes: makesVolumes(settings),
+        made: madeIn(settings),
         manifest: job,
         explain: explainIn(name, namespace),
       };

@@ -1,5 +1,8 @@
 /** The corrections that `runs restart --with` names, one option for each. */
-import { Usage } from "../../command.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
+import { quoted } from "@longshore/runtime/shell-word.ts";
+import { configWords, Usage } from "../../command.ts";
 
 /** A parameter may be any JSON; what is none is a text, so that nobody has to quote it twice. */
 export function jsonOrText(given: string): unknown {
@@ -17,6 +20,8 @@ export function correctionOf(given: readonly string[]): Record<string, never> {
     const at = text.indexOf("=");
     if (at < 1) throw new Usage(`--with ${text}: write FIELD=VALUE, such as resources.limits.memory=2Gi`);
     const [first = "", ...rest] = text.slice(0, at).split(".");
+    if (first === "secretValues")
+      throw new Usage(`--with ${first}: write --secret NAME=FILE, since others may see what is typed`);
     const isParameter = first === "parameters" && rest.length > 0;
     const path = isParameter ? [first, rest.join(".")] : [first, ...rest];
     const last = path.pop() ?? "";
@@ -29,4 +34,18 @@ export function correctionOf(given: readonly string[]): Record<string, never> {
     into[last] = isParameter ? jsonOrText(text.slice(at + 1)) : text.slice(at + 1);
   }
   return root as Record<string, never>;
+}
+
+interface Asked {
+  readonly from?: string | undefined;
+  readonly with?: readonly string[] | undefined;
+  readonly config?: string | undefined;
+}
+
+/** The launcher would refuse it, in words of the message's fields. */
+export function refuseWithoutFailure({ run }: RunRecord, values: Asked): void {
+  if (values.from !== undefined || run.outcome !== "succeeded") return;
+  const fields = (values.with ?? []).map((it) => ` --with ${quoted(it)}`).join("");
+  const again = `longshore runs restart ${run.id} --from start${fields}${configWords(values.config)}`;
+  throw new Failure("refuse", "RequestInvalid", `every step of ${run.id} succeeded. To run them all again: \`${again}\``);
 }

@@ -3,23 +3,25 @@
  *
  * The failure this prevents: a person who looks at a run that hangs, and sees that it hangs.
  */
-import type { LogTail } from "@longshore/contract/messages/fact.ts";
+import type { LogTail, SliceTold } from "@longshore/contract/messages/fact.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import { seePod } from "@longshore/domain/watch/seen.ts";
+import { type PodSeen, seePod } from "@longshore/domain/watch/seen.ts";
 import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import type { Cluster } from "@longshore/kubernetes/clusters.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { during, type Surroundings, Usage } from "../../command.ts";
+import type { ReadOutput } from "../../output.ts";
 import { plain } from "../../screen/text.ts";
 import { findLongshore } from "../../which-longshore.ts";
 
 export interface LogsAsked {
   readonly run: RunId;
   readonly step: string | undefined;
+  readonly slice: number | undefined;
   readonly follows: boolean;
   readonly config: string | undefined;
 }
@@ -33,7 +35,7 @@ interface Kept {
 const LOOK_MS = 1_000;
 
 export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surroundings): Promise<number> {
-  const { run, follows, config } = asked;
+  const { run, slice, follows, config } = asked;
   const { signal, screen, out } = surroundings;
   const print = (line: string) => out(`${screen === undefined ? line : plain(line)}\n`);
   const { groupsFile } = await findLongshore({ config }, surroundings);
@@ -47,10 +49,10 @@ export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surr
     if (attempt !== undefined && attempt.name !== printed) {
       if (printed !== undefined) surroundings.note?.(`${attempt.step}, attempt ${attempt.n}:`);
       const cluster = groups.clusters.find(({ name }) => name === attempt.group);
-      const isPrinted = await fromPod(cluster, attempt, { follows, print }, surroundings);
+      const isPrinted = await fromPod(cluster, attempt, { slice, follows, print }, surroundings);
       if (isPrinted) printed = attempt.name;
       else if (attempt.outcome !== undefined) {
-        fromStory(await kept.story(), attempt, print, surroundings);
+        fromStory(await kept.story(), attempt, { slice, print }, surroundings);
         printed = attempt.name;
       }
     }
@@ -62,26 +64,40 @@ export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surr
   return 0;
 }
 
+/** For a run that is followed. A groups file that cannot be read is `doctor`'s matter: the run is followed all the same. */
+export const outputOf =
+  (groupsFile: string): ReadOutput =>
+  async (attempt, print, signal) => {
+    await using groups = await readUsableGroups(groupsFile, { credential: "watch", clock });
+    const cluster = groups.clusters.find(({ name }) => name === attempt.group);
+    return await fromPod(cluster, attempt, { slice: undefined, follows: true, print }, { signal });
+  };
+
 /** The newest attempt that may have a pod. */
-function attemptIn({ run, attempts }: RunRecord, { step }: LogsAsked): Attempt | undefined {
+function attemptIn({ run, attempts }: RunRecord, { step, slice }: LogsAsked): Attempt | undefined {
   const steps = run.plan.steps.map(({ name }) => name);
   if (step !== undefined && !steps.some((it) => it === step))
     throw new Usage(`${run.id} has no step "${step}"; it has ${steps.join(", ")}`);
-  return attempts.filter((it) => it.uid !== undefined && (step === undefined || it.step === step)).at(-1);
+  const found = attempts.filter((it) => it.uid !== undefined && (step === undefined || it.step === step)).at(-1);
+  const planned = run.plan.steps.find(({ name }) => name === (found?.step ?? step ?? steps[0]));
+  if (slice !== undefined && planned !== undefined && planned.slices === undefined)
+    throw new Usage(`the step "${planned.name}" of ${run.id} has no slices`);
+  return found;
 }
 
 /** Returns false if there is no pod whose log can be read. */
 async function fromPod(
   cluster: Pick<Cluster, "read" | "logLines"> | undefined,
   { uid }: Attempt,
-  { follows, print }: { readonly follows: boolean; readonly print: (line: string) => void },
-  { signal }: Surroundings,
+  { slice, follows, print }: Printing & { readonly follows: boolean },
+  { signal, note }: Pick<Surroundings, "signal" | "note">,
 ): Promise<boolean> {
   if (cluster === undefined || uid === undefined) return false;
   const listed = await cluster.read.podsOf(uid, signal);
   const pods = listed.kind === "listed" ? listed.items.flatMap((it) => seePod(it) ?? []) : [];
-  const pod = pods.at(-1);
+  const pod = podToPrint(pods, slice);
   if (pod === undefined) return false;
+  if (slice === undefined && pod.index !== undefined) note?.(`slice ${pod.index}; --slice prints another:`);
   let lines = 0;
   try {
     for await (const line of cluster.logLines({ pod: pod.name, container: CONTAINER, follows }, signal)) {
@@ -96,16 +112,41 @@ async function fromPod(
   }
 }
 
+/** The last pod of the slice. If none is asked for, of the first that failed, else the newest pod. */
+export function podToPrint(pods: readonly PodSeen[], slice: number | undefined): PodSeen | undefined {
+  const byTime = pods.toSorted((a, b) => ((a.createdAt ?? "") < (b.createdAt ?? "") ? -1 : 1));
+  if (slice !== undefined) return byTime.findLast(({ index }) => index === slice);
+  const failed = byTime.filter(({ index, phase }) => index !== undefined && phase === "Failed");
+  const [first] = failed.toSorted((a, b) => (a.index ?? 0) - (b.index ?? 0));
+  return first === undefined ? byTime.at(-1) : failed.findLast(({ index }) => index === first.index);
+}
+
+interface Printing {
+  readonly slice: number | undefined;
+  readonly print: (line: string) => void;
+}
+
+interface Told {
+  readonly step?: string;
+  readonly attempt?: number;
+  readonly log?: LogTail;
+  readonly slices?: { readonly told?: readonly SliceTold[] };
+}
+
 /** What the events have of an attempt's log: its last lines at most. */
-function fromStory(
-  story: readonly StoryEvent[],
-  { step, n }: Attempt,
-  print: (line: string) => void,
-  { note }: Surroundings,
-): void {
-  const told = story.map(({ data }) => data as { readonly step?: string; readonly attempt?: number; readonly log?: LogTail });
-  const own = told.findLast((it) => it.log !== undefined && (it.step ?? step) === step && (it.attempt ?? n) === n);
-  if (own?.log === undefined) return note?.("Its pod is gone, and nothing that it printed was recorded.");
-  if (own.log.state === "truncated") note?.("Its pod is gone. These are the last lines, which were recorded:");
-  for (const line of own.log.tail.replace(/\n$/, "").split("\n")) print(line);
+function fromStory(story: readonly StoryEvent[], { step, n }: Attempt, { slice, print }: Printing, { note }: Surroundings): void {
+  const told = story.map(({ data }) => data as Told);
+  const logIn = (it: Told): LogTail | undefined =>
+    slice === undefined ? it.log : it.slices?.told?.find(({ index }) => index === slice)?.log;
+  const own = told.findLast((it) => logIn(it) !== undefined && (it.step ?? step) === step && (it.attempt ?? n) === n);
+  const log = own && logIn(own);
+  if (log === undefined) return note?.("Its pod is gone, and nothing that it printed was recorded.");
+  if (log.state === "truncated") note?.("Its pod is gone. These are the last lines, which were recorded:");
+  for (const line of log.tail.replace(/\n$/, "").split("\n")) print(line);
+}
+
+/** The value of `--slice`. */
+export function sliceOf(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new Usage(`a slice is a number from 0: "${text}" is none`);
+  return Number(text);
 }

@@ -3,7 +3,8 @@ import { REQUESTED } from "@longshore/contract/messages/command.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import t from "tap";
-import { programOf } from "./page.ts";
+import { played, planOf, input, runOf, step, toStep } from "@longshore/domain/attempt/testing/examples.ts";
+import { childrenText, programOf } from "./page.ts";
 
 const record = (corrected: object = {}) => ({ run: { plan: { with: corrected }, steps: {} } }) as RunRecord;
 const pipeline = (steps: readonly object[]): RunRequest => REQUESTED.pipeline.parse({ run: "a", steps });
@@ -37,4 +38,12 @@ t.test("a long command, and a long pipeline, are cut and say so", async (t) => {
   const lines = programOf(record(), many);
   t.equal(lines.length, 21);
   t.same(lines.at(-1), ["", "and 10 more steps"]);
+});
+
+t.test("a step that has not ended since pods that its program made are there says so", async (t) => {
+  const uses = { serviceAccount: "worker", token: true as const };
+  const ended = toStep("main", input.placed, input.claimDue, input.created, input.complete);
+  const { record } = played(runOf(planOf([step("main", [], { uses })], {}, true)), ended);
+  t.same(childrenText(record), ["that main made in prod-a are being deleted; then the step ends"]);
+  t.same(childrenText(played(record, toStep("main", input.children)).record), []);
 });

@@ -54,8 +54,10 @@ export function pageOf(
       paragraph(it, { indent: 2, mark: "seen: " }, screen),
     ),
     ...about("from", senderOf(run)),
+    ...definitionText(run).flatMap((text) => about("made of", text)),
     ...about("group", groupText(record, groups)),
-    ...volumesText(record).flatMap((text) => about("volumes", text)),
+    ...ownedText(record).flatMap((text) => about("keeps", text)),
+    ...childrenText(record).flatMap((text) => about("pods", text)),
     ...programOf(record, request).flatMap(([name, text]) => about(name, text)),
     ...(phases.length > 0 ? about("time", phases.join(" | ")) : []),
     ...story.flatMap((event, index) =>
@@ -79,6 +81,10 @@ function senderOf({ tenant, source }: Run): string {
   const sender = source === CLI ? "longshore publish" : source;
   return tenant === ONLY_TENANT ? sender : `${sender}, tenant ${tenant}`;
 }
+
+/** The definition may have changed since: its digest tells which one the run was made of. */
+const definitionText = ({ plan: { definition } }: Run): readonly string[] =>
+  definition === undefined ? [] : [`${definition.name} (${definition.digest})`];
 
 const COMMAND_MOST = 150;
 const STEP_COMMAND_MOST = 80;
@@ -133,15 +139,25 @@ function groupText({ run, attempts }: RunRecord, groups: readonly GroupState[]):
   return run.group ?? (considered.map(({ group, why }) => `${group}: ${why}`).join("  ") || "-");
 }
 
-/** The run's volumes, as long as they are there. */
-function volumesText(record: RunRecord): readonly string[] {
+/** What the run has in its group beside Jobs, as long as it is there. */
+function ownedText(record: RunRecord): readonly string[] {
   const anchor = newestAnchor(record);
   if (anchor === undefined || anchor.state === "gone") return [];
   const { group, state, bytes, dueMs } = anchor;
   const until =
     state === "kept" && dueMs !== undefined ? `, kept until ${timeText(dueMs)}` : state === "sweeping" ? ", being deleted" : "";
-  return [`${storageText(bytes)} in ${group}${until}`];
+  return [`${ownedWords(bytes)} in ${group}${until}`];
 }
+
+/** Secret values and large files take no storage. */
+export const ownedWords = (bytes: number): string =>
+  bytes === 0 ? "secret values or large files" : `volumes of ${storageText(bytes)}`;
+
+/** A step goes on after its program's end while pods that the program made are there, and nothing else says why. */
+export const childrenText = ({ attempts }: Pick<RunRecord, "attempts">): readonly string[] =>
+  attempts
+    .filter(({ notes }) => notes.children === true)
+    .map(({ step, group }) => `that ${step} made in ${group ?? "its group"} are being deleted; then the step ends`);
 
 /** Selects every Job and pod of a run. */
 export const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;

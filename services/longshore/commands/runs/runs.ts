@@ -4,6 +4,7 @@ import { withoutBlanks } from "@longshore/contract/messages/diagnosis.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
+import { diagnosisFor } from "@longshore/domain/run/story.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import { commandOf } from "../../checked-command.ts";
@@ -11,14 +12,14 @@ import {
   command as declared, CONFIG, configWords, family, iso, json, JSON_OPTION, say, tell, screenIn, type Surroundings, Usage,
 } from "../../command.ts"; // biome-ignore format: a list of names
 import type { Values as ValuesOf } from "../../command.ts";
-import { quoted } from "@longshore/runtime/shell-word.ts";
 import { exitCodeOf, follow } from "../../following.ts";
 import { placeOf } from "../../place.ts";
 import { GOES_ON, watch } from "../../watching.ts";
 import { findLongshore } from "../../which-longshore.ts";
-import { correctionOf } from "./corrections.ts";
-import { printLogs } from "./logs.ts";
+import { correctionOf, refuseWithoutFailure } from "./corrections.ts";
+import { outputOf, printLogs, sliceOf } from "./logs.ts";
 import { freeVolumes } from "./free.ts";
+import { SECRET, secretValuesOf } from "../secret-files.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./page.ts";
 import { brokerOf, ledgerOf, sendTo } from "../publish.ts";
 import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../../status.ts";
@@ -37,8 +38,10 @@ const OPTIONS = {
   reason: REASON,
   from: { type: "string", value: "WHERE", about: "failed (the step that failed; the default), start, or a step's name" },
   with: { type: "string", multiple: true, value: "FIELD=VALUE", about: "change this of the request; may be repeated" },
+  secret: SECRET,
   yes: { type: "boolean", about: "give the run up" },
   step: { type: "string", value: "STEP", about: "of a pipeline: this step's log (default: the newest that ran)" },
+  slice: { type: "string", value: "N", about: "of a step with slices: this one, from 0 (default: the first that failed)" },
   follow: { type: "boolean", about: "go on printing until the run ends" },
   json: JSON_OPTION,
   config: CONFIG,
@@ -137,10 +140,10 @@ Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (
     }),
     logs: verb("logs", logs, {
       summary: "print what a run's program has printed",
-      usage: "[--step STEP] [--follow]",
-      options: { step: OPTIONS.step, follow: OPTIONS.follow },
+      usage: "[--step STEP] [--slice N] [--follow]",
+      options: { step: OPTIONS.step, slice: OPTIONS.slice, follow: OPTIONS.follow },
       more: `
-It is read from the cluster while the pod is there, with the watcher's credential of the groups file. When the pod is gone, the last lines are printed that the run's events have (16 KiB).
+It is read from the cluster while the pod is there, with the watcher's credential of the groups file. When the pod is gone, the last lines are printed that the run's events have (16 KiB; of a step with slices, 2 KiB of at most 8 of them, the failed ones first).
 
 Exit 0: it was printed. Exit 1: there is nothing to print yet. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
@@ -155,15 +158,15 @@ Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused
     }),
     restart: verb("restart", restart, {
       summary: "restart a run that has ended, and wait for its new end",
-      usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...]",
-      options: { from: OPTIONS.from, with: OPTIONS.with },
+      usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...] [options]",
+      options: { from: OPTIONS.from, with: OPTIONS.with, secret: SECRET },
       more: `
 It waits until the run has ended again, and prints the story meanwhile. Ctrl-C ends only the waiting: the run goes on.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
   longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
 
---with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. parameters.NAME takes any JSON, or a text. The rest of a request stays as it was.
+--with takes the fields image, env.NAME, deadline, and resources.limits.X and resources.requests.X with cpu, memory or ephemeral-storage for X. Of a pipeline it takes them under the step's name: steps.NAME.image, steps.NAME.env.NAME and so on. parameters.NAME takes any JSON, or a text. --secret gives all secretValues of the run again, from files. The rest of a request stays as it was.
 
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
@@ -226,11 +229,11 @@ function tookText({ begunAtMs, endedAtMs, finishedAtMs }: RunRow, nowMs: number)
 }
 
 function recordOf(row: Omit<RunRow, "cursor">): object {
-  const { id, tenant, state, outcome, group, acceptedAtMs, begunAtMs, endedAtMs, finishedAtMs } = row;
+  const { id, tenant, state, outcome, group, definition, acceptedAtMs, begunAtMs, endedAtMs, finishedAtMs } = row;
   const { word, reason, code, exitCode } = statusOf(row);
   return {
     run: id, tenant, state, outcome: outcome ?? null, status: word, reason: reason ?? null, code: code ?? null, exitCode: exitCode ?? null,
-    group: group ?? null, acceptedAt: iso(acceptedAtMs), begunAt: iso(begunAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
+    group: group ?? null, definition: definition ?? null, acceptedAt: iso(acceptedAtMs), begunAt: iso(begunAtMs), endedAt: iso(endedAtMs), finishedAt: iso(finishedAtMs),
   }; // biome-ignore format: as in the list
 }
 
@@ -252,17 +255,30 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
   return {
     ...recordOf({
       ...run,
+      definition: run.plan.definition?.name,
       begunAtMs: begunAtMs(run, story),
       finishedAtMs: finishedAtMs(record),
       newest: newestOfRun(run, story),
     }),
     source: run.source,
     selector: selectorOf(run.id),
-    attempts: attempts.map(({ step, n, state, group, name, notes, claimNo, started, outcome }) => ({
-      step, attempt: n, state, group: group ?? null, started, result: outcome?.result ?? null,
-      diagnosis: outcome?.diagnosis ? withoutBlanks(outcome.diagnosis, { run: run.id, group, namespace: notes.namespace, job: name }) : null,
-      job: claimNo > 0 ? { namespace: notes.namespace ?? null, name } : null,
-    })), // biome-ignore format: as in the story
+    attempts: attempts.map((it) => {
+      const { step, n, state, group, name, notes, claimNo, started, outcome } = it;
+      const { namespace } = notes;
+      const diagnosis =
+        outcome?.diagnosis && withoutBlanks(diagnosisFor(it, outcome.diagnosis), { run: run.id, group, namespace, job: name });
+      const job = claimNo > 0 ? { namespace: namespace ?? null, name } : null;
+      return {
+        step,
+        attempt: n,
+        state,
+        group: group ?? null,
+        started,
+        result: outcome?.result ?? null,
+        diagnosis: diagnosis ?? null,
+        job,
+      };
+    }),
     story: story.map(({ sequence, atMs, type, data }) => ({ sequence, time: iso(atMs), type, data })),
   };
 }
@@ -284,7 +300,8 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   const ledger = parts.use(await ledgerOf(config, surroundings));
   const longshore = await findLongshore({ config }, surroundings);
   const place = (record: RunRecord) => placeOf(record, longshore, config);
-  const followed = await follow({ broker, ledger, run, place, ...(command && { command: command.id }) }, surroundings);
+  const about = { run, place, readOutput: outputOf(longshore.groupsFile), ...(command && { command: command.id }) };
+  const followed = parts.use(await follow({ broker, ledger, ...about }, surroundings));
   const kept = parts.move();
   return { ...followed, broker, ledger, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
@@ -308,14 +325,20 @@ async function followRun(run: RunId, values: Values, surroundings: Surroundings)
   return exitCodeOf(await watch({ run, config: values.config, onStop: () => GOES_ON }, toEnd, surroundings));
 }
 
-async function logs(run: RunId, { step, follow: follows = false, config }: Values, surroundings: Surroundings): Promise<number> {
+async function logs(
+  run: RunId,
+  { step, slice: sliceText, follow: follows = false, config }: Values,
+  surroundings: Surroundings,
+): Promise<number> {
+  const slice = sliceText === undefined ? undefined : sliceOf(sliceText);
   await using ledger = await ledgerOf(config, surroundings);
   const record = async () => {
     const found = await ledger.find(run);
     if (found === undefined) throw runUnknown(run, config);
     return found.record;
   };
-  return await printLogs({ record, story: () => ledger.story(run, 0, STORY_MOST) }, { run, step, follows, config }, surroundings);
+  const story = () => ledger.story(run, 0, STORY_MOST);
+  return await printLogs({ record, story }, { run, step, slice, follows, config }, surroundings);
 }
 
 async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
@@ -359,21 +382,14 @@ async function free(run: RunId, { config }: Values, surroundings: Surroundings):
 
 async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   const from = (values.from ?? "failed") as "failed";
-  const command = commandOf("run.restart", { run, from, ...(values.with && { with: correctionOf(values.with) }) });
+  const given = { ...correctionOf(values.with ?? []), ...(await secretValuesOf(values.secret, surroundings)) };
+  const command = commandOf("run.restart", { run, from, ...((values.with ?? values.secret) && { with: given }) });
   await using followed = await following(run, values, surroundings, command);
   if (followed.found !== undefined) refuseWithoutFailure(followed.found.record, values);
   await sendTo(followed.broker, command, surroundings);
   tell(surroundings, `asked to restart ${run}`);
   const onStop = () => (followed.isTaken() ? GOES_ON : RESTART_UNTAKEN);
   return exitCodeOf(await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings));
-}
-
-/** The launcher would refuse it, in words of the message's fields. */
-export function refuseWithoutFailure({ run }: RunRecord, values: Pick<Values, "from" | "with" | "config">): void {
-  if (values.from !== undefined || run.outcome !== "succeeded") return;
-  const fields = (values.with ?? []).map((it) => ` --with ${quoted(it)}`).join("");
-  const again = `longshore runs restart ${run.id} --from start${fields}${configWords(values.config)}`;
-  throw new Failure("refuse", "RequestInvalid", `every step of ${run.id} succeeded. To run them all again: \`${again}\``);
 }
 
 const RESTART_UNTAKEN = {

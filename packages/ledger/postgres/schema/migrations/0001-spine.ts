@@ -69,8 +69,9 @@ create table sign_in (
 create table run_spec (
   run_key bigint primary key,
   spec json not null,
-  secrets bytea
+  secrets text
 );
+create index run_spec_sealed on run_spec (run_key) where secrets is not null;
 
 create table attempt (
   key bigint generated always as identity primary key,
@@ -85,6 +86,7 @@ create table attempt (
   due timestamptz,
   waits_for text[] collate "C",
   name text collate "C" not null unique,
+  slots integer check (slots >= 1),
   claim_no integer not null,
   claim_by text,
   claim_until timestamptz,
@@ -101,6 +103,8 @@ create table attempt (
   check ((state = 'done') = (due is null)),
   check (state in ('waiting', 'ended', 'done') or group_id is not null)
 );
+-- Only a step with slices takes more than one slot: the others are counted by the next index alone.
+create index attempt_sliced on attempt (group_id) where slots > 1 and due is not null;
 create index attempt_due on attempt (group_id, state, priority desc, due) where due is not null;
 -- The next attempt for a slot: attempts that wait for room in the same groups form a line, and attempts not judged yet another.
 create index attempt_line on attempt (waits_for, priority desc, run_key, due) where state = 'waiting';
@@ -137,6 +141,7 @@ create table notice (
   type text not null,
   body json not null,
   reply_to text,
+  correlation_id text,
   at timestamptz not null,
   sent_at timestamptz
 );
@@ -213,7 +218,7 @@ create table suspect (
 -- An event as its readers see it. Whoever may read this view need not be allowed to read plans, which have corrections of env.
 create view told_event as
   select e.xid, e.run_key as key, r.id as run, r.tenant, e.seq as sequence, e.generation, e.epoch, g.name as group_name, e.type,
-    r.plan ->> 'traceparent' as traceparent, e.body, e.at
+    r.plan ->> 'traceparent' as traceparent, r.plan ->> 'correlationId' as correlation_id, e.body, e.at
   from event e join run r on r.key = e.run_key left join cluster_group g on g.id = e.group_id;
 
 -- Where a recorder tells events. The cursor stands behind the last event whose run has a due line; "server" names the Postgres

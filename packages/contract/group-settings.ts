@@ -6,8 +6,8 @@
  * Rows of the ledger may be older than a setting, so a setting that is added after a release must be optional.
  */
 import { z } from "zod";
-import type { GroupName } from "../ids.ts";
-import { Quantity, quantity } from "../units.ts";
+import type { GroupName } from "./ids.ts";
+import { Quantity, quantity } from "./units.ts";
 
 const patterns = z.array(z.string().min(1).max(500)).min(1).max(1_000).optional();
 
@@ -24,6 +24,8 @@ export const GroupSettings = z.strictObject({
     .prefault({}),
   /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */
   hold: z.boolean().default(true),
+  /** The cluster that `longshore up` has inside: its runs' hints are for the person at that machine, who has no kubectl. */
+  embedded: z.boolean().optional(),
   /** What runs may use in the group: patterns with `*` for any characters, such as "registry.example.com/shop/*". */
   policy: z
     .strictObject({
@@ -35,6 +37,11 @@ export const GroupSettings = z.strictObject({
       serviceAccounts: patterns,
       /** Whether a run may have the token of its account, with which it may do in the cluster what the account may do. */
       tokens: z.boolean().optional(),
+      /**
+       * Whether a run may bring secret values of its own. They show it nothing that it did not know, but the launcher needs the
+       * right to create Secrets for them, so it is asked for.
+       */
+      secretValues: z.boolean().optional(),
       /** Claims of volumes that are in the group's namespace already. Absent: none. */
       claims: patterns,
       /** Storage classes of volumes; "" is the cluster's default. Absent: every class. Empty: no volume is made here. */
@@ -47,6 +54,24 @@ export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
 /** False if no run can have a volume made in the group: then its launcher needs no permission for that. */
 export const makesVolumes = ({ limits: { storage }, policy: { storageClasses } }: GroupSettings): boolean =>
   storageClasses?.length !== 0 && quantity(storage ?? "1") !== 0;
+
+/** The kinds of objects beside Jobs that the launcher may have to make in a group. It needs permissions for no others. */
+export interface Making {
+  readonly volumes?: boolean;
+  readonly secretValues?: boolean;
+  /** ConfigMaps: the anchor, which owns volumes, secret values and large files, and the large files themselves. */
+  readonly anchors?: boolean;
+}
+
+export const madeIn = (settings: GroupSettings): Making => ({
+  volumes: makesVolumes(settings),
+  secretValues: settings.policy.secretValues === true,
+  anchors: allowsAnchors(settings.policy),
+});
+
+/** A group that lets runs have neither volumes nor secret values lets them have no large files: these need the same permission. */
+export const allowsAnchors = ({ storageClasses, secretValues }: GroupSettings["policy"]): boolean =>
+  storageClasses?.length !== 0 || secretValues === true;
 
 /** A group of one namespace, without its credentials and without the way to its cluster. */
 export interface ConfiguredGroup {

@@ -10,47 +10,47 @@ import { type Clock, systemClock } from "./clock.ts";
 import { type Identity, identityOf, isAlive, readIdentity, writeIdentity } from "./birth.ts";
 
 const TRIES_MOST = 10;
-/** Several may find the claim of a dead process at once, and a slower one removes the claim of a faster one. */
+/** Several may find the lock of a dead process at once, and a slower one removes the lock of a faster one. */
 const SETTLE_MS = 50;
 
-const claimIn = (folder: string): string => join(folder, "pid");
+const lockIn = (folder: string): string => join(folder, "pid");
 
 async function holderIn(folder: string): Promise<Identity | undefined> {
-  const holder = readIdentity(await readFile(claimIn(folder), "utf8").catch(() => ""));
+  const holder = readIdentity(await readFile(lockIn(folder), "utf8").catch(() => ""));
   return holder !== undefined && isAlive(holder) ? holder : undefined;
 }
 
 /** The process that has the folder. */
-export const claimantOf = async (folder: string): Promise<number | undefined> => (await holderIn(folder))?.pid;
+export const holderOf = async (folder: string): Promise<number | undefined> => (await holderIn(folder))?.pid;
 
 /** `taken` makes the error for the process that has the folder; `undefined` if the folder takes no lock. */
-export async function claimFolder(
+export async function lockFolder(
   folder: string,
   taken: (pid: number | undefined) => Error,
   clock: Clock = systemClock,
 ): Promise<AsyncDisposable> {
-  const claim = claimIn(folder);
-  const own = `${claim}.${randomUUID()}`;
+  const lock = lockIn(folder);
+  const own = `${lock}.${randomUUID()}`;
   const text = writeIdentity(identityOf(process.pid) ?? { pid: process.pid, birth: "unknown" });
   await writeFile(own, text, { mode: 0o600 });
   /** If several processes try, one of them succeeds. */
   const linked = (): Promise<boolean> =>
-    link(own, claim).then(
+    link(own, lock).then(
       () => true,
       () => false,
     );
   try {
     const { ino } = await stat(own);
-    const stands = async (): Promise<boolean> => (await stat(claim).catch(() => undefined))?.ino === ino;
+    const stands = async (): Promise<boolean> => (await stat(lock).catch(() => undefined))?.ino === ino;
     for (let tries = 0; tries < TRIES_MOST; tries++) {
       if (await linked()) {
         await clock.sleep(SETTLE_MS);
         if (!(await stands())) continue;
-        return { [Symbol.asyncDispose]: async () => ((await stands()) ? await rm(claim, { force: true }) : undefined) };
+        return { [Symbol.asyncDispose]: async () => ((await stands()) ? await rm(lock, { force: true }) : undefined) };
       }
       const holder = await holderIn(folder);
       if (holder !== undefined) throw taken(holder.pid);
-      await rm(claim, { force: true }); // its process was killed
+      await rm(lock, { force: true }); // its process was killed
     }
     throw taken(undefined);
   } finally {

@@ -1,7 +1,7 @@
 /** A bare watch beside the watcher: it tells when each run's Job was created and finished. */
 import { ANNOTATIONS } from "@longshore/domain/run/marks.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
-import type { BenchJob } from "./pods.ts";
+import type { BenchJob } from "../parts/pods.ts";
 
 export interface BareWatch extends AsyncDisposable {
   created(run: string): Promise<BenchJob>;
@@ -16,9 +16,11 @@ interface Line {
   };
 }
 
-export async function openBareWatch(transport: Transport, namespace: string): Promise<BareWatch> {
+/** `selector`: the labels of the Jobs that are watched; absent, all are. */
+export async function openBareWatch(transport: Transport, namespace: string, selector?: string): Promise<BareWatch> {
   const stop = new AbortController();
-  const path = `/apis/batch/v1/namespaces/${namespace}/jobs?watch=true&timeoutSeconds=3600`;
+  const only = selector === undefined ? "" : `&labelSelector=${encodeURIComponent(selector)}`;
+  const path = `/apis/batch/v1/namespaces/${namespace}/jobs?watch=true&timeoutSeconds=3600${only}`;
   const { status, lines } = await transport.open({ method: "GET", path }, stop.signal);
   if (status !== 200) throw new Error(`a bare watch was answered ${status}`);
   const created = promises<BenchJob>();

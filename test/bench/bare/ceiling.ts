@@ -10,11 +10,11 @@ import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { METADATA } from "@longshore/kubernetes/request/read.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import { openKeys } from "@longshore/launcher/keys.ts";
-import { transportOf } from "./parts/bench-cluster.ts";
-import { COMMAND, IMAGE } from "./parts/upstream.ts";
+import { transportOf } from "../parts/bench-cluster.ts";
+import { COMMAND, IMAGE } from "../parts/upstream.ts";
 
 /** As many as the launcher opens to one cluster. */
-const CONNECTIONS = 12;
+export const CONNECTIONS = 12;
 
 export interface Ceiling extends AsyncDisposable {
   /** Creates `count` Jobs as fast as the API server answers; resolves to the milliseconds that this took. */

@@ -1,0 +1,15 @@
+/** No hint of the embedded cluster names a tool or a person that is not there. */
+import { type Code, DIAGNOSES, RESTRICTED } from "@longshore/contract/messages/diagnosis.ts";
+import t from "tap";
+import { embeddedHint } from "./embedded-hints.ts";
+import { saysWhatToDo } from "./testing/action.ts";
+
+for (const [code, { hint }] of Object.entries(DIAGNOSES) as [Code, { readonly hint: string }][])
+  t.test(`${code} says what to do on this machine`, async (t) => {
+    for (const given of [hint, RESTRICTED]) {
+      const told = embeddedHint(code, given);
+      t.notMatch(told, /kubectl|cluster's people/);
+      t.ok(saysWhatToDo(told), told);
+      t.equal(embeddedHint(code, told), told, "once is as good as twice");
+    }
+  });

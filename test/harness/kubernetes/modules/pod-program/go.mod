@@ -1,0 +1,3 @@
+module longshore.test/pod-program
+
+go 1.24
