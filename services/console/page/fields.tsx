@@ -5,6 +5,7 @@
  * objects) is given as JSON, in a field that says so.
  */
 import type { JSX } from "preact";
+import { Icon } from "./marks.tsx";
 
 export interface Schema {
   readonly title?: string;
@@ -26,7 +27,7 @@ export interface Schema {
 export type Kind = "text" | "long" | "number" | "choice" | "yes-no" | "date" | "month" | "lines" | "json";
 
 const MONTH = /^\^?\\d\{4\}-/;
-const LONG = 120;
+const LONG = 320; // an address of a mailbox still stands on one line
 
 export function kindOf(schema: Schema): Kind {
   const { type, format, pattern = "", maxLength = 0, items } = schema;
@@ -148,7 +149,7 @@ export function Field({ name, schema, needed, text, problem, set }: FieldProps):
       )}
       {wrong && (
         <p id={wrong} class="problem">
-          {problem}
+          <Icon of="failed" /> {problem}
         </p>
       )}
       {kind === "choice" ? (

@@ -3,6 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import type { Problem } from "./api.ts";
 import { go, here } from "./go.ts";
 import { Icon, type Mark } from "./marks.tsx";
+import { Told } from "./told.tsx";
 import type { Asked } from "./use.ts";
 import { when } from "./words.ts";
 
@@ -100,9 +101,10 @@ const MARK_OF: Readonly<Record<number, Mark>> = { 401: "padlock", 403: "padlock"
 
 export const Trouble = ({ problem: { status, title, detail } }: { readonly problem: Problem }): JSX.Element => (
   <Empty mark={MARK_OF[status] ?? "stale"} title={title}>
-    <p>{detail}</p>
+    <p><Told>{detail}</Told></p>
+    {status === 404 && <p>Look for it in <a href="/runs">the runs</a> or <a href="/">the catalogue</a>.</p>}
   </Empty>
-);
+); // biome-ignore format: one sentence a line
 
 /** Shows the answer as soon as there is one. Nothing is drawn before 300 ms: what comes at once would only flicker. */
 export function Shown<T>({

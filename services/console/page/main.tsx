@@ -1,7 +1,7 @@
 /** The page: which part of it an address shows, and who is signed in. */
 import { render, type ComponentType } from "preact";
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, post, type Problem, Refusal } from "./api.ts";
 import { Catalogue } from "./catalogue.tsx";
 import { Empty, Frame, type Me, Trouble } from "./frame.tsx";
@@ -38,9 +38,16 @@ function Page(): JSX.Element {
   }, []);
   const { title, page: Shown } = PAGES[at.pathname] ?? { title: "Not here", page: NotHere };
   useEffect(() => void (document.title = `${title} – Longshore`), [at.href]);
+  const shown = at.pathname + (at.searchParams.get("id") ?? "") + (at.searchParams.get("definition") ?? "");
+  const before = useRef(shown);
+  useEffect(() => {
+    // The link that was followed is gone: without this the keyboard would start over at the top of the page.
+    if (before.current !== shown) document.getElementById("content")?.focus();
+    before.current = shown;
+  }, [shown]);
   if (problem !== undefined) return <main class="enter"><Trouble problem={problem} /></main>; // biome-ignore format: one line
   if (me === undefined) return <></>;
-  return <Frame me={me}><Shown key={at.pathname + (at.searchParams.get("id") ?? "") + (at.searchParams.get("definition") ?? "")} /></Frame>; // biome-ignore format: one line
+  return <Frame me={me}><Shown key={shown} /></Frame>; // biome-ignore format: one line
 }
 
 const NotHere = (): JSX.Element => <Empty mark="gone" title="Nothing is at this address"><p><a href="/">To the catalogue</a></p></Empty>; // biome-ignore format: one line

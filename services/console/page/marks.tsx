@@ -6,6 +6,9 @@ export type Mark =
   | State
   | "to come"
   | "passed"
+  | "skipped"
+  | "download"
+  | "about"
   | "search"
   | "copy"
   | "again"
@@ -31,6 +34,9 @@ const SHAPES: Readonly<Record<Mark, JSX.Element>> = {
   stopped: <g>{ring}<rect x="5.75" y="5.75" width="4.5" height="4.5" class="fill" /></g>,
   lost: <g><path d="M8 1.2L14.8 8 8 14.8 1.2 8z" /><path d="M6.6 6.6a1.4 1.4 0 112 1.3c-.5.3-.6.5-.6 1M8 10.6v.5" /></g>,
   "to come": <circle cx="8" cy="8" r="6.25" stroke-dasharray="2.6 2.3" />,
+  skipped: <path d="M3 3.5L7.5 8 3 12.5M8.5 3.5L13 8l-4.5 4.5" />,
+  download: <path d="M8 2v8.5M4.2 7L8 10.8 11.8 7M2.5 14h11" />,
+  about: <g>{ring}<path d="M8 7.4v3.4M8 5v.4" /></g>,
   passed: <circle cx="8" cy="8" r="4" class="fill" />,
   none: <g>{ring}<path d="M5 8h6" /></g>,
   gone: <rect x="2.5" y="2.5" width="11" height="11" stroke-dasharray="2.6 2.3" />,
@@ -90,7 +96,7 @@ export function TenMarks({ marks }: { readonly marks: readonly State[] }): JSX.E
 }
 
 function tenth(state: State | undefined): JSX.Element {
-  if (state === undefined) return <path d="M3.5 12.5v2" class="tick" />;
+  if (state === undefined) return <path d="M3.5 10.5v3.5" class="tick" />;
   if (state === "succeeded") return <rect x="1" y="2" width="5" height="12" class="fill" />;
   if (state === "failed") return <path d="M0 4l8 8m0-8l-8 8" class="cross" />;
   if (state === "stopped") return <rect x="1" y="8" width="5.5" height="5.5" class="hollow" />;

@@ -1,13 +1,15 @@
 /** One run: a line of stages, what became of it, and what one can do. */
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { RunView, Stage } from "../views/run.ts";
 import { isOver } from "../views/state.ts";
 import { post, type Problem, Refusal } from "./api.ts";
 import { Back, LiveMark, Shown } from "./frame.tsx";
 import { here } from "./go.ts";
 import { Icon, StateLine, wordOf } from "./marks.tsx";
+import { labelOf } from "./fields.tsx";
 import { Contact } from "./start.tsx";
+import { Told } from "./told.tsx";
 import { useAnswer, useNow } from "./use.ts";
 import { exactly, second, span, when } from "./words.ts";
 
@@ -26,38 +28,47 @@ function Whole({ run, staleSinceMs }: { readonly run: RunView; readonly staleSin
   return (
     <>
       <Back to="/runs">Runs</Back>
-      <div class="head">
+      <div class="head of-run">
         <h1>{run.definition ?? run.id}</h1>
         <span role="status"><StateLine state={run.state} /></span>
         {!over && <LiveMark staleSinceMs={staleSinceMs} />}
+        {!over && <Stop run={run} />}
+        {(run.state === "succeeded" || run.state === "stopped") && <Again run={run} />}
       </div>
       <p class="lead">
-        {Object.entries(run.parameters).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ")}
-        {Object.keys(run.parameters).length > 0 && ". "}
         Asked{run.by && ` by ${run.by.name}`} {when(run.askedAtMs, now)}. <code>{run.id}</code>
       </p>
       {(run.state === "failed" || run.state === "lost" || run.state === "stalled") && <Failure run={run} />}
       <Stages run={run} nowMs={now} />
       {!over && <Going run={run} />}
-      {run.steps.length > 0 && <Steps run={run} />}
-      {run.outputs !== undefined && <Outputs outputs={run.outputs} />}
-      <div class="halves">
-        <section class="panel">
-          <h2>Story</h2>
-          <ol class="story">
-            {run.story.map(({ sequence, atMs, type, says }) => (
-              <li key={sequence} value={sequence}>
-                <time>{second(atMs)}</time> <b>{type.replaceAll(".", " ")}</b> {says}
-              </li>
-            ))}
-          </ol>
-        </section>
-        {run.log !== undefined && <Log run={run} />}
+      <div class={hasSide(run) ? "with-side" : undefined}>
+        {hasSide(run) && (
+          <aside aria-label="What belongs to the run">
+            <Asked parameters={run.parameters} />
+            {run.outputs !== undefined && <Values title="Result" of={run.outputs} />}
+            {run.steps.length > 0 && <Steps run={run} />}
+          </aside>
+        )}
+        <div>
+          {run.log !== undefined && <Log run={run} />}
+          <section class="panel">
+            <h2>Story</h2>
+            <ol class="story">
+              {run.story.map(({ sequence, atMs, type, says }) => (
+                <li key={sequence} value={sequence}>
+                  <time>{second(atMs)}</time> <b>{type.replaceAll(".", " ")}</b> {says}
+                </li>
+              ))}
+            </ol>
+          </section>
+        </div>
       </div>
-      {over && <AgainOnly run={run} />}
     </>
   ); // biome-ignore format: as it stands on the page
 }
+
+const hasSide = ({ parameters, outputs, steps }: RunView): boolean =>
+  Object.keys(parameters).length > 0 || outputs !== undefined || steps.length > 0;
 
 /** Each stage stands on the line; the one that lasts has an open end. */
 function Stages({ run, nowMs }: { readonly run: RunView; readonly nowMs: number }): JSX.Element {
@@ -92,42 +103,37 @@ const StageOf = ({
   </li>
 );
 
-function Going({ run }: { readonly run: RunView }): JSX.Element {
-  const { act, problem, isSent } = useDeed("/v1/cancel", { run: run.id, generation: run.generation });
+function Going({ run: { why, state } }: { readonly run: RunView }): JSX.Element {
   return (
-    <div class="going panel">
-      <p>You may close this page: the run goes on, and this address shows it again.</p>
-      {run.why !== undefined && (
-        <p>
-          <b>{run.why.sentence}</b>
-        </p>
-      )}
-      {run.state === "stopping" || isSent ? (
-        <p role="status">
-          <StateLine state="stopping">until its program has ended</StateLine>
-        </p>
-      ) : (
-        <button type="button" class="stop" onClick={act}>
-          Stop
-        </button>
-      )}
-      {problem !== undefined && (
-        <p class="problem" role="alert">
-          {problem.detail}
-        </p>
-      )}
+    <div class="going">
+      <Icon of="about" />
+      <p>
+        {why !== undefined && state !== "stalled" && <><b>{why.sentence}</b> </>}
+        <b>You may close this page.</b> The run goes on without it, and stands here and under <a href="/runs">Runs</a>.
+      </p>
     </div>
-  );
+  ); // biome-ignore format: as it stands on the page
 }
 
-function AgainOnly({ run }: { readonly run: RunView }): JSX.Element {
-  return run.state === "succeeded" || run.state === "stopped" ? (
-    <p class="acts">
-      <Again run={run} />
-    </p>
-  ) : (
-    <></>
+/** The button stays where it is until the run is over, so that a person who has just pressed it is not moved elsewhere. */
+function Stop({ run }: { readonly run: RunView }): JSX.Element {
+  const { act, problem, isSent } = useDeed("/v1/cancel", { run: run.id, generation: run.generation });
+  const button = useRef<HTMLButtonElement>(null);
+  const isAsked = run.state === "stopping" || isSent;
+  useLayoutEffect(
+    () => () => {
+      if (document.activeElement === button.current) document.getElementById("content")?.focus();
+    },
+    [],
   );
+  return (
+    <>
+      <button type="button" class="stop" ref={button} aria-disabled={isAsked} onClick={isAsked ? undefined : act}>
+        <Icon of={isAsked ? "stopping" : "stopped"} /> {isAsked ? "Stopping" : "Stop"}
+      </button>
+      {problem !== undefined && <p class="problem" role="alert">{problem.detail}</p>}
+    </>
+  ); // biome-ignore format: as it stands on the page
 }
 
 /** Opens the form with the same values: another run, under another id. */
@@ -160,11 +166,11 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
     <section class={`failure panel ${run.state}`}>
       <div>
         <h2><Icon of={run.state} /> {run.why?.sentence ?? "Nobody saw how it ended."}</h2>
-        {run.why?.hint !== undefined && <p>{run.why.hint}</p>}
+        {run.why?.hint !== undefined && <p><Told>{run.why.hint}</Told></p>}
         <dl>
-          {run.owner !== undefined && <><dt>Who can fix it</dt><dd><Contact owner={run.owner} /></dd></>}
-          {run.steps.some(({ state }) => state === "done") && <><dt>Done</dt><dd>{namesOf(run, "done")}</dd></>}
-          {run.steps.some(({ state }) => state !== "done") && <><dt>Not done</dt><dd>{run.steps.filter(({ state }) => state !== "done").map(({ name }) => name).join(", ")}</dd></>}
+          {run.owner !== undefined && <div><dt>Who can fix it</dt><dd><Contact owner={run.owner} /></dd></div>}
+          {run.steps.some(({ state }) => state === "done") && <div><dt>Done</dt><dd>{namesOf(run, (state) => state === "done")}</dd></div>}
+          {run.steps.some(({ state }) => state !== "done") && <div><dt>Not done</dt><dd>{namesOf(run, (state) => state !== "done")}</dd></div>}
         </dl>
         <div class="acts">
           <button type="button" class="primary" onClick={() => void copy()}><Icon of={isCopied === true ? "check" : "copy"} /> {isCopied === true ? "Copied" : "Copy for the ticket"}</button>
@@ -173,14 +179,14 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
       </div>
       <div class="ticket">
         <h3>What is copied</h3>
-        <textarea ref={box} readOnly aria-label="What is copied" rows={9} value={ticket} />
+        <textarea ref={box} readOnly aria-label="What is copied" rows={8} value={ticket} />
       </div>
     </section>
   ); // biome-ignore format: as it stands on the page
 }
 
-const namesOf = ({ steps }: RunView, wanted: RunView["steps"][number]["state"]): string =>
-  steps.filter(({ state }) => state === wanted).map(({ name }) => name).join(", "); // biome-ignore format: one line
+const namesOf = ({ steps }: RunView, wanted: (state: RunView["steps"][number]["state"]) => boolean): string =>
+  steps.filter(({ state }) => wanted(state)).map(({ name }) => name).join(", "); // biome-ignore format: one line
 
 const TICKET_LINES = 20;
 
@@ -197,10 +203,10 @@ function ticketOf(run: RunView): string {
   ].join("\n");
 }
 
-const STEP_MARK = { "to come": "to come", running: "running", done: "succeeded", failed: "failed", skipped: "none" } as const;
+const STEP_MARK = { "to come": "to come", running: "running", done: "succeeded", failed: "failed", skipped: "skipped" } as const;
 
 const Steps = ({ run }: { readonly run: RunView }): JSX.Element => (
-  <section class="panel">
+  <section>
     <h2>Steps</h2>
     <ul class="steps">
       {run.steps.map(({ name, state }) => <li key={name} class={STEP_MARK[state]}><Icon of={STEP_MARK[state]} /> <b>{name}</b> <span>{state}</span></li>)}
@@ -208,14 +214,20 @@ const Steps = ({ run }: { readonly run: RunView }): JSX.Element => (
   </section>
 ); // biome-ignore format: as it stands on the page
 
-const Outputs = ({ outputs }: { readonly outputs: NonNullable<RunView["outputs"]> }): JSX.Element => (
-  <section class="panel">
-    <h2>Result</h2>
-    <dl class="outputs">
-      {Object.entries(outputs).map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{typeof value === "string" ? value : JSON.stringify(value)}</dd></div>)}
+const Asked = ({ parameters }: Pick<RunView, "parameters">): JSX.Element =>
+  Object.keys(parameters).length === 0 ? <></> : <Values title="What was asked" of={Object.fromEntries(Object.entries(parameters).map(([name, value]) => [labelOf(name, {}), value]))} />; // biome-ignore format: one value
+
+const Values = ({ title, of }: { readonly title: string; readonly of: Readonly<Record<string, unknown>> }): JSX.Element => (
+  <section>
+    <h2>{title}</h2>
+    <dl>
+      {Object.entries(of).map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{textOf(value)}</dd></div>)}
     </dl>
   </section>
 ); // biome-ignore format: as it stands on the page
+
+const textOf = (value: unknown): string =>
+  typeof value === "boolean" ? (value ? "yes" : "no") : typeof value === "string" ? value : JSON.stringify(value);
 
 const OF_LOG = { complete: "complete", truncated: "the end of it", unavailable: "not to be had" } as const;
 
@@ -224,8 +236,11 @@ function Log({ run: { log, id } }: { readonly run: RunView }): JSX.Element {
   const file = `data:text/plain;charset=utf-8,${encodeURIComponent(log.tail)}`;
   return (
     <section class="panel log">
-      <h2>Log <small>{OF_LOG[log.state]}</small></h2>
-      <a class="button small" href={file} download={`${id.replaceAll(/[^\w.-]+/g, "-")}.log`}>Download</a>
+      <div>
+        <h2>Log</h2>
+        <small>{OF_LOG[log.state]}</small>
+        <a class="button small" href={file} download={`${id.replaceAll(/[^\w.-]+/g, "-")}.log`}><Icon of="download" /> Download</a>
+      </div>
       <pre tabIndex={0} aria-label="Log">{log.tail}</pre>
     </section>
   ); // biome-ignore format: as it stands on the page

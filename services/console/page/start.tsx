@@ -9,6 +9,7 @@ import { runUrl } from "./catalogue.tsx";
 import { Field, labelOf, type Schema, textOf, valueOf } from "./fields.tsx";
 import { Back, Trouble } from "./frame.tsx";
 import { go, here } from "./go.ts";
+import { keepForm, keptForm } from "./kept-form.ts";
 import { Icon, TenMarks } from "./marks.tsx";
 import { roughly, when } from "./words.ts";
 
@@ -24,9 +25,12 @@ export function Start(): JSX.Element {
   const [form, setForm] = useState<Form>();
   const [trouble, setTrouble] = useState<Problem>();
   useEffect(() => {
-    ask<Form>("/v1/definition", { name }).then(setForm, (error: unknown) => {
-      if (error instanceof Refusal) setTrouble(error.problem);
-    });
+    ask<Form>("/v1/definition", { name }).then(
+      (found) => setForm({ ...found, run: keptForm()?.run ?? found.run }),
+      (error: unknown) => {
+        if (error instanceof Refusal) setTrouble(error.problem);
+      },
+    );
   }, [name]);
   if (trouble !== undefined) return <Trouble problem={trouble} />;
   if (form === undefined) return <></>;
@@ -34,7 +38,7 @@ export function Start(): JSX.Element {
 }
 
 function Ready({
-  form: { card, parameters, run },
+  form: { card, parameters, run: first },
   given,
 }: {
   readonly form: Form;
@@ -42,33 +46,48 @@ function Ready({
 }): JSX.Element {
   const fields = Object.entries(parameters.properties ?? {});
   const [texts, setTexts] = useState(() =>
-    Object.fromEntries(fields.map(([name, it]) => [name, given.get(name) ?? textOf(it, it.default)])),
+    Object.fromEntries(fields.map(([name, it]) => [name, keptForm()?.texts[name] ?? given.get(name) ?? textOf(it, it.default)])),
   );
+  const [run, setRun] = useState(first);
   const [problem, setProblem] = useState<Problem>();
   const [isSending, setSending] = useState(false);
   const told = useRef<HTMLDivElement>(null);
+  const isUnderWay = useRef(false); // a second click comes before the button has changed
   useEffect(() => told.current?.focus(), [problem]);
-  const problemAt = (name: string): string | undefined =>
-    problem?.problems?.find(({ path }) => path === `/${name}` || path.startsWith(`/${name}/`))?.message;
-  const send = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    if (isSending) return;
+  useEffect(() => keepForm({ run, texts }), [run]);
+  const messageOf = (name: string, message: string): string =>
+    texts[name] === "" && parameters.required?.includes(name) === true ? "This is needed." : message;
+  const problemAt = (name: string): string | undefined => {
+    const found = problem?.problems?.find(({ path }) => path === `/${name}` || path.startsWith(`/${name}/`));
+    return found && messageOf(name, found.message);
+  };
+  const send = async (id: string): Promise<void> => {
+    if (isUnderWay.current) return;
+    isUnderWay.current = true;
     setSending(true);
+    keepForm({ run: id, texts });
     setProblem(undefined);
     const values = Object.fromEntries(fields.flatMap(([name, it]) => { const value = valueOf(it, texts[name] ?? ""); return value === undefined ? [] : [[name, value]]; })); // biome-ignore format: one value
     try {
-      await post("/v1/runs", { run, definition: card.name, parameters: values });
-      go(runUrl(run));
+      await post("/v1/runs", { run: id, definition: card.name, parameters: values });
+      go(runUrl(id));
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       setProblem(error.problem);
     } finally {
+      isUnderWay.current = false;
       setSending(false);
     }
   };
+  /** The form was sent before with other values: these are another run, under another id. */
+  const sendAnew = async (): Promise<void> => {
+    const { run: another } = await ask<Form>("/v1/definition", { name: card.name });
+    setRun(another);
+    await send(another);
+  };
   return (
     <div class="beside">
-      <form class="run-form" onSubmit={(event) => void send(event)} noValidate>
+      <form class="run-form" noValidate onSubmit={(event) => { event.preventDefault(); void send(run); }} onChange={() => keepForm({ run, texts })}>
         <Back to="/">Catalogue</Back>
         <h1>{card.title}</h1>
         {card.description !== undefined && <p class="lead">{card.description}</p>}
@@ -80,10 +99,11 @@ function Ready({
               {problem.problems?.map(({ path, message }) => (
                 <div key={path}>
                   <a href={`#field-${path.split("/")[1] ?? ""}`} onClick={(event) => { event.preventDefault(); document.getElementById(`field-${path.split("/")[1] ?? ""}`)?.focus(); }}>
-                    {labelOf(path.split("/")[1] ?? "", parameters.properties?.[path.split("/")[1] ?? ""] ?? {})}: {message}
+                    {labelOf(path.split("/")[1] ?? "", parameters.properties?.[path.split("/")[1] ?? ""] ?? {})}: {messageOf(path.split("/")[1] ?? "", message)}
                   </a>
                 </div>
               ))}
+              {problem.status === 409 && problem.problems === undefined && <p><button type="button" onClick={() => void sendAnew()}>Run these values as a new run</button></p>}
             </div>
           </div>
         )}

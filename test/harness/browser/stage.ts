@@ -10,9 +10,15 @@ import { INSTALLATION } from "@longshore/cli/embedded/home.ts";
 import { ConsoleConfig } from "@longshore/console/config.ts";
 import { webConsole } from "@longshore/console/main.ts";
 import { newLink } from "@longshore/console/sign-in/tokens.ts";
+import type { RunEventType } from "@longshore/contract/messages/event.ts";
+import { writeEvent } from "@longshore/contract/messages/envelope.ts";
+import { ONLY_TENANT as TENANT, RunId } from "@longshore/contract/ids.ts";
 import { openLog } from "@longshore/runtime/log.ts";
 import { openSystem, type System } from "../system.ts";
 import { DEFINITIONS } from "./jobs.ts";
+
+const STORY_MOST = 100;
+
 
 export interface ConsoleStage extends AsyncDisposable {
   readonly url: string;
@@ -22,6 +28,8 @@ export interface ConsoleStage extends AsyncDisposable {
   /** Asks for a run as an application would, with the name of the person in whose name it asks. */
   ask(definition: string, run: string, parameters?: object, by?: string): Promise<void>;
   stop(run: string, by?: string): Promise<void>;
+  /** Publishes the run's newest event again, as a launcher does that was killed before it noted the first time. */
+  repeatEvent(run: string): Promise<void>;
 }
 
 export async function consoleStage(): Promise<ConsoleStage> {
@@ -59,6 +67,16 @@ export async function consoleStage(): Promise<ConsoleStage> {
     ask: (definition, run, parameters = {}, by = "Jonas Ek") =>
       system.command("run.requested", { run, definition, parameters, ...actor(by) }),
     stop: (run, by = "Jonas Ek") => system.command("run.cancel", { run, generation: 1, ...actor(by) }),
+    repeatEvent: async (run) => {
+      const id = RunId.parse(run);
+      const newest = (await system.ledger.story(id, 0, STORY_MOST)).at(-1);
+      if (newest === undefined) throw new Error(`there is no run ${run}`);
+      const { type, sequence, generation, group, data, atMs } = newest;
+      const about = { run: id, sequence, generation, group, tenant: TENANT, type: type as RunEventType, data: data as object };
+      const body = writeEvent({ ...about, installation: config.installation, time: new Date(atMs).toISOString() });
+      const outgoing = { id: `${run}/${sequence}`, key: `${TENANT}.${group ?? "none"}.${type}`, body };
+      await system.broker.publish("events", outgoing, stop.signal);
+    },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

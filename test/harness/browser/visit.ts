@@ -11,6 +11,8 @@ export interface Ways {
   readonly dark?: boolean;
   readonly forcedColours?: boolean;
   readonly reducedMotion?: boolean;
+  /** Text of twice the size, as a person sets it in the browser. */
+  readonly largeText?: boolean;
 }
 
 export interface Visit extends AsyncDisposable {
@@ -22,26 +24,21 @@ export interface Visit extends AsyncDisposable {
 
 const HEIGHT = 900;
 
-export async function visit(browser: Browser, { width = 1280, dark, forcedColours, reducedMotion }: Ways = {}): Promise<Visit> {
-  const context = await browser.newContext({
-    viewport: { width, height: HEIGHT },
-    colorScheme: dark === true ? "dark" : "light",
-    forcedColors: forcedColours === true ? "active" : "none",
-    reducedMotion: reducedMotion === true ? "reduce" : "no-preference",
-  });
+export async function visit(browser: Browser): Promise<Visit> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: HEIGHT } });
   const complaints: string[] = [];
   await context.exposeFunction("longshoreComplain", (text: string) => void complaints.push(text));
-  await context.addInitScript(() => {
-    const complain = Reflect.get(globalThis, "longshoreComplain") as (text: string) => void;
-    addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
-      complain(`the policy's ${violatedDirective} was violated by ${blockedURI}`),
-    );
+  await context.addInitScript({
+    content: `addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sample }) =>
+      longshoreComplain("the policy's " + violatedDirective + " was violated by " + blockedURI + " " + sample));`,
   });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
   page.on("pageerror", (error) => complaints.push(`the script failed: ${error.message}`));
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(`the browser says: ${message.text()}`);
+    // An answer of 4xx is told to the person by the page; the browser tells it to developers, too.
+    const isAnswer = /responded with a status of 4\d\d/.test(message.text());
+    if (["error", "warning"].includes(message.type()) && !isAnswer) complaints.push(`the browser says: ${message.text()}`);
   });
   return { page, context, complaints: () => [...complaints], [Symbol.asyncDispose]: () => context.close() };
 }
@@ -50,15 +47,19 @@ export async function visit(browser: Browser, { width = 1280, dark, forcedColour
 export async function open(page: Page, url: string): Promise<void> {
   await page.goto(url);
   await page.locator("h1").waitFor();
-  await page.evaluate(() => document.fonts.ready);
+  await page.evaluate("document.fonts.ready.then(() => undefined)");
 }
 
-/** Changes what the media queries of the page see, without a new page. */
-export const seenIn = async (page: Page, { width = 1280, dark, forcedColours, reducedMotion }: Ways): Promise<void> => {
+/** Changes how the page is seen, without a new page. */
+export const seenIn = async (page: Page, ways: Ways): Promise<void> => {
+  const { width = 1280, dark, forcedColours, reducedMotion, largeText } = ways;
   await page.setViewportSize({ width, height: HEIGHT });
   await page.emulateMedia({
     colorScheme: dark === true ? "dark" : "light",
     forcedColors: forcedColours === true ? "active" : "none",
     reducedMotion: reducedMotion === true ? "reduce" : "no-preference",
   });
+  const session = await page.context().newCDPSession(page);
+  await session.send("Page.setFontSizes", { fontSizes: { standard: largeText === true ? 32 : 16 } });
+  await session.detach();
 };
