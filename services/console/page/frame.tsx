@@ -12,11 +12,10 @@ export interface Me {
   readonly installation: string;
 }
 
+/** The L is drawn as the line on which everything stands. */
 const Wordmark = (): JSX.Element => (
-  <a class="wordmark" href="/" aria-label="Longshore, to the catalogue">
-    <span aria-hidden="true">
-      <i>L</i>ongshore
-    </span>
+  <a class="wordmark" href="/">
+    <i>L</i>ongshore
   </a>
 );
 
