@@ -114,8 +114,7 @@ interface Sent {
 }
 
 /** A page that comes back with the newest event's id has this view already. */
-const isFresh = ({ id, data }: News, sent: Sent): boolean =>
-  sent.data === undefined ? id !== sent.id : data !== sent.data;
+const isFresh = ({ id, data }: News, sent: Sent): boolean => (sent.data === undefined ? id !== sent.id : data !== sent.data);
 
 /** Of all runs, only that something changed: the page then asks for what it shows. */
 async function newsOf(options: Parts, run: RunId | undefined, changes: number): Promise<News> {

@@ -142,6 +142,8 @@ async function publish<T extends CommandType>(
   data: CommandInput<T>,
   { name, id }: Person,
 ): Promise<void> {
+  if (broker.status().kind !== "connected")
+    throw new Refused(503, "Not just now", "The broker cannot be reached, so nothing was sent. Try again in a moment.");
   const message = `console/${(data as { readonly run: string }).run}/${deed}`;
   const body = writeCommand({
     id: message,

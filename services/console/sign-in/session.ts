@@ -19,7 +19,10 @@ export async function begin(signIns: SignIns, link: string): Promise<{ person: P
 }
 
 /** Returns whose session the request's cookie names. */
-export async function signedIn({ cookies }: FastifyRequest, { pages, port }: Pick<Parts, "pages" | "port">): Promise<Person | undefined> {
+export async function signedIn(
+  { cookies }: FastifyRequest,
+  { pages, port }: Pick<Parts, "pages" | "port">,
+): Promise<Person | undefined> {
   const token = cookies[cookieName(port(), false)];
   return token === undefined ? undefined : await pages.signIns.whose(hashOf(token));
 }

@@ -398,11 +398,7 @@ interface Served extends ReturnType<typeof readConfigs> {
   readonly onListening: OnListening;
 }
 
-async function serve(
-  configs: Served,
-  where: string,
-  surroundings: Pick<Surroundings, "signal" | "screen">,
-): Promise<number> {
+async function serve(configs: Served, where: string, surroundings: Pick<Surroundings, "signal" | "screen">): Promise<number> {
   const place = onStderr(screenIn(surroundings), where);
   const { recorder: telling, console: page, onListening } = configs;
   await together(surroundings.signal, {
