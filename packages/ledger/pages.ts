@@ -5,10 +5,9 @@
  */
 import type { Actor } from "@longshore/contract/messages/command.ts";
 import type { DefinitionName, Installation } from "@longshore/contract/ids.ts";
-import type { z } from "zod";
 import type { Ledger, RunRow } from "./port.ts";
 
-export type Person = z.infer<typeof Actor>;
+export type Person = Actor;
 
 export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "find" | "list" | "story" | "now"> {
   readonly installation: Installation;

@@ -10,6 +10,7 @@ export function asksTheSame(
   const kept = "parameters" in request && request.parameters ? request.parameters : {};
   const given = Object.entries(asked.parameters);
   return (
-    record.run.plan.definition?.name === asked.definition && given.every(([name, it]) => canonical(kept[name]) === canonical(it))
+    record.run.plan.definition?.name === asked.definition &&
+    given.every(([name, it]) => name in kept && canonical(kept[name]) === canonical(it))
   );
 }

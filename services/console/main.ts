@@ -5,7 +5,6 @@
  *
  * It holds no credential of a cluster, and changes no run: a deed is a message, as any application would send it.
  */
-import type { AddressInfo } from "node:net";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
@@ -22,7 +21,7 @@ import { openStarting } from "@longshore/runtime/starting.ts";
 import { bundlePage } from "./bundle.ts";
 import { ConsoleConfig } from "./config.ts";
 import { openLive } from "./live.ts";
-import { openServer } from "./serve.ts";
+import { listenOnFree, openServer } from "./serve.ts";
 
 /** The first launcher makes the schema, so that a console that starts with it has to wait. */
 const isOutage = (error: unknown): error is Failure =>
@@ -48,16 +47,15 @@ export async function webConsole(
   await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock }));
   const live = openLive({ broker, clock, log });
   const { host, port } = address(config.http.listen);
-  const chosen = { port };
+  let chosen = port;
   const server = await openServer({
     installation: config.installation,
-    hosts: (name) => ["127.0.0.1", "localhost", "[::1]"].some((it) => name === `${it}:${chosen.port}`),
-    port: () => chosen.port,
+    hosts: (name) => ["127.0.0.1", "localhost", "[::1]"].some((it) => name === `${it}:${chosen}`),
+    port: () => chosen,
     ...{ clock, log, pages, broker, files, live, signal },
   });
-  await server.listen({ host, port });
-  chosen.port = (server.server.address() as AddressInfo).port;
-  const url = `http://${host}:${chosen.port}`;
+  chosen = await listenOnFree(server, { host, port, ports: config.http.ports });
+  const url = `http://${host}:${chosen}`;
   starting.started({
     parts: {
       broker: () => ({ ready: broker.status().kind === "connected", says: broker.status().kind }),

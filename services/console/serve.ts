@@ -8,10 +8,9 @@
 import cookie from "@fastify/cookie";
 import helmet from "@fastify/helmet";
 import { isTransient } from "@longshore/contract/problems/problem.ts";
-import type { Person } from "@longshore/ledger/pages.ts";
-import Fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import type { AddressInfo } from "node:net";
+import Fastify, { type FastifyInstance } from "fastify";
 import { hasZodFastifySchemaValidationErrors, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
-import type { Live } from "./live.ts";
 import type { Parts } from "./parts.ts";
 import { problemOf, Refused } from "./problem.ts";
 import { catalogue } from "./routes/catalogue.ts";
@@ -19,29 +18,13 @@ import { enter } from "./routes/enter.ts";
 import { events } from "./routes/events.ts";
 import { page } from "./routes/page.ts";
 import { runs } from "./routes/runs.ts";
-import { cookieName, isOwn } from "./sign-in/session.ts";
-import { hashOf } from "./sign-in/tokens.ts";
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    /** Who may ask: anybody, or somebody who is signed in. */
-    readonly for?: "anybody" | "signed-in";
-  }
-  interface FastifyRequest {
-    person: Person | undefined;
-  }
-}
-
-export interface ServeOptions extends Parts {
-  readonly live: Live;
-  /** Known once the server listens. */
-  readonly port: () => number;
-}
+import "./sign-in/person.ts";
+import { isOwn, signedIn } from "./sign-in/session.ts";
 
 const BODY_BYTES_MAX = 256 * 1024;
 
-export async function openServer(options: ServeOptions): Promise<FastifyInstance> {
-  const { pages, log, hosts } = options;
+export async function openServer(options: Parts): Promise<FastifyInstance> {
+  const { log, hosts } = options;
   const server = Fastify({ bodyLimit: BODY_BYTES_MAX, trustProxy: false, logger: false });
   server.setValidatorCompiler(validatorCompiler);
   server.setSerializerCompiler(serializerCompiler);
@@ -69,8 +52,7 @@ export async function openServer(options: ServeOptions): Promise<FastifyInstance
     if (!hosts(host)) throw new Refused(403, "Not this name", `This console does not answer to the name ${host}.`);
     if (!["GET", "HEAD"].includes(request.method) && !isOwn(request.headers, host))
       throw new Refused(403, "Not from here", "Only the console's own page may do this.");
-    const token = request.cookies[cookieName(options.port(), false)];
-    request.person = token === undefined ? undefined : await pages.signIns.whose(hashOf(token));
+    request.person = await signedIn(request, options);
     if (request.routeOptions.config.for === "signed-in" && request.person === undefined)
       throw new Refused(401, "Signed out", "Sign in again: a new link comes from `npx longshore link`.");
   });
@@ -105,11 +87,6 @@ export async function openServer(options: ServeOptions): Promise<FastifyInstance
   return server;
 }
 
-export const personOf = ({ person }: Pick<FastifyRequest, "person">): Person => {
-  if (person === undefined) throw new TypeError("a route for people who are signed in was asked by somebody else");
-  return person;
-};
-
 function refusedOf(error: unknown): Refused | undefined {
   if (error instanceof Refused) return error;
   if (hasZodFastifySchemaValidationErrors(error))
@@ -120,4 +97,20 @@ function refusedOf(error: unknown): Refused | undefined {
   if (status >= 400 && status < 500)
     return new Refused(400, "Not understood", error instanceof Error ? error.message : String(error));
   return undefined;
+}
+
+/** Listens on the first port that nobody else has, and returns it. */
+export async function listenOnFree(
+  server: FastifyInstance,
+  { host, port, ports }: { readonly host: string; readonly port: number; readonly ports: number },
+): Promise<number> {
+  for (let tried = 0; ; tried++) {
+    try {
+      await server.listen({ host, port: port + tried });
+      return (server.server.address() as AddressInfo).port;
+    } catch (error) {
+      if (tried + 1 < ports && error instanceof Error && "code" in error && error.code === "EADDRINUSE") continue;
+      throw error;
+    }
+  }
 }

@@ -31,8 +31,8 @@ const LONG = 320; // an address of a mailbox still stands on one line
 
 export function kindOf(schema: Schema): Kind {
   const { type, format, pattern = "", maxLength = 0, items } = schema;
-  if (schema.enum !== undefined) return "choice";
   if (type === "boolean") return "yes-no";
+  if (schema.enum !== undefined) return "choice";
   if (type === "integer" || type === "number") return "number";
   if (type === "array" && items?.type === "string") return "lines";
   if (type !== "string") return "json";
@@ -120,7 +120,12 @@ export function Field({ name, schema, needed, text, problem, set }: FieldProps):
   const changed = (event: { readonly currentTarget: { readonly value: string } }): void => set(event.currentTarget.value);
   if (kind === "yes-no")
     return (
-      <div class="field">
+      <div class={`field${problem === undefined ? "" : " wrong"}`}>
+        {wrong && (
+          <p id={wrong} class="problem">
+            {problem}
+          </p>
+        )}
         <label class="check">
           <input
             {...common}

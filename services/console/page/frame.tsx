@@ -49,7 +49,8 @@ function Search(): JSX.Element {
   const find = (event: SubmitEvent): void => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
-    const text = String(new FormData(form).get("id") ?? "").trim();
+    const given = new FormData(form).get("id");
+    const text = typeof given === "string" ? given.trim() : "";
     if (text !== "") go(`/run?${new URLSearchParams({ id: text }).toString()}`);
   };
   return (

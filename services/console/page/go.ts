@@ -3,7 +3,8 @@ import { signal } from "@preact/signals";
 
 export const here = signal(new URL(location.href));
 
-addEventListener("popstate", () => void (here.value = new URL(location.href)));
+/** Back and Forward change the address, too. */
+export const watchAddress = (): void => addEventListener("popstate", () => void (here.value = new URL(location.href)));
 
 export function go(to: string): void {
   history.pushState(null, "", to);

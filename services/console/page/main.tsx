@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, post, type Problem, Refusal } from "./api.ts";
 import { Catalogue } from "./catalogue.tsx";
 import { Empty, Frame, type Me, Trouble } from "./frame.tsx";
-import { go, here, onLink } from "./go.ts";
+import { go, here, onLink, watchAddress } from "./go.ts";
 import { Run } from "./run.tsx";
 import { Runs } from "./runs.tsx";
 import { Start } from "./start.tsx";
@@ -52,6 +52,7 @@ function Page(): JSX.Element {
 
 const NotHere = (): JSX.Element => <Empty mark="gone" title="Nothing is at this address"><p><a href="/">To the catalogue</a></p></Empty>; // biome-ignore format: one line
 
+watchAddress();
 document.addEventListener("click", onLink);
 const root = document.getElementById("page");
 if (root !== null) render(<Page />, root);

@@ -4,13 +4,13 @@ import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../problem.ts";
-import type { ServeOptions } from "../serve.ts";
+import type { Parts } from "../parts.ts";
 import { cardOf } from "../views/card.ts";
 import { newRun } from "../new-run.ts";
 
 const MARKS = 10;
 
-export function catalogue(plain: FastifyInstance, { pages, clock }: ServeOptions): void {
+export function catalogue(plain: FastifyInstance, { pages, clock }: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
 
   server.get("/v1/definitions", { config: { for: "signed-in" } }, async () => {

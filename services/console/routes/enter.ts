@@ -3,13 +3,14 @@ import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../problem.ts";
-import { personOf, type ServeOptions } from "../serve.ts";
+import type { Parts } from "../parts.ts";
+import { personOf } from "../sign-in/person.ts";
 import { begin, cookieName } from "../sign-in/session.ts";
 import { hashOf, SESSION_MS } from "../sign-in/tokens.ts";
 
 const Me = z.object({ name: z.string(), installation: z.string() });
 
-export function enter(plain: FastifyInstance, { pages, port, installation }: ServeOptions): void {
+export function enter(plain: FastifyInstance, { pages, port, installation }: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   const cookie = { httpOnly: true, sameSite: "lax", path: "/", maxAge: SESSION_MS / 1000 } as const;
   const name = () => cookieName(port(), false);

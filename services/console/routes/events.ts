@@ -1,86 +1,124 @@
 /**
- * Open pages are told of changes as server-sent events. A run's stream sends the whole view: it is small, and a page that missed
- * some events shows the truth with the next.
+ * Tells open pages of changes, as server-sent events.
+ *
+ * The failure this prevents: a page that missed a message and shows an old state for ever. A run's stream sends the whole view as
+ * the ledger has it, and looks again by itself, so that the next look heals every gap.
  */
+import type { ServerResponse } from "node:http";
 import { RunId } from "@longshore/contract/ids.ts";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import { wakeUp } from "@longshore/runtime/loop.ts";
+import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import type { ServeOptions } from "../serve.ts";
-import { isOver } from "../views/state.ts";
-import { viewOf } from "./runs.ts";
+import type { Parts } from "../parts.ts";
+import { signedIn } from "../sign-in/session.ts";
+import { viewOf } from "../views/read.ts";
 
 const PING_MS = 15_000;
 /** A change that no message told of is seen after this time. */
 const LOOK_MS = 5_000;
+/** While the broker is away, open runs are looked at this often. */
+const AWAY_LOOK_MS = 2_000;
+/** Who signs out in another tab is told no more after this time. */
+const RIGHTS_MS = 60_000;
 /** Changes that come together are one. */
 const TOGETHER_MS = 100;
+/** A reader that stopped reading would fill our memory. Its browser connects again, and gets what is true then. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
 
-export function events(plain: FastifyInstance, options: ServeOptions): void {
+export function events(plain: FastifyInstance, options: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   server.get(
     "/v1/events",
     { config: { for: "signed-in" }, schema: { querystring: z.object({ run: RunId.optional() }) } },
-    async ({ query: { run } }, reply) => {
+    async (request, reply) => {
+      const { run } = request.query;
+      // An unknown run is refused before the stream begins.
+      if (run !== undefined) await viewOf(options, run);
+      const last = request.headers["last-event-id"];
       reply.hijack();
-      await stream(options, run, reply);
+      await stream(options, run, {
+        raw: reply.raw,
+        headers: reply.getHeaders() as Record<string, string>,
+        last: typeof last === "string" ? last : undefined,
+        isStillSignedIn: async () => (await signedIn(request, options)) !== undefined,
+      });
     },
   );
 }
 
-async function stream(options: ServeOptions, run: RunId | undefined, reply: FastifyReply): Promise<void> {
+interface News {
+  /** Absent for all runs: no stream of those is replayed. */
+  readonly id: string | undefined;
+  readonly event: "run" | "changed";
+  readonly data: string;
+}
+
+interface Reader {
+  readonly raw: ServerResponse;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The id of the last event that it has. */
+  readonly last: string | undefined;
+  readonly isStillSignedIn: () => Promise<boolean>;
+}
+
+async function stream(options: Parts, run: RunId | undefined, reader: Reader): Promise<void> {
   const { live, clock, log } = options;
-  const { raw } = reply;
-  raw.writeHead(200, {
-    ...(reply.getHeaders() as Record<string, string>),
-    "content-type": "text/event-stream",
-    "cache-control": "no-store",
-  });
+  const { raw, headers, last, isStillSignedIn } = reader;
+  raw.writeHead(200, { ...headers, "content-type": "text/event-stream", "cache-control": "no-store" });
   const gone = new AbortController();
   raw.once("close", () => gone.abort());
-  options.signal.addEventListener("abort", () => raw.end(), { once: true });
-  let due = true;
-  let wake = (): void => undefined;
+  const stopped = () => raw.end();
+  options.signal.addEventListener("abort", stopped, { once: true });
+  const changed = wakeUp(clock);
+  let changes = 0;
   const off = live.on(run, () => {
-    due = true;
-    wake();
+    changes++;
+    changed.wake();
   });
-  let last = "";
+  raw.write(`retry: ${Math.round(1_000 + 2_000 * clock.random())}\n\n`);
+  let sent: Sent = run === undefined ? { id: undefined, data: "0" } : { id: last };
+  let askedAtMs = clock.now();
   try {
-    for (let quietMs = 0; !gone.signal.aborted; ) {
-      if (due) {
-        due = false;
-        const [text, over] = await news(options, run);
-        if (text !== last) raw.write(`event: ${run === undefined ? "changed" : "run"}\ndata: ${text}\n\n`);
-        last = text;
-        if (over) quietMs = 0;
-      } else if (quietMs >= PING_MS) {
+    for (let saidAtMs = clock.now(); !gone.signal.aborted; ) {
+      const news = await newsOf(options, run, changes);
+      if (isFresh(news, sent)) {
+        raw.write(`${news.id === undefined ? "" : `id: ${news.id}\n`}event: ${news.event}\ndata: ${news.data}\n\n`);
+        saidAtMs = clock.now();
+      } else if (clock.now() - saidAtMs >= PING_MS) {
         raw.write(": still here\n\n");
-        quietMs = 0;
+        saidAtMs = clock.now();
       }
-      // A reader that stopped reading would fill our memory: it comes again, and gets what is true then.
+      sent = news;
+      if (clock.now() - askedAtMs >= RIGHTS_MS) {
+        if (!(await isStillSignedIn())) return void raw.end();
+        askedAtMs = clock.now();
+      }
       if (raw.writableLength > UNREAD_BYTES_MAX) return void raw.destroy();
-      const woken = await new Promise<boolean>((resolve) => {
-        const off = clock.alarm(due ? TOGETHER_MS : LOOK_MS, () => resolve(false));
-        wake = () => void (off(), resolve(true));
-        gone.signal.addEventListener("abort", () => void (off(), resolve(true)), { once: true });
-      });
-      quietMs += woken ? 0 : LOOK_MS;
-      if (woken) await clock.sleep(TOGETHER_MS, gone.signal).catch(() => undefined);
-      due = true;
+      const how = await changed.wait(live.isHeard() ? LOOK_MS : AWAY_LOOK_MS, gone.signal);
+      if (how === "woken") await clock.sleep(TOGETHER_MS, gone.signal);
+      if (how === "passed" && run === undefined && !live.isHeard()) changes++;
     }
   } catch (error) {
     log.debug("a stream ended", { error });
     raw.end();
   } finally {
     off();
+    options.signal.removeEventListener("abort", stopped);
   }
 }
 
-/** What the stream says now. For all runs only that something changed: the page then asks for what it shows. */
-async function news(options: ServeOptions, run: RunId | undefined): Promise<readonly [string, boolean]> {
-  if (run === undefined) return [String(options.clock.now()), false];
+interface Sent {
+  readonly id: string | undefined;
+  readonly data?: string;
+}
+
+/** A page that comes back with the newest event's id has this view already. */
+const isFresh = ({ id, data }: News, sent: Sent): boolean => (sent.data === undefined ? id !== sent.id : data !== sent.data);
+
+/** Of all runs, only that something changed: the page then asks for what it shows. */
+async function newsOf(options: Parts, run: RunId | undefined, changes: number): Promise<News> {
+  if (run === undefined) return { id: undefined, event: "changed", data: String(changes) };
   const view = await viewOf(options, run);
-  return [JSON.stringify(view), isOver(view.state)];
+  return { id: `${view.generation}.${view.sequence}`, event: "run", data: JSON.stringify(view) };
 }

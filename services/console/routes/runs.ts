@@ -10,13 +10,13 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { asksTheSame } from "../asks-the-same.ts";
 import { type FieldProblem, Refused } from "../problem.ts";
-import { personOf, type ServeOptions } from "../serve.ts";
-import { runView } from "../views/run.ts";
+import type { Parts } from "../parts.ts";
+import { personOf } from "../sign-in/person.ts";
+import { viewOf } from "../views/read.ts";
 import { stateOf } from "../views/state.ts";
 
 const SOURCE = "/longshore/console";
 const ROWS = 50;
-const STORY_MOST = 1_000;
 /** The answer waits this long for the launcher: most runs are taken within it, and the page can say so at once. */
 const TAKEN_WITHIN_MS = 2_000;
 
@@ -27,7 +27,7 @@ const Asked = z.strictObject({
 });
 const ById = z.object({ id: RunId });
 
-export function runs(plain: FastifyInstance, options: ServeOptions): void {
+export function runs(plain: FastifyInstance, options: Parts): void {
   const { pages } = options;
   const server = plain.withTypeProvider<ZodTypeProvider>();
   const signedIn = { config: { for: "signed-in" } } as const;
@@ -76,12 +76,6 @@ export function runs(plain: FastifyInstance, options: ServeOptions): void {
   );
 }
 
-export async function viewOf({ pages }: Pick<ServeOptions, "pages">, id: RunId) {
-  const [found, story] = await Promise.all([pages.find(id), pages.story(id, 0, STORY_MOST)]);
-  if (found === undefined) throw new Refused(404, "No such run", `No run has the id ${id}.`);
-  return runView(found.record, found.request, story);
-}
-
 const rowOf = (row: RunRow): object => ({
   id: row.id,
   state: stateOf(row),
@@ -92,7 +86,7 @@ const rowOf = (row: RunRow): object => ({
 
 /** One form is one run: what is asked for again under its id is the run that is there. */
 async function ask(
-  options: ServeOptions,
+  options: Parts,
   asked: z.output<typeof Asked>,
   person: Person,
 ): Promise<{ status: 200 | 201 | 202; answer: object }> {
@@ -142,12 +136,14 @@ const fieldOf = ({ path, message }: { readonly path: string; readonly message: s
 
 /** The same deed has the same id: a form that is sent twice stops or restarts once. */
 async function publish<T extends CommandType>(
-  { broker, signal }: ServeOptions,
+  { broker, signal }: Parts,
   type: T,
   deed: string,
   data: CommandInput<T>,
   { name, id }: Person,
 ): Promise<void> {
+  if (broker.status().kind !== "connected")
+    throw new Refused(503, "Not just now", "The broker cannot be reached, so nothing was sent. Try again in a moment.");
   const message = `console/${(data as { readonly run: string }).run}/${deed}`;
   const body = writeCommand({
     id: message,

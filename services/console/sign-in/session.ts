@@ -5,6 +5,8 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Person, SignIns } from "@longshore/ledger/pages.ts";
+import type { FastifyRequest } from "fastify";
+import type { Parts } from "../parts.ts";
 import { hashOf, newToken, SESSION_MS } from "./tokens.ts";
 
 /** Cookies know no ports: two consoles on one machine would sign each other's people out, if the name were the same. */
@@ -14,6 +16,15 @@ export async function begin(signIns: SignIns, link: string): Promise<{ person: P
   const token = newToken();
   const person = await signIns.redeem(hashOf(link), hashOf(token), SESSION_MS);
   return person && { person, token };
+}
+
+/** Returns whose session the request's cookie names. */
+export async function signedIn(
+  { cookies }: FastifyRequest,
+  { pages, port }: Pick<Parts, "pages" | "port">,
+): Promise<Person | undefined> {
+  const token = cookies[cookieName(port(), false)];
+  return token === undefined ? undefined : await pages.signIns.whose(hashOf(token));
 }
 
 /** True if the request has effects only at our own page's wish: browsers say from where a request comes. */

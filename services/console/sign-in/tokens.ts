@@ -11,7 +11,7 @@ export const newToken = (): string => randomBytes(TOKEN_BYTES).toString("base64u
 export const hashOf = (token: string): Uint8Array => createHash("sha256").update(token).digest();
 
 /** Makes a link that signs this person in once. The token stands behind `#`: browsers send that to no server and to no log. */
-export async function newLink(signIns: SignIns, at: string, person: Person): Promise<string> {
+export async function newLink(signIns: Pick<SignIns, "offer">, at: string, person: Person): Promise<string> {
   const token = newToken();
   await signIns.offer(hashOf(token), person, LINK_MS);
   return `${at}/enter#${token}`;

@@ -32,6 +32,7 @@ const AFTER: Readonly<Record<RunEventType, State>> = {
   "run.launched": "starting",
   "run.resumed": "starting",
   "run.started": "running",
+  "run.progressed": "running",
   "run.stalled": "stalled",
   "run.step.succeeded": "running",
   "run.step.failed": "running",

@@ -1,8 +1,11 @@
 /**
- * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named;
+ * `longshore up`: launcher, watcher and web console in this process, with a Postgres, broker and cluster of its own unless others are named;
  * and a recorder, if there is somebody to tell.
  */
 import { Installation } from "@longshore/contract/ids.ts";
+import { ConsoleConfig } from "@longshore/console/config.ts";
+import { type OnListening, webConsole } from "@longshore/console/main.ts";
+import { newLink } from "@longshore/console/sign-in/tokens.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -41,7 +44,8 @@ import { HIDDEN_URLS, urlNamed, withoutUrls } from "../embedded/named-urls.ts";
 import { onStderr, programLog } from "../embedded/program-log.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, lockHome, writeRunning } from "../which-longshore.ts";
-import { definitionsOf } from "./definitions.ts";
+import { definitionsOf, examplesDir } from "./definitions.ts";
+import { person, sayLink } from "./link.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
@@ -91,6 +95,10 @@ export const up = command({
       about:
         "a recorder's config file (config/recorder.yaml): its sinks are told of the runs; of the rest only addresses is read",
     },
+    "no-console": {
+      type: "boolean",
+      about: "start no web console (else it listens on this machine alone: 127.0.0.1:7373, or the next free port)",
+    },
     data: {
       type: "string",
       value: "DIR",
@@ -107,7 +115,8 @@ ${HIDDEN_URLS}`,
     const ledger = await urlNamed("ledger", values.ledger, surroundings);
     const told = values.sinks === undefined ? undefined : sinksIn(fileAt(values.sinks, surroundings));
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
-    const definitionsDir = await definitionsOf(values.definitions, surroundings);
+    const definitionsDir =
+      (await definitionsOf(values.definitions, surroundings)) ?? (kubeconfig === undefined ? examplesDir() : undefined);
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
     const options = { kubeconfig: file ?? "", context, namespace, allowPrograms };
@@ -170,7 +179,7 @@ ${HIDDEN_URLS}`,
       ...(values.definitions === undefined ? [] : ["--definitions", definitionsDir ?? ""]),
     ];
     const commandFor = (options: readonly string[]) => startCommand([...options, ...others]);
-    await using _running = await writeRunning(home, {
+    const running = {
       pid: process.pid,
       installation: Installation.parse(INSTALLATION),
       brokerUrl,
@@ -178,7 +187,8 @@ ${HIDDEN_URLS}`,
       groupsFile: files.groups,
       definitionsDir,
       toServe: Object.fromEntries(Object.entries(starts).map(([group, options]) => [group, commandFor(options)])),
-    });
+    };
+    await using _running = await writeRunning(home, running);
     // The other commands look into .longshore of their folder, so that another data folder has to be named.
     const config = data === undefined ? "" : configWords(files.launcher);
     for (const it of left)
@@ -200,7 +210,12 @@ ${HIDDEN_URLS}`,
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
     if (broker === undefined) say(surroundings, withoutBroker(screen));
-    const ended = await serve({ ...configs, recorder: telling }, config, surroundings);
+    const page = values["no-console"] === true ? undefined : consoleConfig(configs.launcher, brokerUrl, postgres.url);
+    const onListening: OnListening = async ({ url, pages }) => {
+      await writeRunning(home, { ...running, console: url });
+      sayLink(await newLink(pages.signIns, url, person()), config, surroundings);
+    };
+    const ended = await serve({ ...configs, recorder: telling, console: page, onListening }, config, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
   },
@@ -359,19 +374,43 @@ const recorderConfig = (
   addresses,
 });
 
-async function serve(
-  configs: ReturnType<typeof readConfigs> & { readonly recorder: RecorderConfig | undefined },
-  where: string,
-  surroundings: Pick<Surroundings, "signal" | "screen">,
-): Promise<number> {
+/** As many consoles as a machine may have folders with a Longshore in them. */
+const CONSOLE_PORTS = 20;
+
+/** The console of a Longshore on this machine. */
+export const consoleConfig = (
+  { installation, log }: Pick<LauncherConfig, "installation" | "log">,
+  brokerUrl: string,
+  ledgerUrl: string,
+): ConsoleConfig => ({
+  ...ConsoleConfig.parse({
+    installation,
+    broker: { url: brokerUrl },
+    ledger: { url: ledgerUrl },
+    http: { ports: CONSOLE_PORTS, health: "127.0.0.1:0" },
+  }),
+  log,
+});
+
+interface Served extends ReturnType<typeof readConfigs> {
+  readonly recorder: RecorderConfig | undefined;
+  readonly console: ConsoleConfig | undefined;
+  readonly onListening: OnListening;
+}
+
+async function serve(configs: Served, where: string, surroundings: Pick<Surroundings, "signal" | "screen">): Promise<number> {
   const place = onStderr(screenIn(surroundings), where);
-  const telling = configs.recorder;
+  const { recorder: telling, console: page, onListening } = configs;
   await together(surroundings.signal, {
     launcher: async (signal) =>
       void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
     watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log, place), signal)),
     ...(telling && {
       recorder: async (signal: AbortSignal) => void (await recorder(telling, programLog("recorder", telling.log, place), signal)),
+    }),
+    ...(page && {
+      console: async (signal: AbortSignal) =>
+        void (await webConsole(page, programLog("console", page.log, place), signal, onListening)),
     }),
   });
   return 0;
