@@ -13,25 +13,31 @@ import { consoleStage } from "./harness/browser/stage.ts";
 import { open, seenIn, visit } from "./harness/browser/visit.ts";
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
-const [folder = ".pictures", ...wanted] = process.argv.slice(2);
-await mkdir(folder, { recursive: true });
-await using chrome = await chromium();
-await using stage = await consoleStage();
-say("playing the story");
-await playStory(stage);
-await using person = await visit(chrome.browser);
-const { page } = person;
-await open(page, await stage.link("Maren Holt"));
-for (const [name, at] of Object.entries(PAGES)) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  await open(page, stage.url + at.path);
-  await at.then?.(page);
-  for (const width of [1280, 320] as const)
-    for (const dark of [false, true]) {
-      await seenIn(page, { width, dark });
-      const file = path.join(folder, `${name}-${width}-${dark ? "dark" : "light"}.png`);
-      await page.screenshot({ path: file, fullPage: true, animations: "disabled" });
-      say(file);
-    }
+async function main(folder: string, wanted: readonly string[]): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await using chrome = await chromium();
+  await using stage = await consoleStage();
+  say("playing the story");
+  await playStory(stage);
+  await using person = await visit(chrome.browser);
+  const { page } = person;
+  await open(page, await stage.link("Maren Holt"));
+  for (const [name, at] of Object.entries(PAGES)) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    await open(page, stage.url + at.path);
+    await at.then?.(page);
+    for (const width of [1280, 320] as const)
+      for (const dark of [false, true]) {
+        await seenIn(page, { width, dark });
+        const file = path.join(folder, `${name}-${width}-${dark ? "dark" : "light"}.png`);
+        await page.screenshot({ path: file, fullPage: true, animations: "disabled" });
+        say(file);
+      }
+  }
+  for (const it of person.complaints()) say(it);
 }
-for (const it of person.complaints()) say(it);
+
+if (import.meta.main) {
+  const [folder = ".pictures", ...wanted] = process.argv.slice(2);
+  await main(folder, wanted);
+}

@@ -51,27 +51,6 @@ async function tabTo(name: string): Promise<void> {
   throw new Error(`Tab does not come to "${name}", only to ${met.join(" | ")}`);
 }
 
-await t.test("each page is right in each of the ways in which people see it", async (t) => {
-  for (const [name, at] of Object.entries(PAGES)) {
-    await open(page, stage.url + at.path);
-    await at.then?.(page);
-    for (const [way, ways] of Object.entries(WAYS)) {
-      await seenIn(page, ways);
-      const isPlain = Object.keys(ways).every((it) => it === "width");
-      t.same(await wrongWith(page, isPlain ? "everything" : "on sight"), [], `${name}, ${way}`);
-    }
-    await seenIn(page, {});
-  }
-});
-
-await t.test("nothing moves for somebody who wants no motion", async (t) => {
-  await seenIn(page, { reducedMotion: true });
-  await open(page, stage.url + (PAGES["run-running"]?.path ?? ""));
-  t.equal(await page.evaluate("document.getAnimations().length"), 0);
-  await seenIn(page, {});
-  t.ok(Number(await page.evaluate("document.getAnimations().length")) > 0, "for others the running mark turns");
-});
-
 await t.test("by the keyboard alone: sign in, run, stop, and read a failure", async (t) => {
   await page.context().clearCookies();
   await open(page, await stage.link("Priya Nair"));
@@ -166,6 +145,27 @@ await t.test("what a screen reader is told of a run are its states, and no line 
     spoken.filter((it) => !states.includes(it) && !it.startsWith("Live updates paused")),
     [],
   );
+});
+
+await t.test("nothing moves for somebody who wants no motion", async (t) => {
+  await seenIn(page, { reducedMotion: true });
+  await open(page, stage.url + (PAGES["run-running"]?.path ?? ""));
+  t.equal(await page.evaluate("document.getAnimations().length"), 0);
+  await seenIn(page, {});
+  t.ok(Number(await page.evaluate("document.getAnimations().length")) > 0, "for others the running mark turns");
+});
+
+await t.test("each page is right in each of the ways in which people see it", async (t) => {
+  for (const [name, at] of Object.entries(PAGES)) {
+    await open(page, stage.url + at.path);
+    await at.then?.(page);
+    for (const [way, ways] of Object.entries(WAYS)) {
+      await seenIn(page, ways);
+      const isPlain = Object.keys(ways).every((it) => it === "width");
+      t.same(await wrongWith(page, isPlain ? "everything" : "on sight"), [], `${name}, ${way}`);
+    }
+    await seenIn(page, {});
+  }
 });
 
 t.same(person.complaints(), [], "the browser had nothing to complain of in any test");

@@ -15,6 +15,7 @@ import { type Say, toStderr } from "../builds/cached.ts";
 import { debianTree, inside, lastWords, signalGroup } from "../debian/tree.ts";
 
 const START_WITHIN_MS = 60_000;
+const HOME = "/tmp";
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
 /** Returns the tree's folder. The part of Chromium without windows needs a third fewer libraries. */
@@ -42,7 +43,7 @@ const FLAGS = [
   "--force-color-profile=srgb",
   "--font-render-hinting=none",
   "--hide-scrollbars",
-  "--user-data-dir=/tmp/profile",
+  `--user-data-dir=${HOME}/profile`,
   "--remote-debugging-address=127.0.0.1",
   "--remote-debugging-port=0",
   "about:blank",
@@ -58,9 +59,9 @@ export async function chromium(): Promise<TestBrowser> {
   const data = await fs.mkdtemp(path.join(tmpdir(), "longshore-browser-"));
   parts.defer(() => fs.rm(data, { recursive: true, force: true, maxRetries: 5 }));
   await fs.chown(data, NOBODY.uid, NOBODY.gid);
-  const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/tmp", LANG: "C.UTF-8" };
+  const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME, LANG: "C.UTF-8" };
   const child = inside(
-    { root, data, at: "/tmp", owner: NOBODY, env },
+    { root, data, at: HOME, owner: NOBODY, env },
     `exec /usr/lib/chromium/chromium-headless-shell "$@"`,
     FLAGS,
   );

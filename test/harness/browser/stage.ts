@@ -19,7 +19,6 @@ import { DEFINITIONS } from "./jobs.ts";
 
 const STORY_MOST = 100;
 
-
 export interface ConsoleStage extends AsyncDisposable {
   readonly url: string;
   readonly system: System;
