@@ -1,6 +1,6 @@
 /** The programs of `longshore up`: their settings, and how they run together in one process. */
 import { ConsoleConfig } from "@longshore/console/config.ts";
-import { type OnListening, webConsole } from "@longshore/console/main.ts";
+import type { OnListening } from "@longshore/console/main.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { launcher } from "@longshore/launcher/main.ts";
 import { RecorderConfig, type SinksFile } from "@longshore/recorder/config.ts";
@@ -75,8 +75,10 @@ export async function serve(
       recorder: async (signal: AbortSignal) => void (await recorder(telling, programLog("recorder", telling.log, place), signal)),
     }),
     ...(page && {
-      console: async (signal: AbortSignal) =>
-        void (await webConsole(page, programLog("console", page.log, place), signal, onListening)),
+      console: async (signal: AbortSignal) => {
+        const { webConsole } = await import("@longshore/console/main.ts"); // its HTTP server is not for every command to load
+        await webConsole(page, programLog("console", page.log, place), signal, onListening);
+      },
     }),
   });
   return 0;
