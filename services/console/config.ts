@@ -1,4 +1,4 @@
-/** The console's settings. With an unknown field the console does not start. */
+/** The console's settings. config/console.yaml shows every field; with an unknown field the console does not start. */
 import { brokerSettings } from "@longshore/broker/settings.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { oneSecret, secretSetting } from "@longshore/runtime/config/secret-settings.ts";

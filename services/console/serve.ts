@@ -29,9 +29,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   server.setValidatorCompiler(validatorCompiler);
   server.setSerializerCompiler(serializerCompiler);
   server.decorateRequest("person", undefined);
-  server.addHook("onRoute", ({ config, url }) => {
-    if (config?.for === undefined) throw new TypeError(`the route ${url} does not say who may ask it`);
-  });
+  everyRouteSaysForWhom(server);
   await server.register(cookie);
   await server.register(helmet, {
     contentSecurityPolicy: {
@@ -97,6 +95,13 @@ function refusedOf(error: unknown): Refused | undefined {
   if (status >= 400 && status < 500)
     return new Refused(400, "Not understood", error instanceof Error ? error.message : String(error));
   return undefined;
+}
+
+/** A route that is written without a thought of who may ask it would be open to everybody. */
+export function everyRouteSaysForWhom(server: FastifyInstance): void {
+  server.addHook("onRoute", ({ config, url }) => {
+    if (config?.for === undefined) throw new TypeError(`the route ${url} does not say who may ask it`);
+  });
 }
 
 /** Listens on the first port that nobody else has, and returns it. */

@@ -121,7 +121,8 @@ await t.test("a link signs in once, and its cookie is for this console alone", a
 await t.test("of ten who open one link at the same moment, one is signed in", async (t) => {
   const body = { token: tokenOf(await newLink(pages.signIns, url, { name: "Cy" })) };
   const answers = await Promise.all(Array.from({ length: 10 }, () => ask("/v1/enter", { body })));
-  t.same(answers.map(({ status }) => status).toSorted(), [200, ...Array.from({ length: 9 }, () => 403)]);
+  t.equal(answers.filter(({ status }) => status === 200).length, 1);
+  t.equal(answers.filter(({ status }) => status === 403).length, 9);
 });
 
 await t.test("a link and a session that are too old sign nobody in, and the ledger holds no token", async (t) => {

@@ -3,23 +3,16 @@
  * and a recorder, if there is somebody to tell.
  */
 import { Installation } from "@longshore/contract/ids.ts";
-import { ConsoleConfig } from "@longshore/console/config.ts";
-import { type OnListening, webConsole } from "@longshore/console/main.ts";
+import type { OnListening } from "@longshore/console/main.ts";
 import { newLink } from "@longshore/console/sign-in/tokens.ts";
-import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { BROKERS, openBroker } from "@longshore/broker/brokers.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
-import { RecorderConfig, SinksFile } from "@longshore/recorder/config.ts";
-import { recorder } from "@longshore/recorder/main.ts";
-import { WatcherConfig } from "@longshore/watcher/config.ts";
-import { watcher } from "@longshore/watcher/main.ts";
+import { SinksFile } from "@longshore/recorder/config.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import {
   brokerBefore,
@@ -40,8 +33,8 @@ import {
   postgresIn,
   writeConfig,
 } from "../embedded/home.ts";
-import { HIDDEN_URLS, urlNamed, withoutUrls } from "../embedded/named-urls.ts";
-import { onStderr, programLog } from "../embedded/program-log.ts";
+import { HIDDEN_URLS, urlNamed } from "../embedded/named-urls.ts";
+import { consoleConfig, readConfigs, recorderConfig, serve } from "../embedded/programs.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, lockHome, writeRunning } from "../which-longshore.ts";
 import { definitionsOf, examplesDir } from "./definitions.ts";
@@ -348,73 +341,11 @@ async function tryOut({
   return await leftBehind(opened, { serves, isOwnLedger });
 }
 
-/** Both programs read the same variables, so each must accept the other's settings. */
-function readConfigs(files: { readonly launcher: string; readonly watcher: string }, surroundings: Pick<Surroundings, "env">) {
-  const env = withoutUrls(surroundings.env);
-  return {
-    launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),
-    watcher: readConfig(WatcherConfig, { file: files.watcher, env, beside: [LauncherConfig] }),
-  };
-}
-
 const sinksIn = (file: string): SinksFile => {
   const found = readConfig(SinksFile, { file, env: {} });
   if (Object.keys(found.sinks).length === 0) throw new Usage(`${file} has no sink: config/recorder.yaml shows one`);
   return found;
 };
-
-const recorderConfig = (
-  { sinks, addresses }: SinksFile,
-  ledgerUrl: string,
-  { installation, log }: LauncherConfig,
-): RecorderConfig => ({
-  ...RecorderConfig.parse({ installation, ledger: { url: ledgerUrl }, http: { listen: "127.0.0.1:0" } }),
-  log,
-  sinks,
-  addresses,
-});
-
-/** As many consoles as a machine may have folders with a Longshore in them. */
-const CONSOLE_PORTS = 20;
-
-/** The console of a Longshore on this machine. */
-export const consoleConfig = (
-  { installation, log }: Pick<LauncherConfig, "installation" | "log">,
-  brokerUrl: string,
-  ledgerUrl: string,
-): ConsoleConfig => ({
-  ...ConsoleConfig.parse({
-    installation,
-    broker: { url: brokerUrl },
-    ledger: { url: ledgerUrl },
-    http: { ports: CONSOLE_PORTS, health: "127.0.0.1:0" },
-  }),
-  log,
-});
-
-interface Served extends ReturnType<typeof readConfigs> {
-  readonly recorder: RecorderConfig | undefined;
-  readonly console: ConsoleConfig | undefined;
-  readonly onListening: OnListening;
-}
-
-async function serve(configs: Served, where: string, surroundings: Pick<Surroundings, "signal" | "screen">): Promise<number> {
-  const place = onStderr(screenIn(surroundings), where);
-  const { recorder: telling, console: page, onListening } = configs;
-  await together(surroundings.signal, {
-    launcher: async (signal) =>
-      void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
-    watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log, place), signal)),
-    ...(telling && {
-      recorder: async (signal: AbortSignal) => void (await recorder(telling, programLog("recorder", telling.log, place), signal)),
-    }),
-    ...(page && {
-      console: async (signal: AbortSignal) =>
-        void (await webConsole(page, programLog("console", page.log, place), signal, onListening)),
-    }),
-  });
-  return 0;
-}
 
 export async function started<T>(surroundings: Surroundings, name: string, what: string, start: () => Promise<T>): Promise<T> {
   const began = systemClock.now();

@@ -1,6 +1,5 @@
 /** The demo's web console, and its own reader, which asks it as a browser would. */
 import type { ConsoleConfig } from "@longshore/console/config.ts";
-import { webConsole } from "@longshore/console/main.ts";
 import { newLink } from "@longshore/console/sign-in/tokens.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
@@ -14,6 +13,7 @@ export interface DemoConsole extends AsyncDisposable {
 }
 
 export async function openConsole(config: ConsoleConfig): Promise<DemoConsole> {
+  const { webConsole } = await import("@longshore/console/main.ts"); // its HTTP server is not for every command to load
   const stop = new AbortController();
   const listening = Promise.withResolvers<() => Promise<string>>();
   const ended = webConsole(config, silentLog, stop.signal, async ({ url, pages }) =>

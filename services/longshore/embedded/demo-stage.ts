@@ -17,7 +17,8 @@ import { say, screenIn, type Surroundings } from "../command.ts";
 import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { commandOf } from "../checked-command.ts";
 import { examplesDir } from "../commands/definitions.ts";
-import { consoleConfig, partLine, started } from "../commands/up.ts";
+import { partLine, started } from "../commands/up.ts";
+import { consoleConfig } from "./programs.ts";
 import { wordOf } from "../terminal.ts";
 
 export interface Heard {
