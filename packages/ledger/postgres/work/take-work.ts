@@ -132,7 +132,7 @@ from taken o join cluster_group og on og.id = o.group_id order by o.key`,
 const ANCHORS_IN: Statement = {
   name: "anchors_in",
   text: `select run_id as run, number from object
-    where group_id = (select id from cluster_group where name = $1) and kind = 'anchor' and state <> 'gone'`,
+    where group_id = (select id from cluster_group where name = $1) and kind = 'anchor' and due < 'infinity'`,
 };
 
 const ADD_STRAY: Statement = {
