@@ -25,8 +25,8 @@ export async function copyNewData(folder: string): Promise<void> {
 async function make(folder: string): Promise<void> {
   const dataDir = await fs.mkdtemp(path.join(tmpdir(), "longshore-postgres-"));
   try {
-    const { url, stop } = await startPostgres({ dataDir, unsafe: true });
-    await cheapPassword(url).finally(stop);
+    const server = await startPostgres({ dataDir, unsafe: true });
+    await cheapPassword(server.url).finally(() => server.stop());
     await copy(dataDir, folder);
   } finally {
     await fs.rm(dataDir, { recursive: true, force: true });
