@@ -26,7 +26,11 @@ async function make(folder: string): Promise<void> {
   const dataDir = await fs.mkdtemp(path.join(tmpdir(), "longshore-postgres-"));
   try {
     const server = await startPostgres({ dataDir, unsafe: true });
-    await cheapPassword(server.url).finally(() => server.stop());
+    try {
+      await cheapPassword(server.url);
+    } finally {
+      await server.stop();
+    }
     await copy(dataDir, folder);
   } finally {
     await fs.rm(dataDir, { recursive: true, force: true });
