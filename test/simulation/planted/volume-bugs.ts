@@ -10,13 +10,13 @@ export const VOLUMES: readonly PlantedBug[] = [
     name: "◆ a volume needs no owner, since its run deletes it",
     edits: [edit("packages/domain/pod/volumes.ts", "  ownerReferences: [ownerOf({ name: input.name, uid })],\n", "")],
     breaks: ["Volumes: each has an owner"],
-    seeds: [2],
+    only: ["volumes"],
   },
   {
     name: "◆ a run that has ended needs its volumes no more",
     edits: [edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge")],
     breaks: ["Volumes: an anchor goes after"],
-    seeds: [2],
+    only: ["volumes"],
   },
   {
     name: "◆ an anchor that is not there is gone, though a create of it may still land",
@@ -27,7 +27,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ?", "begunAtMs < 0 ?"),
     ],
     breaks: ["Volumes: each has an owner"],
-    seeds: [131],
+    only: ["volumes"],
   },
   {
     name: "the name of a claim says which volume it is, whatever the anchor",
@@ -39,7 +39,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: a pod mounts only"],
-    seeds: [2],
+    only: ["volumes"],
   },
   {
     name: "◆ an anchor whose volumes do not fit is given up, whoever else is creating under it",
@@ -51,7 +51,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: the steps of one life"],
-    seeds: [7],
+    only: ["roomInBetween"],
   },
   {
     name: "the pods of a run's earlier life are over when it is restarted",
@@ -63,7 +63,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: two generations"],
-    seeds: [55, 562],
+    only: ["restartedTooSoon"],
   },
   {
     name: "◆ the pods that a step's program made are its own business",
@@ -75,6 +75,6 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Children: a step ends after"],
-    seeds: [4],
+    only: ["volumes"],
   },
 ];
