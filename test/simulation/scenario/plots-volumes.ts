@@ -132,11 +132,7 @@ type SpecialPlot = (chance: Chance, cluster: string) => readonly Planned[];
 export const VOLUME_PLOTS = ["volumes", ...SPECIAL.map(({ name }) => name)];
 
 /** Draws from a chance of its own, so that all other scenarios stay as they were. */
-export function volumePlot(
-  seed: number,
-  { clusters, launchers }: Omit<Setting, "chance">,
-  only?: Only,
-): VolumePlot | undefined {
+export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, "chance">, only?: Only): VolumePlot | undefined {
   const chance = chanceOf(`volumes ${seed}`);
   const isDrawn = chance.is(0.08);
   if (!(only?.some((it) => VOLUME_PLOTS.includes(it)) ?? isDrawn)) return undefined;
