@@ -13,6 +13,7 @@ export const VALUES: readonly PlantedBug[] = [
     ],
     breaks: ["A program gets"],
     only: ["crashes"],
+    seeds: [1, 2],
   },
 ];
 
@@ -28,6 +29,7 @@ export const SLICES: readonly PlantedBug[] = [
     ],
     breaks: ["G4", "G5"],
     only: ["slices"],
+    seeds: [54, 86],
   },
   {
     name: "no slice may fail, whatever the request says",
@@ -40,5 +42,6 @@ export const SLICES: readonly PlantedBug[] = [
     ],
     breaks: ["G4", "G5"],
     only: ["slices"],
+    seeds: [31, 34],
   },
 ];

@@ -17,6 +17,7 @@ export const GROUPS: readonly PlantedBug[] = [
     ],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
     only: ["astrayAfterOutage"],
+    seeds: [20, 392],
   },
   {
     name: "◆ the ledger's word on a group is an answer of its cluster",
@@ -30,18 +31,21 @@ export const GROUPS: readonly PlantedBug[] = [
     ],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
     only: ["startedAstray"],
+    seeds: [534, 334],
   },
   {
     name: "a namespace is known by its name",
     edits: [edit("packages/domain/group/health.ts", "if (uid !== namespaceUid) {", "if (uid === undefined) {")],
     breaks: ["Nothing is created", "G3", "G5", "G10"],
     only: ["startedAstray"],
+    seeds: [151],
   },
   {
     name: "a probe that is not answered gives its group up",
     edits: [edit("packages/domain/group/health.ts", "healthy: doubt, ", "healthy: gone, ")],
     breaks: ["A group's health"],
     only: ["readsLost"],
+    seeds: [73, 102],
   },
   {
     name: "a group that answers reads is well, whatever it answered to a create",
@@ -54,17 +58,20 @@ export const GROUPS: readonly PlantedBug[] = [
     ],
     breaks: ["A group's health"],
     only: ["createsRefused"],
+    seeds: [217, 171],
   },
   {
     name: "refused writes rest for 10 s, however often",
     edits: [edit("packages/domain/group/health.ts", "const times = (view.refusals?.times ?? 0) + 1;", "const times = 1;")],
     breaks: ["A group's health"],
     only: ["createsRefused"],
+    seeds: [217, 254],
   },
   {
     name: "of two launchers that disagree the last one has the word",
     edits: [edit("packages/domain/group/recorded-health.ts", "needs: turns ? needed(health, recorded) : []", "needs: []")],
     breaks: ["A group's health"],
     only: ["oneCutOff"],
+    seeds: [8, 254],
   },
 ];

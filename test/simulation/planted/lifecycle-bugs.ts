@@ -16,7 +16,7 @@ export const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    only: ["answeredTwice"],
+    seeds: [947, 3201],
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
@@ -86,6 +86,7 @@ export const LIFECYCLE: readonly PlantedBug[] = [
     edits: [edit("services/launcher/loops/sweep.ts", "if (fenced) return;", "")],
     breaks: ["G3", "G10"],
     only: ["twoLate"],
+    seeds: [108],
   },
   {
     name: "◆ a refusal ends an attempt although an older create is on the wire",
@@ -98,6 +99,7 @@ export const LIFECYCLE: readonly PlantedBug[] = [
     ],
     breaks: ["G5", "G3", "G10"],
     only: ["lateCreate"],
+    seeds: [741],
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",
@@ -110,6 +112,7 @@ export const LIFECYCLE: readonly PlantedBug[] = [
     ],
     breaks: ["Liveness", "G3", "G10"],
     only: ["unseenUntilTheFence"],
+    seeds: [330, 56],
   },
   {
     name: "◆ waiting too long ends an attempt although a create is on the wire",
@@ -122,6 +125,7 @@ export const LIFECYCLE: readonly PlantedBug[] = [
     ],
     breaks: ["G5", "G3", "G10"],
     only: ["lateCreate"],
+    seeds: [718],
   },
   {
     name: "◆ only running pods are unfinished",
@@ -134,6 +138,7 @@ export const LIFECYCLE: readonly PlantedBug[] = [
     ],
     breaks: ["G5", "G10"],
     only: ["slowLooks"],
+    seeds: [110, 195],
   },
   {
     name: "◆ an ended attempt is parked without a look, since its Job has a hold",

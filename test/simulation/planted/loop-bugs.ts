@@ -84,6 +84,7 @@ export const LOOPS: readonly PlantedBug[] = [
     edits: [edit("services/launcher/jobs/look.ts", 'if (job.mark?.occupant === true) return { kind: "occupant", job };', "")],
     breaks: ["Liveness", "G3", "G5", "G10"],
     only: ["cancelAtLaunch"],
+    seeds: [2227, 7581],
   },
   {
     name: "what the watch calls DELETED is gone",
@@ -100,7 +101,7 @@ export const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G10"],
-    only: ["deletions"],
+    seeds: [184, 250],
   },
   {
     name: "a fact about another Job of the same name is believed",
@@ -137,5 +138,6 @@ export const LOOPS: readonly PlantedBug[] = [
     ],
     breaks: ["G5", "G4", "Timers"],
     only: ["badViews"],
+    seeds: [3],
   },
 ];

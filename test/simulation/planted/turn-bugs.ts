@@ -13,12 +13,14 @@ export const TURNS: readonly PlantedBug[] = [
     ],
     breaks: ["A slot"],
     only: ["crowd"],
+    seeds: [82],
   },
   {
     name: "who was accepted first is placed first, whatever the priority",
     edits: [edit("packages/domain/group/place-attempts.ts", "b.priority - a.priority || a.accepted", "a.accepted")],
     breaks: ["A slot"],
     only: ["crowd"],
+    seeds: [11],
   },
   {
     name: "a run that may not wait is taken beside as many others as its limit allows",
@@ -31,6 +33,7 @@ export const TURNS: readonly PlantedBug[] = [
     ],
     breaks: ["Concurrency: a run that may not wait"],
     only: ["keys"],
+    seeds: [30],
   },
   {
     name: "◆ a concurrency key has room for one more while as many as its limit are at work",

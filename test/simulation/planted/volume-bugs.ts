@@ -11,12 +11,14 @@ export const VOLUMES: readonly PlantedBug[] = [
     edits: [edit("packages/domain/pod/volumes.ts", "  ownerReferences: [ownerOf({ name: input.name, uid })],\n", "")],
     breaks: ["Volumes: each has an owner"],
     only: ["volumes"],
+    seeds: [2],
   },
   {
     name: "◆ a run that has ended needs its volumes no more",
     edits: [edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge")],
     breaks: ["Volumes: an anchor goes after"],
     only: ["volumes"],
+    seeds: [2],
   },
   {
     name: "◆ an anchor that is not there is gone, though a create of it may still land",
@@ -28,6 +30,7 @@ export const VOLUMES: readonly PlantedBug[] = [
     ],
     breaks: ["Volumes: each has an owner"],
     only: ["volumes"],
+    seeds: [131],
   },
   {
     name: "the name of a claim says which volume it is, whatever the anchor",
@@ -40,6 +43,7 @@ export const VOLUMES: readonly PlantedBug[] = [
     ],
     breaks: ["Volumes: a pod mounts only"],
     only: ["volumes"],
+    seeds: [2],
   },
   {
     name: "◆ an anchor whose volumes do not fit is given up, whoever else is creating under it",
@@ -52,6 +56,7 @@ export const VOLUMES: readonly PlantedBug[] = [
     ],
     breaks: ["Volumes: the steps of one life"],
     only: ["roomInBetween"],
+    seeds: [7],
   },
   {
     name: "the pods of a run's earlier life are over when it is restarted",
@@ -64,6 +69,7 @@ export const VOLUMES: readonly PlantedBug[] = [
     ],
     breaks: ["Volumes: two generations"],
     only: ["restartedTooSoon"],
+    seeds: [55, 562],
   },
   {
     name: "◆ the pods that a step's program made are its own business",
@@ -76,5 +82,6 @@ export const VOLUMES: readonly PlantedBug[] = [
     ],
     breaks: ["Children: a step ends after"],
     only: ["volumes"],
+    seeds: [4],
   },
 ];
