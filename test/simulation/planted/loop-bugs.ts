@@ -137,7 +137,6 @@ export const LOOPS: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G4", "Timers"],
-    only: ["badViews"],
     seeds: [3],
   },
 ];
