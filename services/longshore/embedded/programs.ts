@@ -2,13 +2,10 @@
 import { ConsoleConfig } from "@longshore/console/config.ts";
 import type { OnListening } from "@longshore/console/main.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { launcher } from "@longshore/launcher/main.ts";
 import { RecorderConfig, type SinksFile } from "@longshore/recorder/config.ts";
-import { recorder } from "@longshore/recorder/main.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { together } from "@longshore/runtime/loop.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
-import { watcher } from "@longshore/watcher/main.ts";
 import { screenIn, type Surroundings } from "../command.ts";
 import { withoutUrls } from "./named-urls.ts";
 import { onStderr, programLog } from "./program-log.ts";
@@ -60,6 +57,7 @@ interface Served extends ReturnType<typeof readConfigs> {
   readonly onListening: OnListening;
 }
 
+/** Loads the programs only here: else each command would load them, a fifth of all its modules. */
 export async function serve(
   configs: Served,
   where: string,
@@ -67,6 +65,9 @@ export async function serve(
 ): Promise<number> {
   const place = onStderr(screenIn(surroundings), where);
   const { recorder: telling, console: page, onListening } = configs;
+  const { launcher } = await import("@longshore/launcher/main.ts");
+  const { watcher } = await import("@longshore/watcher/main.ts");
+  const { recorder } = await import("@longshore/recorder/main.ts");
   await together(surroundings.signal, {
     launcher: async (signal) =>
       void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
@@ -76,7 +77,7 @@ export async function serve(
     }),
     ...(page && {
       console: async (signal: AbortSignal) => {
-        const { webConsole } = await import("@longshore/console/main.ts"); // its HTTP server is not for every command to load
+        const { webConsole } = await import("@longshore/console/main.ts");
         await webConsole(page, programLog("console", page.log, place), signal, onListening);
       },
     }),
