@@ -13,3 +13,8 @@ for (const [code, { hint }] of Object.entries(DIAGNOSES) as [Code, { readonly hi
       t.equal(embeddedHint(code, told), told, "once is as good as twice");
     }
   });
+
+t.test("lost outputs are told with the file that a program has to write here, and elsewhere", async (t) => {
+  t.match(DIAGNOSES.OutputsLost.hint, "${LONGSHORE_TERMINATION_LOG:-/dev/termination-log}");
+  t.match(embeddedHint("OutputsLost", DIAGNOSES.OutputsLost.hint), /LONGSHORE_TERMINATION_LOG.*restart the run/);
+});
