@@ -231,9 +231,9 @@ const commands = (count: number): string => `${count} ${count === 1 ? "command" 
 function stopLines(running: readonly string[], config: string, screen: Screen): readonly string[] {
   const [first] = running;
   if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
-  const [are, each] = running.length === 1 ? ["is", "the run"] : ["are", "each run"];
+  const [are, each, again] = running.length === 1 ? ["is", "the run", first] : ["are", "each run", "RUN"];
   const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start tells ${each} as stopped (LocalStop), and tries it again if it asked for that; else this runs it again:`;
-  return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${first}${config}`, 4)];
+  return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${again}${config}`, 4)];
 }
 
 /** Says what a start finds that comes after a kill, or after a stop while a pod was being removed. */
