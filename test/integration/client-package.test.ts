@@ -171,7 +171,11 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
   t.same(await again.ended, { code: 0, out: known, err: "" }, "a duplicate ends the follower, too");
   const broken = (code: string) => code.replace("command: [", "comand: [");
   const mistaken = await started("publish", RUN, broken);
-  t.match(await mistaken.ended, { code: 1, err: /^refused: \/data\/comand .*did you mean "command"\?\n$/ }, "a problem is a line");
+  t.match(
+    await mistaken.ended,
+    { code: 1, err: /^refused: \/data\/comand .*did you mean "command"\?\n$/ },
+    "a problem is a line",
+  );
 
   await using left = await started("follow", "orders/9999/never");
   await consumed(rabbit.url, "shop");

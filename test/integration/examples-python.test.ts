@@ -59,7 +59,10 @@ t.test("an application in Python publishes a run and hears its whole story, as p
   t.not(other, example("publish"));
   await using conflicting = application(python, other, rabbit.url);
   t.match(await conflicting.ended, { code: 0 }, "another message for the same run is refused, which ends no follower");
-  const typo = example("publish").replace('"image"', '"imagge"').replace('"run":', '"rum":').replaceAll('request["run"]', `"${RUN}"`);
+  const typo = example("publish")
+    .replace('"image"', '"imagge"')
+    .replace('"run":', '"rum":')
+    .replaceAll('request["run"]', `"${RUN}"`);
   t.notMatch(typo, '"run":');
   await using mistaken = application(python, typo, rabbit.url);
   t.match(await mistaken.ended, { code: 0 }, "the broker takes it");

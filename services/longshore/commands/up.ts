@@ -137,8 +137,7 @@ ${HIDDEN_URLS}`,
     if (broker !== undefined) given(surroundings, "broker", broker);
     const before = await brokerBefore({ home, brokerFile: BROKER_FILE, ledgerFile: LEDGER_FILE });
     if (before !== undefined && !isSameBroker(before, broker ?? INSIDE)) {
-      const isMeant = values["other-broker"] ?? false;
-      const refuse = async (it: Ledger) => await refuseOtherBroker(it, { before, isMeant });
+      const refuse = async (it: Ledger) => await refuseOtherBroker(it, { before, isMeant: values["other-broker"] === true });
       await during(surroundings, "asking the ledger", () => withLedger(postgres.url, refuse));
       say(surroundings, otherBrokerLines(before, screen));
     }
