@@ -177,13 +177,14 @@ t.test("Ctrl-C before the first output is answered with what was done until then
   const home = await mkdtemp(join(tmpdir(), "longshore-early-"));
   t.teardown(() => rm(home, { recursive: true, force: true }));
   for (const [args, says] of [
-    [["publish", "--image", "a"], "stopped before it was published: nothing was sent."],
-    [["runs", "follow", "a"], "stopped before anything was shown; the run goes on as it was."],
+    [["publish", "--image", "a"], ["stopped before it was published: nothing was sent."]],
+    [["runs", "cancel", "a"], ["stopped before the cancel was sent: the run stays as it was."]],
+    [["runs", "follow", "a"], []],
   ] as const) {
     const notes: string[] = [];
     const surroundings = { out: () => undefined, note: (text: string) => void notes.push(text), env: {}, cwd: home };
     await t.rejects(longshore(args, { ...surroundings, signal: AbortSignal.abort() }));
-    t.same(notes, [says], args.join(" "));
+    t.same(notes, says, args.join(" "));
   }
 });
 

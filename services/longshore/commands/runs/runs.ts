@@ -14,6 +14,7 @@ import {
 import type { Values as ValuesOf } from "../../command.ts";
 import { exitCodeOf, follow } from "../../following.ts";
 import { placeOf } from "../../place.ts";
+import { type Sending, sendingIn } from "../../sending.ts";
 import { GOES_ON, watch } from "../../watching.ts";
 import { findLongshore } from "../../which-longshore.ts";
 import { correctionOf, refuseWithoutFailure } from "./corrections.ts";
@@ -52,7 +53,7 @@ type Values = ValuesOf<typeof OPTIONS>;
 /** A verb on one run. */
 function verb(
   name: string,
-  act: (run: RunId, values: Values, surroundings: Surroundings) => Promise<number>,
+  act: (run: RunId, values: Values, surroundings: Surroundings, sending: Sending) => Promise<number>,
   of: { readonly summary: string; readonly usage?: string; readonly options?: Partial<typeof OPTIONS>; readonly more: string },
 ) {
   const { summary, usage = "", options, more } = of;
@@ -65,11 +66,13 @@ function verb(
     namedBy: { list: "runs list", field: "run" },
     more,
     async run(values, [id = ""], surroundings) {
-      const run = await runMeant(name, id, values, surroundings).catch((error: unknown) => {
-        if (name === "follow" && surroundings.signal.aborted) surroundings.note?.(UNSHOWN);
-        throw error;
+      const showing = `longshore runs show ${id}${configWords(values.config)}`;
+      using sending = sendingIn(READING.includes(name) ? { signal: surroundings.signal } : surroundings, {
+        no: `stopped before the ${name} was sent: the run stays as it was.`,
+        perhaps: `stopped while the ${name} was sent: \`${showing}\` says whether a launcher has it.`,
       });
-      return await act(run, values, surroundings);
+      const run = await runMeant(name, id, values, surroundings);
+      return await act(run, values, surroundings, sending);
     },
   });
 }
@@ -306,18 +309,9 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   return { ...followed, broker, ledger, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** Else Ctrl-C during the first second is answered with nothing. */
-const UNSHOWN = "stopped before anything was shown; the run goes on as it was.";
-
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  using stopped = new DisposableStack();
-  let isShown = false;
-  stopped.defer(() => {
-    if (!isShown && surroundings.signal.aborted) surroundings.note?.(UNSHOWN);
-  });
   await using followed = await following(run, values, surroundings);
   if (followed.found === undefined) throw runUnknown(run, values.config);
-  isShown = true;
   const { record } = followed.found;
   const story = await followed.ledger.story(run, 0, STORY_MOST);
   say(surroundings, headOf(run, statusOfRecord(record, story), undefined, screenIn(surroundings)));
@@ -341,7 +335,7 @@ async function logs(
   return await printLogs({ record, story }, { run, step, slice, follows, config }, surroundings);
 }
 
-async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+async function cancel(run: RunId, values: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   const command = commandOf("run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
   // Else the cancel would be kept for a run that may never come, and the following would never end.
@@ -349,7 +343,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const { state, outcome } = followed.found.record.run;
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
-  await sendTo(followed.broker, command, surroundings);
+  await sending.send(() => sendTo(followed.broker, command, surroundings));
   const hasJobs = followed.found.record.attempts.some(({ claimNo }) => claimNo > 0);
   tell(surroundings, `asked to cancel ${run}${hasJobs ? "; it ends when its pods are gone" : ""}`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
@@ -359,7 +353,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
 }
 
 /** Asks for --yes, because nothing takes this back: nobody looks for a Job that was given up. */
-async function abandon(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+async function abandon(run: RunId, values: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   if (values.yes !== true)
     throw new Usage(
       `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted if its cluster answers. Say --yes if that is meant`,
@@ -367,26 +361,26 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
   const command = commandOf("run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
   if (followed.found === undefined) throw runUnknown(run, values.config);
-  await sendTo(followed.broker, command, surroundings);
+  await sending.send(() => sendTo(followed.broker, command, surroundings));
   const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
   const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
 
-async function free(run: RunId, { config }: Values, surroundings: Surroundings): Promise<number> {
+async function free(run: RunId, { config }: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   await using ledger = await ledgerOf(config, surroundings);
   const found = await ledger.find(run);
   if (found === undefined) throw runUnknown(run, config);
-  return await freeVolumes(found.record, config, surroundings);
+  return await freeVolumes(found.record, config, surroundings, sending);
 }
 
-async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+async function restart(run: RunId, values: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   const from = (values.from ?? "failed") as "failed";
   const given = { ...correctionOf(values.with ?? []), ...(await secretValuesOf(values.secret, surroundings)) };
   const command = commandOf("run.restart", { run, from, ...((values.with ?? values.secret) && { with: given }) });
   await using followed = await following(run, values, surroundings, command);
   if (followed.found !== undefined) refuseWithoutFailure(followed.found.record, values);
-  await sendTo(followed.broker, command, surroundings);
+  await sending.send(() => sendTo(followed.broker, command, surroundings));
   tell(surroundings, `asked to restart ${run}`);
   const onStop = () => (followed.isTaken() ? GOES_ON : RESTART_UNTAKEN);
   return exitCodeOf(await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings));
