@@ -49,6 +49,8 @@ export type Running = z.infer<typeof Running>;
 export const definitionsIn = (cwd: string): string => join(cwd, "config", "definitions");
 export const dataDirIn = (cwd: string): string => join(cwd, ".longshore");
 const runningFile = (dataDir: string): string => join(dataDir, "running.json");
+/** True while the Longshore of the folder runs, and after it was killed. */
+export const hasRecord = (dataDir: string): boolean => existsSync(runningFile(dataDir));
 
 /**
  * Takes the data folder for this process, until the result is disposed of.
@@ -133,7 +135,7 @@ async function whyNotRunning(dataDir: string): Promise<string> {
   const pid = await holderOf(dataDir);
   if (pid !== undefined && pid !== process.pid)
     return `the Longshore of this folder is just starting or stopping, as process ${pid}. Its screen says when it is up.`;
-  if (existsSync(runningFile(dataDir))) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
+  if (hasRecord(dataDir)) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
   if (existsSync(join(dataDir, "key"))) return `${NOT_RUNNING}: it was stopped. ${GOES_ON} ${ELSEWHERE}`;
   return `${NOT_RUNNING}. \`npm start\` starts one. ${ELSEWHERE}`;
 }
