@@ -108,9 +108,6 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
-/** Where a launcher of one's own has its settings, as deploy/README.md says. */
-const OWN = "config/launcher.yaml";
-
 export async function findLongshore(
   { config }: { readonly config: string | undefined },
   surroundings: Surroundings,
@@ -119,25 +116,24 @@ export async function findLongshore(
   const file = config ?? env["LONGSHORE_CONFIG"];
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
-  if (running === undefined) {
-    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of ${OWN}: \`--config ${OWN}\`.` : "";
-    throw new Failure("halt", "NotRunning", `${await whyNotRunning(dataDirIn(cwd))}${own}`);
-  }
+  if (running === undefined) throw new Failure("halt", "NotRunning", await whyNotRunning(cwd));
   const { brokerUrl, pid: _, ...same } = running;
   return { ...same, broker: { url: brokerUrl } };
 }
 
-const NOT_RUNNING = "there is no running Longshore in this folder";
 const GOES_ON = "`npm start` goes on with its runs.";
-const ELSEWHERE = "To ask another one, name its file: `--config DIR/.longshore/launcher.yaml`.";
+const ELSEWHERE = "If one runs elsewhere, go to its folder, or name its settings file: `--config FILE`.";
 
-async function whyNotRunning(dataDir: string): Promise<string> {
+/** Names the folder: a person may stand in another one than the checkout. */
+async function whyNotRunning(cwd: string): Promise<string> {
+  const dataDir = dataDirIn(cwd);
   const pid = await holderOf(dataDir);
   if (pid !== undefined && pid !== process.pid)
     return `the Longshore of this folder is just starting or stopping, as process ${pid}. Its screen says when it is up.`;
-  if (hasRecord(dataDir)) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
-  if (existsSync(join(dataDir, "key"))) return `${NOT_RUNNING}: it was stopped. ${GOES_ON} ${ELSEWHERE}`;
-  return `${NOT_RUNNING}. \`npm start\` starts one. ${ELSEWHERE}`;
+  const notRunning = `there is no running Longshore in this folder, ${cwd}`;
+  if (hasRecord(dataDir)) return `${notRunning}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
+  if (existsSync(join(dataDir, "key"))) return `${notRunning}: it was stopped. ${GOES_ON} ${ELSEWHERE}`;
+  return `${notRunning}. \`npm start\` in the folder of the checkout starts one. ${ELSEWHERE}`;
 }
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {
