@@ -238,6 +238,18 @@ await t.test("there is nothing to cancel of a run that has ended, and it is not 
   t.match({ code, out, err }, { code: 1, out: "", err: /nothing to cancel: first has ended already \(succeeded\)/ });
 });
 
+await t.test("the end of an id, as a list shows it, is no id, and the whole one is named", async (t) => {
+  t.match(await longshore(folder.path, "runs", "show", "irst"), { code: 1, err: /no run has the id irst; did you mean first\?/ });
+});
+
+await t.test("a pause names the way back, and how many runs wait", async (t) => {
+  t.match(await longshore(folder.path, "group", "pause", "pocket"), {
+    code: 0,
+    out: /^pocket is paused; .*, and no run waits\n`npx longshore group resume pocket` lets it take runs again\.\n$/,
+  });
+  t.match(await longshore(folder.path, "group", "resume", "pocket"), { code: 0, out: /takes runs again/ });
+});
+
 await t.test("a restart of a run that succeeded is refused with the option that would restart it", async (t) => {
   const { code, out, err } = await longshore(folder.path, "runs", "restart", "first");
   t.match(

@@ -100,8 +100,10 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
   const alike = (await ledger.list({ like: { begins, ends: ends ?? "" }, most: NAMED_MOST + 1 })).map((it) => it.id);
   const [first, second] = alike;
   if (first === undefined) {
-    if (ends === undefined) return run.data; // the verb says that there is none
-    throw runUnknown(id, config);
+    if (ends !== undefined) throw runUnknown(id, config);
+    const [meant, other] = await ledger.list({ like: { begins: "", ends: run.data }, most: 2 });
+    if (meant !== undefined && other === undefined) throw runUnknown(id, config, meant.id);
+    return run.data; // the verb says that there is none
   }
   if (second === undefined) return first;
   const named = alike.slice(0, NAMED_MOST).join(", ");
@@ -174,12 +176,12 @@ It waits until the run has ended again, and prints the story meanwhile. Ctrl-C e
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
     free: verb("free", free, {
-      summary: "give up the volumes that a run kept when it ended",
+      summary: "delete the volumes that an ended run kept, so that others have their room",
       more: `
 The volumes go with what is in them, and so do the run's Jobs and pods in the cluster; its story and its log stay. After that only a restart \`--from start\` is possible. \`runs show\` says what a run keeps, and until when it does so by itself.`,
     }),
     abandon: verb("abandon", abandon, {
-      summary: "give up a run that nobody can end any more",
+      summary: "end a run as lost, whatever its Job does, since its cluster is gone for good",
       usage: "--yes [--reason TEXT]",
       options: { yes: OPTIONS.yes, reason: REASON },
       more: `
@@ -289,11 +291,14 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
 const begunAtMs = ({ acceptedAtMs }: RunRecord["run"], story: readonly StoryEvent[]): number =>
   story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs;
 
-const runUnknown = (run: string, config: string | undefined): Failure =>
+/** `meant`: the one run whose id ends so, as a list shows it. */
+const runUnknown = (run: string, config: string | undefined, meant?: string): Failure =>
   new Failure(
     "refuse",
     "RunUnknown",
-    `no run has the id ${run}; \`longshore runs list${configWords(config)}\` shows what there is. A request that no launcher has taken yet is not among them`,
+    meant !== undefined
+      ? `no run has the id ${run}; did you mean ${meant}?`
+      : `no run has the id ${run}; \`longshore runs list${configWords(config)}\` shows what there is. A request that no launcher has taken yet is not among them`,
   );
 
 /** Follows the run from now on, with the broker that a command is sent to. */
