@@ -124,8 +124,8 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     });
     const longshore = await findLongshore({ config: values.config }, surroundings);
     const { groups: wanted = [GROUP] } = request as { readonly groups?: readonly string[] };
-    if (wanted.includes(GROUP) && hasPocket(longshore) && isWithoutCommand(request as never))
-      surroundings.note?.(`${titled(NO_COMMAND)} Nothing will run. With a command:`, WITH_COMMAND);
+    const isWarned = wanted.includes(GROUP) && hasPocket(longshore) && isWithoutCommand(request as never);
+    if (isWarned) surroundings.note?.(`${titled(NO_COMMAND)} Nothing will run. With a command:`, WITH_COMMAND);
     await using broker = await brokerOf(values.config, surroundings);
     const send = () => sending.send(() => sendTo(broker, command, surroundings));
     if (values.follow !== true) {
@@ -144,7 +144,7 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const unknownGroups = unknownGroupsIn(request["groups"], await ledger.groups());
     if (unknownGroups !== undefined) surroundings.note?.(`${unknownGroups}.`);
     const place = (record: RunRecord) => placeOf(record, longshore, config);
-    const about = { run: run as RunId, command: command.id, place, readOutput: outputOf(longshore.groupsFile) };
+    const about = { run: run as RunId, command: command.id, place, isWarned, readOutput: outputOf(longshore.groupsFile) };
     using following = await follow({ broker, ledger, ...about }, surroundings);
     await send();
     surroundings.out(`${run}\n`);
