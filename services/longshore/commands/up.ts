@@ -4,7 +4,6 @@
  */
 import { Installation } from "@longshore/contract/ids.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
@@ -14,9 +13,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { RecorderConfig, SinksFile } from "@longshore/recorder/config.ts";
-import { recorder } from "@longshore/recorder/main.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
-import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import {
   brokerBefore,
@@ -346,6 +343,7 @@ const recorderConfig = (
   addresses,
 });
 
+/** Loads the programs only here: else each command would load them, a fifth of all its modules. */
 async function serve(
   configs: ReturnType<typeof readConfigs> & { readonly recorder: RecorderConfig | undefined },
   where: string,
@@ -353,6 +351,9 @@ async function serve(
 ): Promise<number> {
   const place = onStderr(screenIn(surroundings), where);
   const telling = configs.recorder;
+  const { launcher } = await import("@longshore/launcher/main.ts");
+  const { watcher } = await import("@longshore/watcher/main.ts");
+  const { recorder } = await import("@longshore/recorder/main.ts");
   await together(surroundings.signal, {
     launcher: async (signal) =>
       void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),

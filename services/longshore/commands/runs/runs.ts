@@ -6,29 +6,27 @@ import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { diagnosisFor } from "@longshore/domain/run/story.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
-import type { Ledger, RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import { commandOf } from "../../checked-command.ts";
 import {
   command as declared, CONFIG, configWords, family, iso, json, JSON_OPTION, say, tell, screenIn, type Surroundings, Usage,
 } from "../../command.ts"; // biome-ignore format: a list of names
 import type { Values as ValuesOf } from "../../command.ts";
 import { exitCodeOf, follow } from "../../following.ts";
-import { isPocket, placeOf } from "../../place.ts";
+import { placeOf } from "../../place.ts";
 import { type Sending, sendingIn } from "../../sending.ts";
 import { GOES_ON, watch } from "../../watching.ts";
-import { findLongshore, type Longshore } from "../../which-longshore.ts";
+import { findLongshore } from "../../which-longshore.ts";
+import { columnsFor, emptyAmong } from "./columns.ts";
 import { correctionOf, refuseWithoutFailure } from "./corrections.ts";
 import { outputOf, printLogs, sliceOf } from "./logs.ts";
 import { freeVolumes } from "./free.ts";
 import { SECRET, secretValuesOf } from "../secret-files.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./page.ts";
 import { brokerOf, ledgerOf, sendTo } from "../publish.ts";
-import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS, withoutProgram } from "../../status.ts";
-import { type Column, table } from "../../screen/rows.ts";
-import type { Screen } from "../../screen/screen.ts";
-import { shortened } from "../../screen/text.ts";
-import { span, timeText } from "../../screen/times.ts";
-import { headOf, isWithoutCommand } from "../../terminal.ts";
+import { filterFor, noRuns, statusOf, STATUS_WORDS } from "../../status.ts";
+import { table } from "../../screen/rows.ts";
+import { headOf } from "../../terminal.ts";
 
 const REASON = { type: "string", value: "TEXT", about: "why, for those who read the run's story" } as const;
 
@@ -213,44 +211,6 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
     say(surroundings, table(rows, columnsFor(screen, await ledger.now(), empty), screen));
   }
   return 0;
-}
-
-/** If there is no room for a whole time, a run's age still tells when it was. */
-const NARROW_MOST = 79;
-
-/** The runs that succeeded in the pocket without a program. */
-async function emptyAmong(
-  rows: readonly RunRow[],
-  ledger: Pick<Ledger, "find">,
-  { installation }: Pick<Longshore, "installation">,
-): Promise<ReadonlySet<RunId>> {
-  const empty = new Set<RunId>();
-  for (const { id, outcome, group } of rows) {
-    if (outcome !== "succeeded" || !isPocket(installation, group)) continue;
-    const request = (await ledger.find(id))?.request;
-    if (request !== undefined && isWithoutCommand(request)) empty.add(id);
-  }
-  return empty;
-}
-
-const columnsFor = (
-  { columns = Number.POSITIVE_INFINITY }: Screen,
-  nowMs: number,
-  empty: ReadonlySet<RunId>,
-): readonly Column<RunRow>[] => [
-  { head: "STATE", cell: (it) => (empty.has(it.id) ? withoutProgram(statusOf(it)) : statusText(statusOf(it))) },
-  { head: "RUN", yields: true, shorten: shortened, cell: ({ id }) => id },
-  { head: "GROUP", goes: 1, cell: ({ group }) => group ?? "-" },
-  columns <= NARROW_MOST
-    ? { head: "AGE", goes: 2, cell: ({ acceptedAtMs }) => span(Math.max(0, nowMs - acceptedAtMs)) }
-    : { head: "ACCEPTED", goes: 2, cell: ({ acceptedAtMs }) => timeText(acceptedAtMs) },
-  { head: "TOOK", cell: (it) => tookText(it, nowMs) },
-];
-
-/** From the last restart, if there was one, to the run's own end, as in the run's story. */
-function tookText({ begunAtMs, endedAtMs, finishedAtMs }: RunRow, nowMs: number): string {
-  if (endedAtMs === undefined) return `${span(Math.max(0, nowMs - begunAtMs))} so far`;
-  return span(Math.max(0, endMs(endedAtMs, finishedAtMs) - begunAtMs));
 }
 
 function recordOf(row: Omit<RunRow, "cursor">): object {
