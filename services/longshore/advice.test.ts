@@ -82,16 +82,24 @@ t.test("a run with `notBefore` is told when it starts", async (t) => {
 t.test(
   "after a cancel a restart is offered, but not of a run whose only group nobody has; of no use, a new id is asked for",
   async (t) => {
-    const record = (groups: readonly string[], outcome = "cancelled") =>
-      ({ run: { id: runId("a"), outcome, plan: { groups } } }) as never;
+    const record = (groups: readonly string[], outcome = "cancelled", made: object = {}) =>
+      ({ run: { id: runId("a"), outcome, plan: { groups, simple: true, ...made } } }) as never;
     const there = [{ name: "east" }];
     t.same(againOf(record([]), CLUSTER, undefined, there), { command: "longshore runs restart a" });
     t.same(againOf(record(["east", "nowhere"]), CLUSTER, undefined, there), { command: "longshore runs restart a" });
-    t.match(againOf(record(["nowhere"]), CLUSTER, undefined, there), { command: undefined, instead: /the group: .*new id/ });
-    t.match(againOf(record([], "failed"), CLUSTER, diagnose("StartError", ""), there), {
-      command: undefined,
-      instead: /new id/,
+    t.match(againOf(record(["nowhere"]), CLUSTER, undefined, there), {
+      command: "longshore publish --image IMAGE --group GROUP --follow -- COMMAND",
+      instead: /the group: .*new id/,
     });
+    for (const { made, command } of [
+      { made: {}, command: "longshore publish --image IMAGE --config x --follow -- COMMAND" },
+      { made: { definition: { name: "greet" } }, command: "longshore publish --definition greet --config x --follow" },
+      { made: { simple: false }, command: "longshore publish --file REQUEST.yaml --config x --follow" },
+    ])
+      t.match(againOf(record([], "failed", made), { ...CLUSTER, where: " --config x" }, diagnose("StartError", ""), there), {
+        command,
+        instead: /new id/,
+      });
     t.same(againOf(record([], "succeeded"), CLUSTER, undefined, there), {});
   },
 );

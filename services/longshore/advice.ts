@@ -102,7 +102,7 @@ const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "QuotaImpossible", "Ca
 /** The cause is in the program's own file, which the pocket runs as it then is on this machine. */
 const MENDED_IN_THE_PROGRAM: readonly Code[] = ["OutputsLost", "OutputsInvalid", "OutputsTooLarge"];
 
-/** What a person can do with a run that has ended and did not succeed: a command, or a sentence if no restart helps. */
+/** What a person can do with a run that has ended and did not succeed. `instead`: a sentence if no restart helps. */
 export interface Again {
   readonly command?: string;
   readonly instead?: string;
@@ -117,10 +117,18 @@ export function againOf(
   if (outcome === undefined || outcome === "succeeded") return {};
   const { groups: wanted = [] } = plan;
   const isForNobody = wanted.length > 0 && !wanted.some((name) => groups.some((it) => it.name === name));
-  const command = isForNobody ? undefined : restartOf(id, place, diagnosis);
-  if (command !== undefined) return { command };
-  if (diagnosis?.hint.includes("new id") === true) return {};
-  return { instead: `A restart cannot change ${isForNobody ? "the group" : "that"}: publish it again, with a new id.` };
+  const restart = isForNobody ? undefined : restartOf(id, place, diagnosis);
+  if (restart !== undefined) return { command: restart };
+  const command = `${publishAgain(plan, isForNobody)}${place.where} --follow${plan.simple && !plan.definition ? " -- COMMAND" : ""}`;
+  if (diagnosis?.hint.includes("new id") === true) return { command };
+  return { instead: `A restart cannot change ${isForNobody ? "the group" : "that"}: publish it again, with a new id.`, command };
+}
+
+/** Capital words are a person's to fill in. Without `--run`, it gets a new id. */
+function publishAgain({ definition, simple }: RunRecord["run"]["plan"], isForNobody: boolean): string {
+  if (definition === undefined && !simple) return "longshore publish --file REQUEST.yaml";
+  const what = definition === undefined ? "--image IMAGE" : `--definition ${definition.name}`;
+  return `longshore publish ${what}${isForNobody ? " --group GROUP" : ""}`;
 }
 
 /** The command that runs a run again; `undefined` if it would only fail in the same way. The diagnosis blames, not its code. */

@@ -18,6 +18,8 @@ const NODE = "24.21.0";
 const CUT_OFF = "an install began here, and has not ended";
 /** A second signal within this time comes from the same press of Ctrl-C: npm passes the signal on, too. */
 const SAME_PRESS_MS = 500;
+/** Words of commands that send something. */
+const SENDS = ["publish", "cancel", "restart", "free", "abandon"];
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "longshore");
 
@@ -106,7 +108,8 @@ async function become(binary, args) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("exit", (code, signal) => {
     // A program that has begun ends in order, with words of its own.
-    if (signal === "SIGINT") process.stderr.write("stopped before it began: nothing was sent, and nothing is left behind\n");
+    if (signal === "SIGINT")
+      process.stderr.write(args.some((it) => SENDS.includes(it)) ? "stopped: nothing was sent\n" : "stopped\n");
     process.exit(code ?? (signal === "SIGINT" ? 130 : 143));
   });
 }

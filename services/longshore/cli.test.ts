@@ -177,13 +177,14 @@ t.test("Ctrl-C before the first output is answered with what was done until then
   const home = await mkdtemp(join(tmpdir(), "longshore-early-"));
   t.teardown(() => rm(home, { recursive: true, force: true }));
   for (const [args, says] of [
-    [["publish", "--image", "a"], "stopped before it was published: nothing was sent."],
-    [["runs", "follow", "a"], "stopped before anything was shown; the run goes on as it was."],
+    [["publish", "--image", "a"], ["stopped before it was published: nothing was sent."]],
+    [["runs", "cancel", "a"], ["stopped before the cancel was sent: the run stays as it was."]],
+    [["runs", "follow", "a"], []],
   ] as const) {
     const notes: string[] = [];
     const surroundings = { out: () => undefined, note: (text: string) => void notes.push(text), env: {}, cwd: home };
     await t.rejects(longshore(args, { ...surroundings, signal: AbortSignal.abort() }));
-    t.same(notes, [says], args.join(" "));
+    t.same(notes, says, args.join(" "));
   }
 });
 
@@ -275,7 +276,13 @@ t.test("each page names its own options, and those that wait for a run's end say
       name,
     );
     for (const line of help.split("\n")) t.ok(line.length <= 100, `${name}: ${line}`);
-    for (const line of helpIn({ columns: 60, styled: false }).split("\n"))
+    const narrow = helpIn({ columns: 60, styled: false }).split("\n");
+    const ways = narrow.slice(
+      0,
+      narrow.findIndex((it, index) => it === "" && narrow[index - 1]?.startsWith("  ") === true),
+    );
+    for (const line of ways) t.ok(line.length <= 60, `${name}: ${line}`);
+    for (const line of narrow)
       t.ok(line.length <= 60 || line.startsWith("  longshore") || line.startsWith("  kubectl"), `${name}: ${line}`);
   }
   for (const name of ["restart", "cancel"] as const)

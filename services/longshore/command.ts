@@ -139,10 +139,9 @@ export function family(
         const at = tokensOf(options, args).find((it) => it.kind === "positional");
         const names = Object.keys(verbs);
         if (at === undefined && verbs["list"] !== undefined) {
-          const exitCode = await verbs["list"].run(args, surroundings);
           if (screenIn(surroundings).columns !== undefined && !args.includes("--json"))
             surroundings.note?.(`\`longshore ${name} VERB\` with one of ${names.join(", ")}; --help says what each does`);
-          return exitCode;
+          return await verbs["list"].run(args, surroundings);
         }
         if (at === undefined) throw new Usage(`${name} needs one of ${names.join(", ")}`);
         const verb = Object.hasOwn(verbs, at.value) ? verbs[at.value] : undefined;

@@ -194,7 +194,7 @@ ${HIDDEN_URLS}`,
       say(surroundings, leftLines(it, { toServe: starts[it.group] && commandFor(starts[it.group] ?? []), config }, screen));
     const after =
       real === undefined
-        ? "a command that then runs in the pocket cluster is ended, and its run told as such"
+        ? "commands that still run in the pocket cluster are ended, and their runs fail (LocalStop)"
         : "their Jobs go on in the cluster";
     say(surroundings, [
       "",
@@ -208,7 +208,6 @@ ${HIDDEN_URLS}`,
       ),
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
-    if (broker === undefined) say(surroundings, withoutBroker(screen));
     const ended = await serve({ ...configs, recorder: telling }, config, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
@@ -228,7 +227,7 @@ function stopLines(running: readonly string[], config: string, screen: Screen): 
   const [first] = running;
   if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
   const [are, each, again] = running.length === 1 ? ["is", "the run", first] : ["are", "each run", "RUN"];
-  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start tells ${each} as stopped (LocalStop), and tries it again if it asked for that; else this runs it again:`;
+  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start ends ${each} as failed (LocalStop), or tries it again if it asked for retries. This runs it again:`;
   return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${again}${config}`, 4)];
 }
 
@@ -286,18 +285,6 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
       `--${name} is about a real cluster: name its file with --kubeconfig FILE; without it, runs are local processes`,
     );
 }
-
-/** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
-const withoutBroker = (screen: Screen): readonly string[] => [
-  "",
-  ...paragraph(
-    "Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start",
-    { indent: 2 },
-    screen,
-  ),
-  whole("docker compose up -d rabbitmq   (or any RabbitMQ)", 4),
-  whole("npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672", 4),
-];
 
 /** A wrong broker is told before a Postgres is started for nothing. */
 async function tryBroker(url: string): Promise<void> {
