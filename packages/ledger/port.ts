@@ -135,7 +135,7 @@ export interface Ledger extends AsyncDisposable {
    */
   standing<T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]>;
   /** Returns the anchors of this group that are not gone. */
-  anchors(group: GroupName): Promise<readonly { readonly run: RunId; readonly number: number }[]>;
+  anchors(group: GroupName): Promise<readonly KnownAnchor[]>;
   counts(): Promise<Counts>;
   /** Removes tombstones past their day, secret values that no restart can need, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;
@@ -179,6 +179,8 @@ export interface Work {
   /** The anchor that owns the attempt's Job. */
   readonly anchor?: Anchor;
 }
+
+export type KnownAnchor = Pick<Anchor, "number" | "state" | "namespace"> & { readonly run: RunId };
 
 /** `isClear`: every attempt that it owns is done. */
 export interface AnchorWork {

@@ -13,6 +13,22 @@ export interface Clock {
   random(): number;
 }
 
+const ends = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Calls `end` when the signal aborts. Returns a function that calls it off. All callers share one listener of the signal: a loop
+ * waits on one signal for ever, and a listener that is added and removed costs more than the wait itself.
+ */
+export function onAbort(signal: AbortSignal, end: () => void): () => void {
+  const shared = ends.get(signal) ?? new Set();
+  if (!ends.has(signal)) {
+    ends.set(signal, shared);
+    signal.addEventListener("abort", () => shared.forEach((it) => it()), { once: true });
+  }
+  shared.add(end);
+  return () => void shared.delete(end);
+}
+
 /** Makes a clock's `sleep` from its `alarm`. */
 export function sleepBy(alarm: Clock["alarm"]): Clock["sleep"] {
   return (ms, signal) =>
@@ -20,11 +36,11 @@ export function sleepBy(alarm: Clock["alarm"]): Clock["sleep"] {
       if (signal?.aborted) return resolve();
       const done = () => {
         callOff();
-        signal?.removeEventListener("abort", done);
+        stopListening?.();
         resolve();
       };
       const callOff = alarm(ms, done);
-      signal?.addEventListener("abort", done, { once: true });
+      const stopListening = signal && onAbort(signal, done);
     });
 }
 

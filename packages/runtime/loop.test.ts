@@ -2,6 +2,7 @@
 import { getEventListeners } from "node:events";
 import t from "tap";
 import { again, backOff, batch, wakeUp, every, lanes, together, TimeUp, within } from "./loop.ts";
+import { type Clock, sleepBy } from "./clock.ts";
 import { stepsClock } from "./testing/steps-clock.ts";
 
 const until = (signal: AbortSignal) =>
@@ -213,18 +214,33 @@ t.test("within", async (t) => {
 });
 
 t.test("a signal that lives long carries nothing of the waits that are over", async (t) => {
-  const clock = stepsClock();
-  const { signal } = new AbortController();
+  const steps = stepsClock();
+  let calledOff = 0;
+  const alarm: Clock["alarm"] = (ms, ring) => {
+    const callOff = steps.alarm(ms, ring);
+    return () => {
+      calledOff++;
+      callOff();
+    };
+  };
+  const clock = { ...steps, alarm, sleep: sleepBy(alarm) };
+  const stop = new AbortController();
+  const { signal } = stop;
   const woken = wakeUp(clock);
+  const inner: AbortSignal[] = [];
   for (let times = 0; times < 3; times++) {
-    const waiting = woken.wait(10, signal);
+    const waiting = Promise.all([woken.wait(10, signal), clock.sleep(10, signal)]);
     await clock.pass(10);
     await waiting;
-    await within({ clock, ms: 10, signal, what: "it" }, async () => {});
+    await within({ clock, ms: 10, signal, what: "it" }, async (it) => void inner.push(it));
     await backOff(clock)(1, AbortSignal.abort());
   }
-  t.equal(getEventListeners(signal, "abort").length, 0);
-  t.equal(clock.sleepers(), 0);
+  t.equal(getEventListeners(signal, "abort").length, 1, "all waits share one listener");
+  t.equal(steps.sleepers(), 0);
+  calledOff = 0;
+  stop.abort();
+  t.equal(calledOff, 0, "no wait that is over ends once more");
+  t.same(inner.map(({ aborted }) => aborted), [false, false, false]); // biome-ignore format: one line
 });
 
 t.test("batch", async (t) => {

@@ -5,7 +5,7 @@
  * grows without bound. `linked` replaces `AbortSignal.any`, whose signal asks all its sources each time that `aborted` is read;
  * loops read it all the time.
  */
-import type { Clock } from "./clock.ts";
+import { type Clock, onAbort } from "./clock.ts";
 
 /** How a program ended. "stopped": it was asked to, and did so in order. "finished": its work was done. */
 export type ProgramEnd = { readonly kind: "stopped" } | { readonly kind: "finished"; readonly exitCode: number };
@@ -59,12 +59,8 @@ export function linked(signal: AbortSignal): Linked {
   const own = new AbortController();
   const follow = () => own.abort(signal.reason);
   if (signal.aborted) follow();
-  else signal.addEventListener("abort", follow, { once: true });
-  return {
-    signal: own.signal,
-    abort: (reason) => own.abort(reason),
-    release: () => signal.removeEventListener("abort", follow),
-  };
+  const release = onAbort(signal, follow);
+  return { signal: own.signal, abort: (reason) => own.abort(reason), release };
 }
 
 /** A signal that aborts this long after another: for requests that are under way when the program is told to stop. */
@@ -110,14 +106,13 @@ export function wakeUp(clock: Clock): WakeUp {
         const end = (how: "woken" | "passed" | "aborted") => {
           callOff();
           waiting.delete(wake);
-          signal.removeEventListener("abort", abort);
+          stopListening();
           resolve(how);
         };
         const wake = () => end("woken");
-        const abort = () => end("aborted");
         const callOff = clock.alarm(ms, () => end("passed"));
+        const stopListening = onAbort(signal, () => end("aborted"));
         waiting.add(wake);
-        signal.addEventListener("abort", abort, { once: true });
       }),
   };
 }

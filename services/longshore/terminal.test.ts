@@ -156,7 +156,9 @@ t.test(
     await says(/in this folder\. `npm start` starts one\./);
     await mkdir(data);
     await writeFile(join(data, "key"), "");
-    await says(/: it was stopped\. `npm start` goes on with its runs\./);
+    await says(/: it was stopped\. `npm start`, with the other options as before, goes on with its runs\./);
+    await writeFile(join(data, "broker-url"), "amqp://ada:secret@mq:5672/shop");
+    await says(/`npm start -- --broker amqp:\/\/mq:5672\/shop`, with its user and password and the other options as before/);
     await writeFile(join(data, "running.json"), JSON.stringify({ ...running, pid: 2 ** 22 + 1 }));
     await says(/: it was killed\./);
     const starting = identityOf(process.ppid);

@@ -15,7 +15,8 @@ import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
 import { fileAt, type Surroundings } from "./command.ts";
-import { HOME_MODE } from "./embedded/home.ts";
+import { brokerBefore, startCommand, withoutUser } from "./embedded/earlier-starts.ts";
+import { BROKER_FILE, HOME_MODE, LEDGER_FILE } from "./embedded/home.ts";
 
 export interface Longshore {
   readonly installation: Installation;
@@ -126,15 +127,22 @@ export async function findLongshore(
 }
 
 const NOT_RUNNING = "there is no running Longshore in this folder";
-const GOES_ON = "`npm start` goes on with its runs.";
 const ELSEWHERE = "To ask another one, name its file: `--config DIR/.longshore/launcher.yaml`.";
+
+/** Without its broker, a start would tell the ends of its runs where nobody waits for them. */
+async function goesOn(dataDir: string): Promise<string> {
+  const broker = await brokerBefore({ home: dataDir, brokerFile: BROKER_FILE, ledgerFile: LEDGER_FILE });
+  const isNamed = broker !== undefined && URL.canParse(broker);
+  const start = startCommand(isNamed ? ["--broker", withoutUser(broker)] : []);
+  return `\`${start}\`, with${isNamed ? " its user and password and" : ""} the other options as before, goes on with its runs.`;
+}
 
 async function whyNotRunning(dataDir: string): Promise<string> {
   const pid = await holderOf(dataDir);
   if (pid !== undefined && pid !== process.pid)
     return `the Longshore of this folder is just starting or stopping, as process ${pid}. Its screen says when it is up.`;
-  if (existsSync(runningFile(dataDir))) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
-  if (existsSync(join(dataDir, "key"))) return `${NOT_RUNNING}: it was stopped. ${GOES_ON} ${ELSEWHERE}`;
+  if (existsSync(runningFile(dataDir))) return `${NOT_RUNNING}: it was killed. ${await goesOn(dataDir)} ${ELSEWHERE}`;
+  if (existsSync(join(dataDir, "key"))) return `${NOT_RUNNING}: it was stopped. ${await goesOn(dataDir)} ${ELSEWHERE}`;
   return `${NOT_RUNNING}. \`npm start\` starts one. ${ELSEWHERE}`;
 }
 

@@ -23,7 +23,7 @@ const USAGE = `usage: npm run bench -- launch|facts|memory|pipelines|relist|spin
   memory  launcher and watcher at the start, with so many runs waiting, with as many live Jobs, and at rest after all of them
           ended: highest and present resident size, and the heap after a collection. The cluster is the pocket with scripted pods
   pipelines  runs of five steps, each after the other, and in turns with them the same Jobs made bare, on one real control plane
-          with simulated nodes: the ratio of both times, once without and once with two volumes a run; CPU and memory of each
+          with simulated nodes: the ratio of both times, once without and once with two volumes, a Secret and a file a run; CPU and memory of each
           process, requests by verb. Takes minutes
   relist  a watcher that lists all Jobs and pods anew, from a real API server: its highest memory, the longest time for which
           its event loop was blocked, bytes kept per Job. Takes minutes: Jobs and pods are created first

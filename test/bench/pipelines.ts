@@ -4,7 +4,7 @@
  *
  *   ratio          runs that own nothing but Jobs: from the first command to the last run.succeeded, against the time of the bare
  *                  Jobs from the first create to the last end
- *   ratioVolumes   runs with two volumes, against the same objects made bare and deleted by their owner as soon as the Jobs of a
+ *   ratioVolumes   runs with two volumes, a secret value and a file, against the same objects made bare and deleted by their owner as soon as the Jobs of a
  *                  run have ended: until no volume is left
  *
  * The bare Jobs are made at once, and the steps of a run are not: each waits for the end of the one before it. `cpuRatio` compares
@@ -47,14 +47,20 @@ const JOBS_MOST = 100_000;
 
 type Kind = "plain" | "volumes";
 
-/** What a run of each kind asks for. A file and a Secret of the run have their place beside the volumes. */
+/** What a run of each kind asks for. */
 const WORK: Readonly<Record<Kind, object>> = {
   plain: { steps: steps({}) },
   volumes: {
     volumes: VOLUMES.map((name) => ({ name, size: "1Mi", class: CLASS })),
-    steps: steps({ mounts: VOLUMES.map((volume) => ({ volume, path: `/${volume}` })) }),
+    secretValues: { token: "only-for-the-bench" },
+    steps: steps({
+      mounts: VOLUMES.map((volume) => ({ volume, path: `/${volume}` })),
+      secrets: [{ values: ["token"], mount: "/etc/secrets" }],
+      files: [{ path: "/etc/settings.json", json: { words: "as many as a small file has ".repeat(20) } }],
+    }),
   },
 };
+const POLICY = { secretValues: true };
 
 function steps(more: object): readonly object[] {
   return STEPS.map((name, at) => ({
@@ -78,7 +84,7 @@ export async function pipelines({ runs, turns, warmUp = WARM_UP, broker, profile
   let opened: RealCluster | undefined;
   const open = async (home: string): Promise<RealCluster> =>
     (opened = await realCluster(home, { nodes: "simulated", controllers: true }));
-  await using stage = await openStage({ broker, cluster: open, watcher: true, jobs: JOBS_MOST, profile });
+  await using stage = await openStage({ broker, cluster: open, watcher: true, jobs: JOBS_MOST, profile, policy: POLICY });
   if (opened === undefined) throw new Error("the stage opened no cluster");
   const cluster: RealCluster = opened;
   await using _nodes = await openNodes(cluster.admin); // else each log would be asked for again and again

@@ -9,4 +9,4 @@ import { repliesAreLost, wired } from "./bodies/reply-lost.ts";
 t.setTimeout(0); // each wait of the harness has its own bound
 
 await using it = await wired();
-await repliesAreLost(t, it, { kills: 50 });
+await repliesAreLost(t, it, { kills: 20 });

@@ -4,7 +4,7 @@
  *
  * The failure this prevents: two harnesses, one for the pocket and one for real clusters, of which only one is kept up to date.
  */
-import { readFile, writeFile } from "node:fs/promises";
+import { open, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type ClusterChoice, NAMESPACE } from "@longshore/cli/embedded/home.ts";
 import { connect } from "@longshore/kubernetes/access/connect.ts";
@@ -72,7 +72,7 @@ export async function pocketSite(
     pid: pocket.pid,
     admin,
     ask: asking(admin, NAMESPACE),
-    asked: async () => (await linesOf(requestLog)).flatMap(loggedByPocket),
+    asked: growing(requestLog, loggedByPocket),
     launcher: "",
   };
 }
@@ -114,7 +114,7 @@ export async function namespaceSite(home: string, options: NamespaceOptions): Pr
     pid: undefined,
     admin: cluster.admin,
     ask: asking(cluster.admin, namespace),
-    asked: async () => (await linesOf(cluster.auditLog)).flatMap((line) => audited(line, namespace)),
+    asked: growing(cluster.auditLog, (line) => audited(line, namespace)),
     launcher: `system:serviceaccount:${accounts}:longshore-launcher`,
   };
 }
@@ -148,9 +148,27 @@ function asking(transport: Transport, namespace: string): Site["ask"] {
   };
 }
 
-/** Reads the complete lines: the last one may still be being written. */
-async function linesOf(file: string): Promise<readonly string[]> {
-  return (await readFile(file, "utf8")).split("\n").filter((line) => line.endsWith("}"));
+/**
+ * Reads what the lines of a growing file say, each line once: tests ask every 50 ms, and the log of a cluster that many files
+ * share has megabytes. A last line that is still being written is read the next time.
+ */
+function growing<T>(file: string, read: (line: string) => readonly T[]): () => Promise<readonly T[]> {
+  const found: T[] = [];
+  let at = 0;
+  let reading = Promise.resolve();
+  const readOn = async (): Promise<void> => {
+    await using handle = await open(file);
+    const more = Buffer.alloc((await handle.stat()).size - at);
+    const { bytesRead } = await handle.read(more, 0, more.length, at);
+    const end = more.subarray(0, bytesRead).lastIndexOf("\n") + 1;
+    for (const line of more.toString("utf8", 0, end).split("\n")) if (line !== "") found.push(...read(line));
+    at += end;
+  };
+  return async () => {
+    reading = reading.then(readOn, readOn); // one after the other, else two would take the same lines
+    await reading;
+    return [...found];
+  };
 }
 
 interface AuditLine {

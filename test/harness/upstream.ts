@@ -19,7 +19,7 @@ const EVENTS = "longshore.events";
 const TOLD = [EVENTS, "longshore.quarantine"];
 const HEARD = ["longshore.commands", "longshore.facts"];
 const AGAIN_MS = 200;
-const LOOK_MS = 100;
+const LOOK_MS = 200;
 /** A lower id may be committed after a higher one, so an id that is missing is asked for until it is this far below the last. */
 const LOOK_BACK = 2_000n;
 /** The text is sent once to each connection. Two taps look all the time, so looks must cost little. */

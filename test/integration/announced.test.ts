@@ -11,7 +11,7 @@ import { openBroker } from "@longshore/broker/brokers.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import type { Model } from "@longshore/pocket/testing/model.ts";
-import { type Announced, announcedSystem, pocketPlace, seen } from "../harness/announced.ts";
+import { type Announced, announcedSystem, pocketPlace, type Program, seen } from "../harness/announced.ts";
 import { nats } from "../harness/nats/server.ts";
 import { rabbitmq, type TestRabbitmq } from "../harness/rabbitmq/server.ts";
 
@@ -23,7 +23,13 @@ const usersOf = (pocket: Model): ReadonlySet<string> =>
 const listings = (pocket: Model): number =>
   pocket.requests().filter(({ path, user }) => user !== "launch" && /\/jobs\?.*limit=/.test(path)).length;
 
-async function story(t: Test, it: Announced, pocket: Model, tokens: Readonly<Record<string, string>>): Promise<void> {
+/** With `changes`, launchers come and go, too: no broker has a part in that, so that one broker is enough. */
+async function story(
+  t: Test,
+  it: Announced,
+  { pocket, place: { tokens } }: Awaited<ReturnType<typeof pocketPlace>>,
+  { changes }: { readonly changes: boolean },
+): Promise<void> {
   await using watcher = await it.watcher();
 
   await t.test("before any launcher, the watcher says what it waits for", async (t) => {
@@ -46,7 +52,7 @@ async function story(t: Test, it: Announced, pocket: Model, tokens: Readonly<Rec
     "the token is rotated on the launcher's disk: the watch goes on with the new one, and lists nothing anew",
     async (t) => {
       const before = listings(pocket);
-      await it.rotate(tokens["rotated"] ?? "");
+      await it.rotate(tokens.rotated);
       await it.until("its renewal", () => watcher.said.some((line) => line.includes("credential was renewed")));
       await it.run("two");
       t.equal((await it.ended("two")).type, "run.succeeded");
@@ -61,6 +67,34 @@ async function story(t: Test, it: Announced, pocket: Model, tokens: Readonly<Rec
     t.pass(await watcher.ready());
   });
 
+  if (changes) first = await changesOfLaunchers(t, it, pocket, { watcher, first });
+
+  await t.test("G11: no credential passed the broker or stands in a log", async (t) => {
+    const overheard = async () => (await it.bodies()).map((body) => body.toString("latin1"));
+    const announcements = async () => (await overheard()).filter((it) => it.includes("dev.longshore.group.announced")).length;
+    await it.until("ten announcements to be overheard", async () => (await announcements()) > 10);
+    const bodies = await overheard();
+    t.ok(bodies.some((it) => it.includes("dev.longshore.run.succeeded")), "and so was all the rest"); // biome-ignore format: one line
+    const lines = it.logs();
+    t.ok(
+      lines.some((it) => it.includes("a group is announced")) && lines.some((it) => it.includes("was renewed")),
+      "the logs of both",
+    );
+    t.same(await seen(it, tokens), []);
+    t.same(await seen(it, { known: "run.succeeded" }), ["known at the broker"], "what is there is found");
+  });
+  await first.stop();
+}
+
+/** Returns the launcher that runs at the end. */
+async function changesOfLaunchers(
+  t: Test,
+  it: Announced,
+  pocket: Model,
+  running: { readonly watcher: Program; readonly first: Program },
+): Promise<Program> {
+  const { watcher } = running;
+  let { first } = running;
   await t.test(
     "the launcher is killed: the watcher keeps its groups, and one that starts meanwhile waits and says so",
     async (t) => {
@@ -110,26 +144,13 @@ async function story(t: Test, it: Announced, pocket: Model, tokens: Readonly<Rec
     await stranger.stop();
     t.equal(await stranger.ended, 0);
   });
-
-  await t.test("G11: no credential passed the broker or stands in a log", async (t) => {
-    const bodies = (await it.bodies()).map((body) => body.toString("latin1"));
-    t.ok(bodies.filter((it) => it.includes("dev.longshore.group.announced")).length > 10, "announcements were overheard");
-    t.ok(bodies.some((it) => it.includes("dev.longshore.run.succeeded")), "and so was all the rest"); // biome-ignore format: one line
-    const lines = it.logs();
-    t.ok(
-      lines.some((it) => it.includes("a group is announced")) && lines.some((it) => it.includes("was renewed")),
-      "the logs of both",
-    );
-    t.same(await seen(it, tokens), []);
-    t.same(await seen(it, { known: "run.succeeded" }), ["known at the broker"], "what is there is found");
-  });
-  await first.stop();
+  return first;
 }
 
 await t.test("over the broker in Postgres", async (t) => {
   await using cluster = await pocketPlace();
   await using it = await announcedSystem(cluster.place, { first: "default" });
-  await story(t, it, cluster.pocket, cluster.place.tokens);
+  await story(t, it, cluster, { changes: true });
 });
 
 /** Gives the watcher's user only the permissions that README names, which allow it to read no command, no event and no fact. */
@@ -152,7 +173,7 @@ await t.test("over RabbitMQ 4.0, with a user for the watcher that may do nothing
   const watcherUrl = await watchersUrl(server);
   await using cluster = await pocketPlace();
   await using it = await announcedSystem(cluster.place, { first: "default" }, { url: server.url, watcherUrl });
-  await story(t, it, cluster.pocket, cluster.place.tokens);
+  await story(t, it, cluster, { changes: false });
 });
 
 await t.test("over NATS, with users for launcher and watcher that may do nothing else", async (t) => {
@@ -160,5 +181,5 @@ await t.test("over NATS, with users for launcher and watcher that may do nothing
   await using cluster = await pocketPlace();
   const brokers = { url: server.url, launcherUrl: server.as("launcher"), watcherUrl: server.as("watcher") };
   await using it = await announcedSystem(cluster.place, { first: "default" }, brokers);
-  await story(t, it, cluster.pocket, cluster.place.tokens);
+  await story(t, it, cluster, { changes: false });
 });

@@ -27,6 +27,25 @@ t.test("nats: JetStream of a version that knows message lifetimes, killed and st
   t.equal((await greeting(server.port)).version, version);
 });
 
+t.test("postgres: each server has data of its own, all copied from what one initdb made", async (t) => {
+  await using one = await postgres({ unsafe: true });
+  await using other = await postgres({ unsafe: true });
+  const asked = async (url: string, text: string): Promise<unknown> => {
+    const client = new pg.Client(url);
+    await client.connect();
+    try {
+      return (await client.query<{ it: unknown }>(text)).rows[0]?.it;
+    } finally {
+      await client.end();
+    }
+  };
+  const madeBy = "select system_identifier::text as it from pg_control_system()";
+  t.equal(await asked(one.url, madeBy), await asked(other.url, madeBy));
+  await asked(one.url, "create table ours ()");
+  const there = "select to_regclass('ours') is not null as it";
+  t.same([await asked(one.url, there), await asked(other.url, there)], [true, false]);
+});
+
 t.test("postgres: a tap takes each event once, also one that is committed after later ones", async (t) => {
   await using parts = new AsyncDisposableStack();
   const { url } = parts.use(await postgres({ unsafe: true }));

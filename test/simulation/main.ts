@@ -1,5 +1,6 @@
 /**
- * `npm run sim -- --scenarios N [--seed S] [--threads T] [--verbose]`: runs scenarios S, S + 1, … and checks the guarantees.
+ * `npm run sim -- --scenarios N [--seed S] [--only TROUBLE,…] [--threads T] [--verbose]`: runs scenarios S, S + 1, … and checks
+ * the guarantees. With `--only`, each scenario is small and has the troubles that are named.
  *
  * A failure is told with its invariant, its seed and the end of its trace; `--scenarios 1 --seed S` repeats it exactly. Exits 1
  * if anything was broken. The last line is JSON.
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     verbose: { type: "boolean", default: false },
     "until-broken": { type: "boolean", default: false },
     quiet: { type: "boolean", default: false },
+    only: { type: "string" },
   },
 });
 
@@ -38,6 +40,7 @@ await runMany({
   seeds: seedsFrom(first ?? 1, scenarios ?? 1),
   threads: Math.min(threads ?? 1, scenarios ?? 1),
   tailMost,
+  only: values.only?.split(","),
   onVerdict: (verdict) => {
     ran++;
     virtualMs += verdict.virtualMs;
@@ -59,7 +62,8 @@ process.exitCode = broken.length === 0 ? 0 : 1;
 function tell({ seed, broken: found, tail, hash }: Verdict): void {
   if (!values.quiet) for (const line of tail) say(`  ${line}`);
   for (const { invariant, message } of found) say(`BROKEN seed ${seed} (${hash}): ${invariant}: ${message}`);
-  say(`  again: npm run sim -- --scenarios 1 --seed ${seed} --verbose`);
+  const only = values.only === undefined ? "" : ` --only ${values.only}`;
+  say(`  again: npm run sim -- --scenarios 1 --seed ${seed}${only} --verbose`);
 }
 
 function seconds(): string {

@@ -6,6 +6,7 @@
  */
 import { Worker } from "node:worker_threads";
 import type { Verdict } from "./run.ts";
+import type { Only } from "./scenario/setting.ts";
 import type { Ask } from "./worker.ts";
 
 export interface Many {
@@ -13,11 +14,13 @@ export interface Many {
   readonly threads: number;
   /** How many of the trace's last lines come with each verdict. */
   readonly tailMost: number;
+  /** The troubles that each scenario must have. */
+  readonly only?: Only;
   /** Returns true if enough is known: no further scenario begins. */
   readonly onVerdict: (verdict: Verdict) => boolean;
 }
 
-export async function runMany({ seeds, threads, tailMost, onVerdict }: Many): Promise<void> {
+export async function runMany({ seeds, threads, tailMost, only, onVerdict }: Many): Promise<void> {
   const left = seeds[Symbol.iterator]();
   let enough = false;
   await Promise.all(Array.from({ length: threads }, () => thread()));
@@ -28,7 +31,7 @@ export async function runMany({ seeds, threads, tailMost, onVerdict }: Many): Pr
       while (!enough) {
         const { value: seed, done } = left.next();
         if (done === true) return;
-        const verdict = await ask(worker, { seed, tailMost });
+        const verdict = await ask(worker, { seed, tailMost, only });
         enough = onVerdict(verdict) || enough;
       }
     } finally {

@@ -9,7 +9,8 @@ import { check } from "./judge/check.ts";
 import { deal, heal } from "./faults/apply-faults.ts";
 import { abandonOf } from "./scenario/orders.ts";
 import { astir, isMoved } from "./world/quiet.ts";
-import { scenarioOf } from "./scenario/scenario.ts";
+import { type Planned, scenarioOf } from "./scenario/scenario.ts";
+import type { Only } from "./scenario/setting.ts";
 import { openWorld, START_MS, start, type World } from "./world/world.ts";
 
 export interface Verdict {
@@ -30,18 +31,15 @@ const OPERATOR_AFTER_MS = 2 * HOUR;
 /** Enough for one more tally, which may still find something to do. */
 const AFTER_REST_MS = 150_000;
 
-export async function runScenario(seed: number, tailMost = 400): Promise<Verdict> {
-  const world = openWorld(scenarioOf(seed));
+export async function runScenario(seed: number, tailMost = 400, only?: Only): Promise<Verdict> {
+  const world = openWorld(scenarioOf(seed, only));
   current = world;
   const { clock, trace, upstream, slots, scenario } = world;
   for (const slot of slots) start(world, slot);
   void upstream.listen(new AbortController().signal);
   const chaos = new AbortController();
   void deal(world, scenario.deeds, chaos.signal);
-  await clock.pass(scenario.chaosMs);
-  // The plan may have commands after the end of the chaos: these are published before the world is healed.
-  while (scenario.deeds.some(({ kind, atMs }) => kind === "publish" && START_MS + atMs >= clock.now()))
-    await clock.pass(SLICE_MS);
+  while (!isSpent(world)) await clock.pass(SLICE_MS);
   chaos.abort();
   await heal(world);
   const broken = await rest(world);
@@ -56,6 +54,21 @@ export async function runScenario(seed: number, tailMost = 400): Promise<Verdict
     virtualMs: clock.now() - START_MS,
     lines: trace.count(),
   };
+}
+
+/**
+ * True once the chaos may end: when its time is over, or as soon as there is nothing left to disturb, since idle loops cost most
+ * of a scenario's time. The plan may have commands after that time: these are published before the world is healed.
+ */
+function isSpent(world: World): boolean {
+  const { scenario, clock, ledger } = world;
+  const isToCome = (only?: Planned["kind"]): boolean =>
+    scenario.deeds.some(({ kind, atMs }) => kind === (only ?? kind) && kind !== "at boundary" && START_MS + atMs >= clock.now());
+  if (clock.now() >= START_MS + scenario.chaosMs) return !isToCome("publish");
+  // How often a group's health is told is counted while nothing else happens, too.
+  if (scenario.turnsMost !== undefined || isToCome()) return false;
+  const isKept = [...ledger.tables.runs.values()].some(({ record }) => record.anchors?.some(({ state }) => state === "kept"));
+  return !isKept && astir(world).length === 0;
 }
 
 async function rest(world: World): Promise<readonly Broken[]> {

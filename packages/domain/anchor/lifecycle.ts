@@ -25,6 +25,8 @@ export type AnchorInput =
   | { readonly kind: "restarted" }
   /** Nobody needs the volumes any more: a person said so, or the run begins anew. */
   | { readonly kind: "freed" }
+  /** Somebody deleted what an ended run kept. */
+  | { readonly kind: "missed" }
   | { readonly kind: "due" }
   /** Every attempt that it owns is done: what it owns may be deleted now. */
   | { readonly kind: "clear" }
@@ -81,6 +83,7 @@ export const ANCHOR: { readonly [K in AnchorInputKind]: Row<K> } = {
   runEnded:   { making: sweep,   standing: keep,      kept: stay,      sweeping: stay,      gone: stay },
   restarted:  { making: illegal, standing: illegal,   kept: again,     sweeping: illegal,   gone: illegal },
   freed:      { making: illegal, standing: illegal,   kept: sweep,     sweeping: stay,      gone: stay },
+  missed:     { making: stay,    standing: stay,      kept: sweep,     sweeping: stay,      gone: stay },
   due:        { making: later,   standing: later,     kept: sweep,     sweeping: stay,      gone: illegal },
   clear:      { making: stay,    standing: stay,      kept: stay,      sweeping: wake,      gone: stay },
   stuck:      { making: stay,    standing: stay,      kept: stay,      sweeping: rest,      gone: stay },

@@ -95,7 +95,10 @@ export function attemptMoved(draft: Draft, before: Attempt, attempt: Attempt, is
 
 export function runEnded(draft: Draft, outcome: Outcome): void {
   const newest = newestAnchor(draft);
-  if (newest !== undefined) setAnchor(draft, newest.number, { kind: "runEnded", keepMs: keepMsOf(draft, outcome) });
+  if (newest === undefined) return;
+  // If somebody deleted the anchor, nothing is left to keep: a restart is told so.
+  const isGone = ownedBy(draft, newest).some(({ notes }) => notes.anchorGone === true);
+  setAnchor(draft, newest.number, { kind: "runEnded", keepMs: isGone ? 0 : keepMsOf(draft, outcome) });
 }
 
 export function keepMsOf({ run }: Pick<RunRecord, "run">, outcome: Outcome): number {

@@ -87,6 +87,7 @@ const anything: fc.Arbitrary<AttemptInput> = fc.oneof(
   fc.record({ kind: as("startExpired"), diagnosis }),
   fc.record({ kind: as("elsewhere"), diagnosis }),
   fc.record({ kind: as("goesOn") }),
+  fc.record({ kind: as("anchorGone"), diagnosis: fc.constant(input.anchorGone.diagnosis) }),
   fc.record({ kind: as("deadline") }),
 );
 

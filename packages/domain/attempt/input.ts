@@ -73,6 +73,8 @@ export type AttemptInput =
   /** The Job is being deleted, its pods can still be seen, and no container of theirs ever started. */
   | ({ readonly kind: "unstarted" } & OfJob)
   | { readonly kind: "gone"; readonly uid: Uid }
+  /** The anchor that owned the Job is gone, although nobody gave it up: the run's volumes went with it. */
+  | { readonly kind: "anchorGone"; readonly diagnosis: Diagnosis }
   | { readonly kind: "occupied"; readonly uid: Uid }
   /**
    * The ended attempt's name is taken by our Job or occupant (under our hold, if its group keeps holds), and no pod of that Job

@@ -60,6 +60,7 @@ const TABLE: Readonly<Record<InputKind, readonly string[]>> = {
   lookedDeleted: ["illegal",          "illegal",          "illegal",          "ended(deleted)",    "ended(cancelled)", "·",       "release"],
   unstarted:     ["illegal",          "illegal",          "illegal",          "·",                 "note",             "·",       "·"],
   gone:          ["illegal",          "illegal",          "·",                "ended(lost)",       "ended(cancelled)", "done(succeeded)", "·"],
+  anchorGone:    ["·",                "·",                "·",                "·",                 "·",                "·",       "·"],
   occupied:      ["illegal",          "illegal",          "illegal",          "illegal",           "note",             "note",    "·"],
   kept:          ["·",                "·",                "·",                "·",                 "·",                "note",    "·"],
   children:      ["·",                "·",                "·",                "·",                 "·",                "·",       "·"],

@@ -97,57 +97,84 @@ export interface PlacedAttempts {
   readonly more: boolean;
 }
 
-export function placeAttempts(
-  { lines, records, groups, entering, placer, most, claiming }: Placing,
-  at: Advancing,
-): PlacedAttempts {
-  const changes = new Map<RunId, Change>();
-  const claimed: Candidate[] = [];
-  const room = new Map(claiming?.room);
-  let free = groups;
-  let placed = 0;
-  let told = 0;
-  let isStopped = false;
-  const takes = (name: GroupName): boolean => free.some((it) => it.name === name && takesMore(it, placer, at.nowMs));
-  const takesAnyOf = (of: Line["of"]): boolean =>
-    of === "fresh" ? free.some(({ name }) => takes(name)) : typeof of !== "string" && of.some(takes);
-  for (const candidate of inTurn(lines)) {
-    // The unread attempts of a cut line come before this candidate, so it may not take a slot that one of them could take.
-    const isAhead = ({ of, candidates, isCut }: Line): boolean => {
-      const last = candidates.at(-1);
-      return isCut && last !== undefined && byTurn(last, candidate) < 0 && takesAnyOf(of);
-    };
-    isStopped = placed >= most || lines.some(isAhead);
-    if (isStopped) break;
-    const { run, step, n } = candidate;
-    const record = records.get(run);
-    if (record === undefined) continue;
-    const before = unbound(entered(changes.get(run) ?? unchanged(record), entering, at.nowMs), candidate, free, placer, at);
-    const attempt = attemptIn(before.after, step, n);
-    const input = attempt && inputFor(attempt, before.after, free, placer, at.nowMs);
-    if (attempt === undefined || input === undefined) continue;
-    if (input.kind === "heldBack") {
-      changes.set(run, lookedAtAgain(before, attempt, input.untilMs));
-      continue;
-    }
-    let change = andThen(before, advance(before.after, { kind: "attempt", step, n, input }, at));
-    if (input.kind === "placed") {
-      placed++;
-      const left = room.get(input.group) ?? 0;
-      const isClaimed = claiming !== undefined && left > 0;
-      const bytes = pinnedTo(before.after) === undefined ? (before.after.run.plan.storage?.anchor?.bytes ?? 0) : 0;
-      free = free.map((it) => (it.name === input.group ? withOneMore(it, isClaimed, bytes, input.slots) : it));
-      if (isClaimed) {
-        const claim = { kind: "claimDue", by: claiming.by, untilMs: at.nowMs + claiming.forMs } as const;
-        change = andThen(change, advance(change.after, { kind: "attempt", step, n, input: claim }, at));
-        room.set(input.group, left - 1);
-        claimed.push(candidate);
-      }
-    } else if (change.told.length > before.told.length) told++;
-    changes.set(run, change);
-  }
-  const isLeft = ({ of, isCut }: Line): boolean => isCut && (typeof of === "string" || takesAnyOf(of));
+export function placeAttempts(placing: Placing, at: Advancing): PlacedAttempts {
+  const { lines, groups, claiming } = placing;
+  const round: Round = {
+    ...placing, at, changes: new Map(), claimed: [], room: new Map(claiming?.room), free: groups, placed: 0, told: 0,
+  }; // biome-ignore format: a value read as one
+  const isStopped = inTurn(lines).some((candidate) => {
+    const isOver = endsBefore(round, candidate);
+    if (!isOver) decide(round, candidate);
+    return isOver;
+  });
+  const { changes, placed, told, claimed } = round;
+  const isLeft = ({ of, isCut }: Line): boolean => isCut && (typeof of === "string" || takesAnyOf(round, of));
   return { changes, placed, told, claimed, more: changes.size > 0 && (isStopped || lines.some(isLeft)) };
+}
+
+/** What the attempts so far have left for those that come after them. */
+interface Round extends Placing {
+  readonly at: Advancing;
+  readonly changes: Map<RunId, Change>;
+  readonly claimed: Candidate[];
+  /** The number of attempts of each group that can still be claimed. */
+  readonly room: Map<GroupName, number>;
+  /** The groups, with the slots that are taken now. */
+  free: readonly Group[];
+  placed: number;
+  told: number;
+}
+
+function takesAnyOf({ free, placer, at }: Round, of: Line["of"]): boolean {
+  const takes = (it: Group): boolean => takesMore(it, placer, at.nowMs);
+  if (of === "fresh") return free.some(takes);
+  return typeof of !== "string" && free.some((it) => of.includes(it.name) && takes(it));
+}
+
+/** The unread attempts of a cut line come before this candidate, so it may not take a slot that one of them could take. */
+function endsBefore(round: Round, candidate: Candidate): boolean {
+  const isAhead = ({ of, candidates, isCut }: Line): boolean => {
+    const last = candidates.at(-1);
+    return isCut && last !== undefined && byTurn(last, candidate) < 0 && takesAnyOf(round, of);
+  };
+  return round.placed >= round.most || round.lines.some(isAhead);
+}
+
+function decide(round: Round, candidate: Candidate): void {
+  const { changes, records, entering, free, placer, at } = round;
+  const { run, step, n } = candidate;
+  const record = records.get(run);
+  if (record === undefined) return;
+  const before = unbound(entered(changes.get(run) ?? unchanged(record), entering, at.nowMs), candidate, free, placer, at);
+  const attempt = attemptIn(before.after, step, n);
+  const input = attempt && inputFor(attempt, before.after, free, placer, at.nowMs);
+  if (attempt === undefined || input === undefined) return;
+  if (input.kind === "heldBack") return void changes.set(run, lookedAtAgain(before, attempt, input.untilMs));
+  const change = andThen(before, advance(before.after, { kind: "attempt", step, n, input }, at));
+  if (input.kind !== "placed" && change.told.length > before.told.length) round.told++;
+  changes.set(run, input.kind === "placed" ? take(round, candidate, input, before.after, change) : change);
+}
+
+/** Books the slots and the storage. Claims the attempt at once if its group has room for one more create. */
+function take(
+  round: Round,
+  candidate: Candidate,
+  { group, slots }: InputOf<"placed">,
+  before: RunRecord,
+  placed: Change,
+): Change {
+  const { claiming, room, claimed, at } = round;
+  const left = room.get(group) ?? 0;
+  const isClaimed = claiming !== undefined && left > 0;
+  const bytes = pinnedTo(before) === undefined ? (before.run.plan.storage?.anchor?.bytes ?? 0) : 0;
+  round.placed++;
+  round.free = round.free.map((it) => (it.name === group ? withOneMore(it, isClaimed, bytes, slots) : it));
+  if (!isClaimed) return placed;
+  const { step, n } = candidate;
+  room.set(group, left - 1);
+  claimed.push(candidate);
+  const claim = { kind: "claimDue", by: claiming.by, untilMs: at.nowMs + claiming.forMs } as const;
+  return andThen(placed, advance(placed.after, { kind: "attempt", step, n, input: claim }, at));
 }
 
 /** A run that is let in stays so, even if no group can take it now: else the next in line would pass it. */

@@ -264,6 +264,8 @@ export interface Notes {
   readonly doubtedAtMs?: number;
   /** The number of the anchor that owns the attempt's Job. */
   readonly anchor?: number;
+  /** Somebody deleted that anchor, and so the attempt's Job and the run's volumes. */
+  readonly anchorGone?: true;
   /** Its program had a token: the pods that it made, its children, may still be there. The step ends when they are gone. */
   readonly children?: true;
 }

@@ -210,7 +210,7 @@ async function permissionsRow(ask: Ask, role: RoleName, namespace: string, use: 
   if (missing.length > 0 && !missing.some(({ need }) => isBasic(need))) {
     const what = inWords(missing.map((it) => it.need));
     const hint = `${DIAGNOSES.Forbidden.hint} If no run shall have volumes there, set \`policy: {storageClasses: []}\` for the group.`;
-    const detail = `Runs with volumes, secret values or large files of their own are refused: the ${role} may not ${what}.`;
+    const detail = `Runs with volumes, secret values or large files of their own are refused, or what they leave stays: the ${role} may not ${what}.`;
     return { step: "permissions", state: "warning", detail, hint };
   }
   if (missing.length > 0) {

@@ -260,5 +260,7 @@ t.test("the lines of a log", async (t) => {
   t.same(await printed([cutOff, { answer: 200, body: "end" }]), ["one", "end"], "a program may end within a line");
   await t.rejects(printed([cutOff, { answer: 200, body: "one\n" }]), /connection was cut/, "a broken stream is told");
   await t.rejects(printed([{ lines: [REMOVED.trim()], then: "ends" }]), { code: "NoLog" }, "the kubelet's words are no line");
+  const quoted = ["one", REMOVED.trim()];
+  t.same(await printed([{ lines: quoted, then: "ends" }]), quoted, "after the first line they are the program's own");
   await t.rejects(printed([{ refuses: 404, body: status(404, "NotFound") }]), /read the log of the pod p/);
 });

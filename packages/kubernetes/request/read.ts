@@ -246,8 +246,11 @@ export async function* logLines(options: LogLinesOptions, signal: AbortSignal): 
   if (stream.status !== 200)
     throw refused({ status: stream.status, body: stream.body }, `read the log of the pod ${options.pod}`);
   try {
+    let isFirst = true;
     for await (const line of stream.lines) {
-      if (NO_LOG.test(line)) throw new Failure("retry", "NoLog", `The node has no log of the pod ${options.pod} any more.`);
+      if (isFirst && NO_LOG.test(line))
+        throw new Failure("retry", "NoLog", `The node has no log of the pod ${options.pod} any more.`);
+      isFirst = false;
       yield line;
     }
   } catch (error) {

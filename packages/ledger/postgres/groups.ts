@@ -39,7 +39,7 @@ from cluster_group g left join (
   where slots > 1 and state in ${inList(SLOT_STATES)} and due is not null group by group_id
 ) m on m.group_id = g.id left join (
   select group_id, sum(bytes) as used, sum(bytes) filter (where state = 'kept') as kept, min(due) filter (where state = 'kept') as kept_until
-  from object where kind = 'anchor' and state <> 'gone' group by group_id
+  from object where kind = 'anchor' and due < 'infinity' group by group_id
 ) v on v.group_id = g.id
 order by g.id`,
 };
@@ -89,7 +89,7 @@ with v as materialized (
   select g.id from cluster_group g join v on v.name = g.name
   where g.namespace <> v.namespace and not exists (
     select from attempt a where a.group_id = g.id and a.state in ${inList(PLACED_STATES)} and a.due is not null
-  ) and not exists (select from object o where o.group_id = g.id and o.kind = 'anchor' and o.state <> 'gone')
+  ) and not exists (select from object o where o.group_id = g.id and o.kind = 'anchor' and o.due < 'infinity')
 )
 update cluster_group g set namespace = v.namespace, settings = v.settings, served_at = now(),
   version = g.version + ((g.namespace, g.settings) is distinct from (v.namespace, v.settings))::integer,

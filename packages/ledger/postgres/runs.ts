@@ -68,7 +68,8 @@ where r.id = $1 and e.seq > $2 order by e.seq limit $3`,
 /** An attempt that is due for longer than this is overdue: no loop came for it. */
 export const OVERDUE_MS = 60_000;
 
-const COUNTS: Statement = {
+/** Of objects, only those that are not gone are read: a ledger keeps the rows of all anchors that ever were. */
+export const COUNTS: Statement = {
   name: "counts",
   text: `
 select
@@ -76,12 +77,15 @@ select
   (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from attempt group by state) it) as attempts,
   (select count(*) from outbox)::float8 as outbox,
   (select min(e.at) from outbox o join event e on e.run_key = o.run_key and e.seq = o.seq) as outbox_oldest,
-  ((select count(*) from attempt where due < now() - make_interval(secs => ${OVERDUE_MS / 1000}))
-    + (select count(*) from object where kind = 'anchor' and due < now() - make_interval(secs => ${OVERDUE_MS / 1000})))::float8 as overdue,
-  (select count(*) from object where kind <> 'anchor')::float8 as strays,
-  (select count(*) from object where kind = 'anchor' and state <> 'gone')::float8 as anchors,
+  ((select count(*) from attempt where due < now() - make_interval(secs => ${OVERDUE_MS / 1000})) + there.overdue)::float8 as overdue,
+  there.strays, there.anchors,
   exists (select from lease where starts_with(what, '${OUTBOX_LEASE}') and until > clock_timestamp()) as has_launcher,
-  clock_timestamp() as now`,
+  clock_timestamp() as now
+from (
+  select (count(*) filter (where kind <> 'anchor'))::float8 as strays, (count(*) filter (where kind = 'anchor'))::float8 as anchors,
+    count(*) filter (where kind = 'anchor' and due < now() - make_interval(secs => ${OVERDUE_MS / 1000})) as overdue
+  from object where due < 'infinity'
+) there`,
 };
 
 const TIME: Statement = { name: "time", text: "select clock_timestamp() as now" };
@@ -189,7 +193,7 @@ export function runQueries(database: Database) {
 
     counts: async (): Promise<Counts> => {
       const [row] = await database.all<CountColumns>(COUNTS);
-      if (row === undefined) throw new TypeError("a select without a from gave no row");
+      if (row === undefined) throw new TypeError("a count of rows gave no row");
       const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, anchors, has_launcher: hasLauncher, now } = row;
       return {
         runs: { ...noRuns(), ...runs },

@@ -38,7 +38,7 @@ export async function anchors(t: Test, { open }: Conforming): Promise<void> {
     t.same(works.map(({ anchor }) => anchor?.number), [1, 1, undefined]); // biome-ignore format: one line
     t.equal((await ledger.find(runId("b")))?.record.anchors, undefined);
     t.equal((await ledger.counts()).anchors, 1);
-    t.same(await ledger.anchors(EAST), [{ run: "a", number: 1 }]);
+    t.same(await ledger.anchors(EAST), [{ run: "a", number: 1, state: "making", namespace: "jobs" }]);
   });
 
   await t.test("a placement that is claimed at once has its anchor", async (t) => {

@@ -152,7 +152,7 @@ export function groupCalls(
         its
           .anchorsOf(tables)
           .filter(({ anchor }) => anchor.group === group && anchor.state !== "gone")
-          .map(({ run, anchor }) => ({ run: run.record.run.id, number: anchor.number })),
+          .map(({ run, anchor: { number, state, namespace } }) => ({ run: run.record.run.id, number, state, namespace })),
       ),
     standing: (group, keep) =>
       call("standing", () =>

@@ -22,17 +22,18 @@ import * as its from "./model-tables.ts";
 const isDue = ({ attempt }: its.Located, nowMs: number): boolean => attempt.dueMs !== undefined && attempt.dueMs <= nowMs;
 
 export function placeDue(tables: its.Tables, { most, placer, claim }: Parameters<Ledger["place"]>[0], at: Advancing): Placed {
-  const groups = its.groupStates(tables);
-  const openings = openingsOf(groups, placer, at.nowMs);
-  const withdrawn = groups.filter((it) => withdrawnFrom(it, at.nowMs) !== undefined).map(({ name }) => name);
-  const isWithdrawn = ({ attempt: { state, group } }: its.Located): boolean =>
-    state === "ready" && group !== undefined && withdrawn.includes(group);
   const all = its.attemptsOf(tables);
   const waiting = all.filter(({ attempt }) => attempt.state === "waiting");
   const due = waiting.filter((it) => isDue(it, at.nowMs));
-  const toGo = all.filter((it) => isWithdrawn(it) && isDue(it, at.nowMs));
+  const ready = all.filter((it) => it.attempt.state === "ready" && isDue(it, at.nowMs));
   const entering = mayEnter(its.linesIn(tables), at.nowMs);
-  if (due.length === 0 && toGo.length === 0 && entering.size === 0) return { placed: 0, told: 0, more: false, works: [] };
+  const nothing: Placed = { placed: 0, told: 0, more: false, works: [] };
+  if (due.length === 0 && ready.length === 0 && entering.size === 0) return nothing;
+  const groups = its.groupStates(tables);
+  const openings = openingsOf(groups, placer, at.nowMs);
+  const withdrawn = new Set(groups.flatMap((it) => (withdrawnFrom(it, at.nowMs) === undefined ? [] : [it.name])));
+  const toGo = ready.filter(({ attempt: { group } }) => group !== undefined && withdrawn.has(group));
+  if (due.length === 0 && toGo.length === 0 && entering.size === 0) return nothing;
   const first = (of: readonly its.Located[], most: number) => of.map(candidateOf).toSorted(byTurn).slice(0, most);
   const forRoom = Map.groupBy(waiting, ({ attempt }) => attempt.waitsFor?.join() ?? "");
   const lines = [

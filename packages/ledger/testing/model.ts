@@ -21,7 +21,7 @@ import {
 } from "@longshore/domain/run/change.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { otherKey } from "../key-mark.ts";
-import type { Admitted, AnchorEntry, Intake, Ledger, Notice, Recorded } from "../port.ts";
+import type { Admitted, AnchorEntry, Intake, Ledger, Notice, Placed, Recorded } from "../port.ts";
 import { commandId, duplicateId, refusalId, refusalOf } from "../postgres/work/admit.ts";
 import { workHints } from "../work-hints.ts";
 import { definitionCalls, groupCalls, outboxCalls, peopleCalls, prune } from "./model-ask.ts";
@@ -32,7 +32,7 @@ import { claimDue, dueWork, placeDue, strayCalls, takeAnchorsDue, takeDue } from
 export interface Fault {
   readonly beforeMs?: number;
   readonly afterMs?: number;
-  /** How long an empty answer takes. Absent: as long as `afterMs`. */
+  /** How long an answer takes that gives no work. Absent: as long as `afterMs`. */
   readonly nothingAfterMs?: number;
   readonly end?: "refused" | "lost";
 }
@@ -82,7 +82,7 @@ function connected(
     if (end === "refused") throw new Failure("retry", "LedgerUnreachable", "The ledger cannot be reached.");
     const result = work();
     connecting.done?.(name, result);
-    const backMs = Array.isArray(result) && result.length === 0 ? nothingAfterMs : afterMs;
+    const backMs = givesWork(name, result) ? afterMs : nothingAfterMs;
     if (backMs > 0) await clock.sleep(backMs);
     if (end === "lost") throw new Failure("retry", "LedgerUnreachable", "The ledger's connection was lost.");
     return result;
@@ -122,6 +122,14 @@ function connected(
     [Symbol.asyncDispose]: async () => closing.abort(),
   };
 }
+
+/** True for answers that a caller will act on: it may die before it hears them, and others may act meanwhile. */
+function givesWork(name: keyof Ledger, result: unknown): boolean {
+  if (name === "place") return Object.values(result as Placed).some((it) => (Array.isArray(it) ? it.length > 0 : Boolean(it)));
+  return WORKS.has(name) && (result as readonly unknown[]).length > 0;
+}
+
+const WORKS: ReadonlySet<keyof Ledger> = new Set(["claim", "take", "takeAnchors", "takeStrays", "unsent", "unsentNotices"]);
 
 // ── Writing down what was said ───────────────────────────────────────────────────────────────────────────────────────
 

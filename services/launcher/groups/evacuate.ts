@@ -9,7 +9,7 @@
 import { lanes } from "@longshore/runtime/loop.ts";
 import type { Standing } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { withRefusalTold } from "../jobs/refused-writes.ts";
+import { withRefusalTold } from "../jobs/refusals.ts";
 import { viewOf } from "./views.ts";
 
 /**

@@ -73,7 +73,7 @@ t.test("a pause that was asked for does not make an unhealthy group healthy", as
 function another(it: Stage, got: Got): (atMs?: number) => Promise<void> {
   const parts = { ...it.parts, owner: "launcher-2", views: new Map() };
   const cluster: Cluster = { ...it.cluster, reads: { ...it.cluster.reads, getNamespace: async () => got } };
-  return () => probeOne(parts, cluster, never);
+  return async () => void (await probeOne(parts, cluster, never));
 }
 
 const untrusted: Got = { kind: "unsent", failure: new Failure("retry", "unsent", "The certificate is not trusted.") };

@@ -7,7 +7,7 @@
  * The bugs this prevents: an object without an owner, which stays for ever if it lands after its run was cleaned up; ten runs that
  * each hold one volume and wait for their second; and a pod that writes to a volume which a pod of the run's earlier life still has.
  */
-import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { Uid } from "@longshore/contract/ids.ts";
 import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
 import type { AnchorInput } from "@longshore/domain/anchor/lifecycle.ts";
@@ -25,6 +25,7 @@ import { at, text } from "@longshore/domain/watch/raw.ts";
 import { isUnfinished } from "@longshore/domain/watch/seen.ts";
 import type { ApiObject } from "@longshore/kubernetes/objects.ts";
 import { CLAIM_BUDGET } from "@longshore/kubernetes/request/claim-budget.ts";
+import type { Unread } from "@longshore/kubernetes/request/read.ts";
 import type { Created } from "@longshore/kubernetes/request/write.ts";
 import type { Entry, Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
@@ -125,12 +126,13 @@ const SECRETS_GONE = diagnose(
 );
 
 /**
- * The secret values that have to be made a Secret: with the anchor, and again in a generation that brought others. A Secret that is
- * there already is our own earlier try.
+ * The secret values that have to be made a Secret: with the anchor, and again in a restart's generation that brought others. A Secret
+ * that is there already is our own earlier try.
  */
 function secretsFor({ keys }: Creating, { run, attempt, sealed }: Work, isNew: boolean): readonly SecretValues[] | "gone" {
   const { secrets } = run.plan.storage?.anchor ?? {};
-  if (secrets === undefined || (!isNew && secrets.since !== attempt.generation)) return [];
+  const broughtOthers = attempt.generation > 1 && secrets?.since === attempt.generation;
+  if (secrets === undefined || !(isNew || broughtOthers)) return [];
   const values = sealed === undefined ? undefined : keys.openValues(run.id, sealed);
   return values === undefined ? "gone" : [values];
 }
@@ -177,13 +179,20 @@ async function makeAnchor(
   const input = await afterFailure(parts, cluster, work, created, "ConfigMap that owns its volumes");
   if (input !== "taken") return answered(input);
   const found = await cluster.reads.getAnchor(of.name, signal);
-  if (found.kind !== "found") return answered(putOff(parts, cluster, work));
+  if (found.kind === "missing") return answered(putOff(parts, cluster, work, MOMENTARY));
+  if (found.kind !== "found") return answered(putOff(parts, cluster, work, whyUnread(found, cluster)));
   if (isAnchorOf(parts, cluster, identity, found.object))
     return found.object.deleting ? answered(putOff(parts, cluster, work)) : stands(found.object.uid);
   const { claimNo } = work.attempt;
   const diagnosis = diagnose("NameConflict", `A ConfigMap that is not this run's holds the name ${of.name}.`);
   return answered({ kind: "nameTaken", claimNo, diagnosis });
 }
+
+const MOMENTARY = diagnose("NameConflict", "The name of what owns its volumes was taken a moment ago and is free now.");
+
+/** A run that waits tells why: somebody has to grant the permission. */
+const whyUnread = (unread: Unread, { name: group, namespace }: Cluster): Diagnosis =>
+  unread.kind === "answered" ? diagnoseReply(unread, { group, namespace }) : diagnoseTransport(unread.failure);
 
 /** True if the object carries a proof over this anchor in this namespace of this cluster. */
 export function isAnchorOf(
@@ -272,8 +281,7 @@ async function usedByEarlier(
   const listed = await (madePods
     ? cluster.reads.podsMounting(claims.map(({ metadata }) => metadata.name), signal)
     : cluster.reads.podsWith(selector, signal)); // biome-ignore format: one question
-  if (listed.kind !== "listed")
-    return putOff(parts, cluster, work, listed.kind === "answered" ? diagnoseReply(listed, { group: cluster.name }) : diagnoseTransport(listed.failure)); // biome-ignore format: one line
+  if (listed.kind !== "listed") return putOff(parts, cluster, work, whyUnread(listed, cluster));
   const user = listed.items.find((it) => {
     const of = text(at(it, "metadata", "annotations", ANNOTATIONS.generation));
     const parent = text(at(it, "metadata", "labels", LABELS.parentStep));

@@ -10,7 +10,7 @@ import { wordsOfLabels } from "@longshore/domain/run/identity.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { deletePod } from "./refused-writes.ts";
+import { deletePod } from "./refusals.ts";
 
 /** At most so many are deleted in one turn: a program may have made thousands. */
 const MOST = 64;

@@ -127,7 +127,8 @@ export function saidOf(
   return kind === "gone" ? { kind, uid } : { kind: "deleting", vanished: true, uid, rv: seenRv ?? "0", group };
 }
 
-async function isNamespace(cluster: Cluster, uid: string, signal: AbortSignal): Promise<boolean> {
+/** True if the group's namespace answers, and is the one with this UID. */
+export async function isNamespace(cluster: Cluster, uid: string, signal: AbortSignal): Promise<boolean> {
   const namespace = await cluster.reads.getNamespace(signal);
   return namespace.kind === "found" && namespace.object.uid === uid;
 }

@@ -13,7 +13,8 @@ import type { Work } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
 import { occupy } from "../jobs/create.ts";
 import { inputsOf, look, type Look, remainsOf } from "../jobs/look.ts";
-import { deletePod, withRefusalTold } from "../jobs/refused-writes.ts";
+import { whetherAnchorGone } from "../jobs/missing-anchor.ts";
+import { deletePod, withRefusalTold } from "../jobs/refusals.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 
@@ -38,7 +39,8 @@ export async function closeOne(parts: Parts, cluster: Cluster, work: Work, signa
   const { run, attempt } = work;
   const seen = await look(parts, cluster, work, signal);
   const input =
-    seen.kind === "ours" ? await ofOurs(parts, cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal);
+    (await whetherAnchorGone(parts, cluster, work, signal)) ??
+    (seen.kind === "ours" ? await ofOurs(parts, cluster, work, seen, signal) : await ofOther(parts, cluster, work, seen, signal));
   if (input !== undefined) await parts.recording({ run: run.id, step: attempt.step, n: attempt.n, input });
 }
 

@@ -72,6 +72,7 @@ async function story(parts: Parts, signal: AbortSignal): Promise<void> {
     const done = new Set(sent.map(({ run }) => run));
     const busy = [...inFlight].filter((run) => !done.has(run));
     try {
+      if (most === 0 && sent.length === 0) return [];
       const events = most > 0 ? await ledger.unsent({ partitions, busy, most, sent }) : await ledger.sent(sent);
       for (const event of sent) {
         inFlight.delete(event.run);

@@ -18,7 +18,7 @@ import { viewOf } from "../groups/views.ts";
 import { deleteChildren } from "../jobs/children.ts";
 import { occupy } from "../jobs/create.ts";
 import { look, type Look } from "../jobs/look.ts";
-import { holdAgain, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
+import { holdAgain, isSettled, withRefusalTold } from "../jobs/refusals.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 import { stillRuns } from "./sweep.ts";

@@ -14,7 +14,7 @@ import { asObject } from "@longshore/kubernetes/objects.ts";
 import type { AnchorWork, StrayWork } from "@longshore/ledger/port.ts";
 import { viewOf } from "../groups/views.ts";
 import { isAnchorOf } from "../jobs/anchor.ts";
-import { deletePod, isSettled, withRefusalTold } from "../jobs/refused-writes.ts";
+import { deletePod, isSettled, withReadRefusalTold, withRefusalTold } from "../jobs/refusals.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { drain, retryLoop, sideBySide } from "./retry-loop.ts";
 
@@ -87,17 +87,34 @@ export async function sweepAnchors(
   works: readonly AnchorWork[],
   signal: AbortSignal,
 ): Promise<void> {
-  const deleted: AnchorWork[] = [];
+  const due: AnchorWork[] = [];
   await sideBySide(works, async (work) => {
-    if (await isDeleted(parts, cluster, work, signal)) deleted.push(work);
+    if (await isToDelete(parts, cluster, work)) due.push(work);
+  });
+  if (due.length === 0) return;
+  const isHere = await isInPlace(parts, cluster, signal);
+  const left = await volumesLeft(parts, cluster, due, signal);
+  if (left === undefined) return;
+  const deleted: (AnchorWork & { readonly left: readonly unknown[] })[] = [];
+  await sideBySide(due, async (work) => {
+    const its = left(work);
+    if (!isCollected(its, work.nowMs) && (await isDeleted(parts, cluster, work, signal))) deleted.push({ ...work, left: its });
   });
   if (deleted.length === 0) return;
-  const inputs = await judged(parts, cluster, deleted, signal);
-  if (inputs.length > 0) await parts.ledger.recordAnchors(inputs);
+  const isSure = isHere && (await isInPlace(parts, cluster, signal));
+  const inputs = await Promise.all(
+    deleted.map(async ({ left, ...work }): Promise<readonly AnchorEntry[]> => {
+      const { run, anchor, nowMs: begunAtMs } = work;
+      const { number } = anchor;
+      if (left.length === 0) return isSure ? [{ run, number, input: { kind: "gone", begunAtMs } }] : [];
+      return (await isStuck(parts, cluster, work, left, signal)) ? [{ run, number, input: { kind: "stuck" } }] : [];
+    }),
+  );
+  if (inputs.flat().length > 0) await parts.ledger.recordAnchors(inputs.flat());
 }
 
-/** Deletes the anchor if it is there. True if a look that began now did not find it. */
-async function isDeleted(parts: Parts, cluster: Cluster, work: AnchorWork, signal: AbortSignal): Promise<boolean> {
+/** Notes in the ledger what needs no look. True for an anchor that may be deleted now. */
+async function isToDelete(parts: Parts, cluster: Cluster, work: AnchorWork): Promise<boolean> {
   const { run, anchor, isClear, nowMs: begunAtMs } = work;
   const { number, state } = anchor;
   const record = (input: AnchorInput): Promise<void> => parts.ledger.recordAnchors([{ run, number, input }]);
@@ -106,12 +123,17 @@ async function isDeleted(parts: Parts, cluster: Cluster, work: AnchorWork, signa
     return false;
   }
   if (!isClear || !mayJudge(viewOf(parts, cluster.name))) return false;
-  if (anchor.namespace !== cluster.namespace) {
-    if (isGivenUpThere(parts, cluster, work)) await record({ kind: "gone", begunAtMs });
-    return false;
-  }
+  if (anchor.namespace === cluster.namespace) return true;
+  if (isGivenUpThere(parts, cluster, work)) await record({ kind: "gone", begunAtMs });
+  return false;
+}
+
+/** Deletes the anchor if it is there. True if a look that began now did not find it. */
+async function isDeleted(parts: Parts, cluster: Cluster, { run, anchor }: AnchorWork, signal: AbortSignal): Promise<boolean> {
+  const { number } = anchor;
   const name = parts.keys.anchorName(run, number);
   const got = await cluster.reads.getAnchor(name, signal);
+  withReadRefusalTold(parts, cluster, `looking for what owns the volumes of ${run}`, got);
   if (got.kind === "found" && (got.object.uid === anchor.uid || isAnchorOf(parts, cluster, { run, number }, got.object))) {
     const deleted = await cluster.writes.deleteAnchor(name, got.object.uid, signal);
     withRefusalTold(parts, cluster, `deleting the volumes of ${run}`, deleted);
@@ -150,32 +172,32 @@ const COLLECTED_MS = 60_000;
 /** As many pods as a person reads in one line of the log. */
 const NAMED_MOST = 20;
 
-/** Returns what is known now of anchors that are deleted: gone with all volumes, or stuck, or nothing yet. */
-async function judged(
+type VolumesOf = (work: AnchorWork) => readonly unknown[];
+
+/** The volumes that are still there, of each anchor. Undefined: the API server did not say. */
+async function volumesLeft(
   parts: Parts,
   cluster: Cluster,
   works: readonly AnchorWork[],
   signal: AbortSignal,
-): Promise<readonly AnchorEntry[]> {
+): Promise<VolumesOf | undefined> {
   const runs = new Set(works.map(({ run }) => parts.keys.runLabel(run)));
-  const isHere = await isInPlace(parts, cluster, signal);
   const selector = `${selectorOf(parts.installation)},${LABELS.run} in (${[...runs].join(",")})`;
   const listed = await cluster.reads.claimsWith(selector, signal);
-  if (listed.kind !== "listed") return [];
-  const isSure = isHere && (await isInPlace(parts, cluster, signal));
+  withReadRefusalTold(parts, cluster, "looking for the volumes of runs that are over", listed);
+  if (listed.kind !== "listed") return undefined;
   const labelled = (it: unknown, label: string): unknown => at(it, "metadata", "labels", label);
-  const inputs = await Promise.all(
-    works.map(async (work): Promise<readonly AnchorEntry[]> => {
-      const { run, nowMs: begunAtMs } = work;
-      const { number } = work.anchor;
-      const hash = parts.keys.runLabel(run);
-      const left = listed.items.filter((it) => labelled(it, LABELS.run) === hash && labelled(it, LABELS.anchor) === `${number}`);
-      if (left.length === 0) return isSure ? [{ run, number, input: { kind: "gone", begunAtMs } }] : [];
-      return (await isStuck(parts, cluster, work, left, signal)) ? [{ run, number, input: { kind: "stuck" } }] : [];
-    }),
-  );
-  return inputs.flat();
+  return ({ run, anchor: { number } }) => {
+    const hash = parts.keys.runLabel(run);
+    return listed.items.filter((it) => labelled(it, LABELS.run) === hash && labelled(it, LABELS.anchor) === `${number}`);
+  };
 }
+
+const deletedMs = (claim: unknown): number => Date.parse(text(at(claim, "metadata", "deletionTimestamp")) ?? "");
+
+/** True while Kubernetes is removing all these volumes: their anchor was deleted, and need not be looked for each time. */
+const isCollected = (claims: readonly unknown[], nowMs: number): boolean =>
+  claims.length > 0 && claims.every((it) => deletedMs(it) >= nowMs - COLLECTED_MS);
 
 async function isStuck(
   parts: Parts,
@@ -184,8 +206,7 @@ async function isStuck(
   claims: readonly unknown[],
   signal: AbortSignal,
 ): Promise<boolean> {
-  const sinceMs = claims.map((it) => Date.parse(text(at(it, "metadata", "deletionTimestamp")) ?? ""));
-  if (!sinceMs.some((ms) => ms < nowMs - COLLECTED_MS)) return false;
+  if (!claims.some((it) => deletedMs(it) < nowMs - COLLECTED_MS)) return false;
   const names = namesOf(claims);
   // A pod of somebody else keeps them, too: one that a program of the run made, or a person's.
   const listed = await cluster.reads.podsMounting(names, signal);

@@ -148,6 +148,7 @@ t.test(
     t.equal(it.pocket.objects("configmaps", NAMESPACE).length, 2);
     it.pocket.cause({ on: "list", resource: "configmaps", trouble: { kind: "status", status: 403 } });
     t.same(await tally(it), { ...none, jobs: 0 }, "a Role from before there were volumes stops nothing");
+    t.match(it.said, [{ message: "a cluster refuses a read, which is tried again", fields: { status: 403 } }]);
   },
 );
 

@@ -7,17 +7,18 @@
  */
 import { allowsAnchors } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Uid } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { AttemptInput } from "@longshore/domain/attempt/input.ts";
 import { ANNOTATIONS, LABELS, selectorOf } from "@longshore/domain/run/marks.ts";
 import { isParked } from "@longshore/domain/run/record.ts";
 import { at, text } from "@longshore/domain/watch/raw.ts";
 import { type MarkedSeen, seeMarked } from "@longshore/domain/watch/seen.ts";
+import { AnswerFailure } from "@longshore/kubernetes/request/read.ts";
 import type { Ledger, Standing } from "@longshore/ledger/port.ts";
 import { remainsOf, saidOf } from "../jobs/look.ts";
 import { viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
-import { holdAgain } from "../jobs/refused-writes.ts";
+import { isAnchorMissing } from "../jobs/missing-anchor.ts";
+import { holdAgain, withReadRefusalTold } from "../jobs/refusals.ts";
 import { retryLoop } from "./retry-loop.ts";
 
 export interface Tallied {
@@ -57,7 +58,7 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   const jobs = await listOurs(parts, cluster, signal);
   const after = new Map(await parts.ledger.standing(cluster.name, (it) => [keyOf(it.run, it.attempt), standingOf(it)] as const));
   const count = { jobs: jobs.length, adopted: 0, strays: 0, gone: 0, holdsRepaired: 0, unknown: 0 };
-  count.unknown += await unknownAnchors(parts, cluster, signal);
+  count.unknown += await tallyAnchors(parts, cluster, signal);
   for (const job of jobs) await settleJob(parts, cluster, job, before, after, count, signal);
   const listed = new Set<Uid>(jobs.map(({ uid }) => uid));
   for (const [key, attempt] of after) {
@@ -80,12 +81,28 @@ export async function tallyOnce(parts: Parts, cluster: Cluster, signal: AbortSig
   return count;
 }
 
-/** Counts anchors that no run of the ledger has. Their deletion is a person's decision: what they own may be somebody's data. */
-async function unknownAnchors(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<number> {
+/**
+ * Returns the number of anchors that no run of the ledger has. Their deletion is a person's decision: what they own may be somebody's
+ * data. If somebody deleted an anchor that an ended run keeps, the group's storage is free again, and a restart is told so.
+ */
+async function tallyAnchors(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<number> {
   if (!allowsAnchors(cluster.settings.policy)) return 0;
   const known = async () =>
-    (await parts.ledger.anchors(cluster.name)).map(({ run, number }) => parts.keys.anchorName(run, number));
+    new Map((await parts.ledger.anchors(cluster.name)).map((it) => [parts.keys.anchorName(it.run, it.number), it] as const));
   const before = await known();
+  const names = await anchorNames(parts, cluster, signal);
+  if (names === undefined) return 0;
+  const after = await known();
+  for (const [name, anchor] of after) {
+    const { run, number, state } = anchor;
+    if (names.has(name) || state !== "kept" || before.get(name)?.state !== "kept") continue;
+    if (await isAnchorMissing(parts, cluster, anchor, signal))
+      await parts.ledger.recordAnchors([{ run, number, input: { kind: "missed" } }]);
+  }
+  return names.difference(before).difference(after).size;
+}
+
+async function anchorNames(parts: Parts, cluster: Cluster, signal: AbortSignal): Promise<ReadonlySet<string> | undefined> {
   let names: string[] = [];
   const selector = `${selectorOf(parts.installation)},${LABELS.anchor}`;
   try {
@@ -95,11 +112,12 @@ async function unknownAnchors(parts: Parts, cluster: Cluster, signal: AbortSigna
         names.push(...page.items.flatMap((it) => (groupIn(it) === cluster.name ? (text(at(it, "metadata", "name")) ?? []) : [])));
     }
   } catch (error) {
-    // A Role that was printed before volumes existed: there is no anchor then, and the rest of the tally must go on.
-    if (isTransient(error) && error.code === "Forbidden") return 0;
-    throw error;
+    // A Role that was printed before volumes existed: the rest of the tally must go on.
+    if (!(error instanceof AnswerFailure) || error.code !== "Forbidden") throw error;
+    withReadRefusalTold(parts, cluster, "counting what owns the volumes of runs", { kind: "answered", ...error.answer });
+    return undefined;
   }
-  return new Set(names).difference(new Set([...before, ...(await known())])).size;
+  return new Set(names);
 }
 
 const groupIn = (anchor: unknown): string | undefined => text(at(anchor, "metadata", "annotations", ANNOTATIONS.group));

@@ -10,6 +10,30 @@ import { createUnderAnchor } from "../jobs/anchor.ts";
 import { sweepAnchors } from "../loops/sweep.ts";
 import { GROUP, NAMESPACE, never, RUN, stage, type Stage, type Staging } from "./stage.ts";
 
+/** Asks for two volumes, and mounts one. */
+export const REQUEST = {
+  run: RUN,
+  image: "busybox",
+  volumes: [
+    { name: "data", size: "1Gi" },
+    { name: "more", size: "2Gi", class: "fast" },
+  ],
+  mounts: [{ volume: "data", path: "/data" }],
+} as const;
+
+/** More of a request: the volumes, by parameters. */
+export const BY_PARAMETERS = {
+  parameters: { gib: 4, class: "slow", team: "shop" },
+  labels: { team: "${{ parameters.team }}" },
+  volumes: [
+    { name: "data", size: { gib: "${{ parameters.gib }}", plusGib: 1 }, class: "${{ parameters.class }}" },
+    { name: "more", size: "2Gi", labels: { of: "${{ parameters.team }}" } },
+  ],
+};
+
+/** More of a request: its program may make pods. */
+export const TOKEN = { serviceAccount: { name: "worker", token: true } };
+
 export interface Claimed extends Stage {
   readonly work: Work;
 }
@@ -20,6 +44,10 @@ export async function anchored(t: Test, request: object, staging: Staging = {}):
   await it.place();
   return { ...it, work: await it.claim() };
 }
+
+/** A run with volumes, claimed for the first time. `more`: in place of what its request says. */
+export const withVolumes = (t: Test, staging: Staging = {}, more: object = {}): Promise<Claimed> =>
+  anchored(t, { ...REQUEST, ...more }, staging);
 
 export const objects = ({ pocket }: Stage) => ({
   anchors: pocket.objects("configmaps", NAMESPACE),
@@ -56,4 +84,28 @@ export async function end(it: Claimed, how: "complete" | "failed"): Promise<void
 export async function release(it: Claimed): Promise<void> {
   await it.cluster.writes.releaseJob(it.attempt().name, it.attempt().uid ?? "", "longshore.dev/unrecorded", {}, never);
   await it.record({ kind: "released", found: "released", begunAtMs: await it.parts.ledger.now() });
+}
+
+/** The volumes that are there: name, size and class. */
+export const sizes = (it: Stage) =>
+  objects(it).claims.map(({ metadata, spec }) => {
+    const { resources, storageClassName } = spec as {
+      readonly resources: { readonly requests: { readonly storage: string } };
+      readonly storageClassName?: string;
+    };
+    return [metadata.name.split("-")[0], resources.requests.storage, storageClassName];
+  });
+
+/** A pod that mounts the first of the volumes. */
+export async function makePod(it: Stage, name: string, labels: Readonly<Record<string, string>> = {}): Promise<void> {
+  const claimName = objects(it).claims[0]?.metadata.name ?? "";
+  const body = {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, labels },
+    spec: { containers: [{ name: "main", image: "busybox" }], volumes: [{ name: "data", persistentVolumeClaim: { claimName } }] },
+  };
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
+  const { status } = await it.pocket.transport().send({ method: "POST", path, body }, never);
+  if (status !== 201) throw new Error(`the pod was answered ${status}`);
 }

@@ -4,9 +4,9 @@
  */
 import { Installation } from "@longshore/contract/ids.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
-import { launcher } from "@longshore/launcher/main.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { BROKERS, openBroker } from "@longshore/broker/brokers.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
@@ -14,9 +14,7 @@ import { silentLog } from "@longshore/runtime/log.ts";
 import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { RecorderConfig, SinksFile } from "@longshore/recorder/config.ts";
-import { recorder } from "@longshore/recorder/main.ts";
 import { WatcherConfig } from "@longshore/watcher/config.ts";
-import { watcher } from "@longshore/watcher/main.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import {
   brokerBefore,
@@ -25,7 +23,10 @@ import {
   leftBehind,
   type Left,
   noteStart,
+  otherBrokerLines,
+  refuseOtherBroker,
   startCommand,
+  withoutUser,
 } from "../embedded/earlier-starts.ts";
 import {
   BROKER_FILE,
@@ -58,6 +59,10 @@ export const up = command({
       type: "string",
       value: "URL",
       about: `${BROKERS.map((it) => it.example).join(", ")} (default: kept in the ledger)`,
+    },
+    "other-broker": {
+      type: "boolean",
+      about: "start although runs of another broker are not over: their ends are then told at this one",
     },
     ledger: {
       type: "string",
@@ -131,7 +136,11 @@ ${HIDDEN_URLS}`,
     const brokerUrl = broker ?? postgres.url;
     if (broker !== undefined) given(surroundings, "broker", broker);
     const before = await brokerBefore({ home, brokerFile: BROKER_FILE, ledgerFile: LEDGER_FILE });
-    if (before !== undefined && !isSameBroker(before, broker ?? INSIDE)) say(surroundings, otherBrokerLines(before, screen));
+    if (before !== undefined && !isSameBroker(before, broker ?? INSIDE)) {
+      const refuse = async (it: Ledger) => await refuseOtherBroker(it, { before, isMeant: values["other-broker"] === true });
+      await during(surroundings, "asking the ledger", () => withLedger(postgres.url, refuse));
+      say(surroundings, otherBrokerLines(before, screen));
+    }
     if (real !== undefined) say(surroundings, partLine("cluster", `${file}, namespace ${real.namespace}`, screen));
     await using cluster =
       real ??
@@ -218,9 +227,9 @@ const commands = (count: number): string => `${count} ${count === 1 ? "command" 
 function stopLines(running: readonly string[], config: string, screen: Screen): readonly string[] {
   const [first] = running;
   if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
-  const [are, each] = running.length === 1 ? ["is", "the run"] : ["are", "each run"];
+  const [are, each, again] = running.length === 1 ? ["is", "the run", first] : ["are", "each run", "RUN"];
   const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start tells ${each} as stopped (LocalStop), and tries it again if it asked for that; else this runs it again:`;
-  return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${first}${config}`, 4)];
+  return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${again}${config}`, 4)];
 }
 
 /** Says what a start finds that comes after a kill, or after a stop while a pod was being removed. */
@@ -245,7 +254,7 @@ const clusterOptions = ({ kubeconfig, context, namespace, allowPrograms }: Named
 ];
 
 const optionOf = (name: string, url: string | undefined): readonly string[] =>
-  url === undefined ? [] : [`--${name}`, withoutCredentials(url)];
+  url === undefined ? [] : [`--${name}`, withoutUser(url)];
 
 /** Says which runs nobody acts on as long as this start lasts, and what a person can do. */
 function leftLines(
@@ -276,18 +285,6 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
     throw new Usage(
       `--${name} is about a real cluster: name its file with --kubeconfig FILE; without it, runs are local processes`,
     );
-}
-
-/** Says that applications at the last start's broker hear nothing of this start. */
-function otherBrokerLines(before: string, screen: Screen): readonly string[] {
-  const inside = before === INSIDE;
-  const told = `The last start from this folder used another broker, ${inside ? INSIDE : withoutCredentials(before)}. What is published there waits, and how its runs end is told here, and not there. To use it again, stop this and start`;
-  return [
-    "",
-    ...paragraph(told, { indent: 2, tone: "strong" }, screen),
-    whole(startCommand(inside ? [] : ["--broker", withoutCredentials(before)]), 4),
-    "",
-  ];
 }
 
 /** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
@@ -324,13 +321,19 @@ async function tryOut({
 }): Promise<readonly Left[]> {
   const clock = systemClock;
   await using _groups = await readGroups(groupsFile, { credential: "launch", clock });
+  return await withLedger(ledgerUrl, async (opened) => {
+    await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
+    return await leftBehind(opened, { serves, isOwnLedger });
+  });
+}
+
+async function withLedger<T>(url: string, ask: (ledger: Ledger) => Promise<T>): Promise<T> {
   const jobName = (): never => {
     throw new Error("nothing is begun while trying out");
   };
   const installation = Installation.parse(INSTALLATION);
-  await using opened = await openLedger({ url: ledgerUrl, installation, jobName, migrate: true, log: silentLog });
-  await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
-  return await leftBehind(opened, { serves, isOwnLedger });
+  await using opened = await openLedger({ url, installation, jobName, migrate: true, log: silentLog });
+  return await ask(opened);
 }
 
 /** Both programs read the same variables, so each must accept the other's settings. */
@@ -359,6 +362,7 @@ const recorderConfig = (
   addresses,
 });
 
+/** Loads the programs only here: else each command would load them, a fifth of all its modules. */
 async function serve(
   configs: ReturnType<typeof readConfigs> & { readonly recorder: RecorderConfig | undefined },
   where: string,
@@ -366,6 +370,9 @@ async function serve(
 ): Promise<number> {
   const place = onStderr(screenIn(surroundings), where);
   const telling = configs.recorder;
+  const { launcher } = await import("@longshore/launcher/main.ts");
+  const { watcher } = await import("@longshore/watcher/main.ts");
+  const { recorder } = await import("@longshore/recorder/main.ts");
   await together(surroundings.signal, {
     launcher: async (signal) =>
       void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),

@@ -37,7 +37,13 @@ interface Original {
     readonly annotations?: Words;
     readonly ownerReferences?: readonly object[];
   };
-  readonly spec?: Readonly<Record<string, unknown>>;
+  readonly spec?: Readonly<Record<string, unknown>> & { readonly template?: Template };
+}
+
+/** A Job's template of its pod. The contents of small files are among its annotations. */
+interface Template {
+  readonly metadata?: { readonly labels?: Words; readonly annotations?: Words };
+  readonly spec?: object;
 }
 
 const KINDS = {
@@ -85,16 +91,26 @@ export async function copiesOf(admin: Transport, namespace: string, run: string)
 function bare({ metadata, spec, ...original }: Original & { readonly status?: object }): object {
   const { name, labels, annotations, ownerReferences } = metadata;
   const { status: _, ...content } = original;
-  const { selector: _selector, volumeName: _volume, ...own } = spec ?? {};
-  const marked = { labels: unmarked(labels), annotations: { ...unmarked(annotations), [ANNOTATIONS.runId]: name } };
-  const template = own["template"] as Pick<Original, "metadata" | "spec"> | undefined;
+  const { selector: _selector, volumeName: _volume, template, ...own } = spec ?? {};
+  const marked = (it: Template["metadata"] = {}) => ({
+    labels: unmarked(it.labels),
+    annotations: { ...unmarked(it.annotations), [ANNOTATIONS.runId]: name },
+  });
+  const { labels: marks, ...others } = marked({ labels: labels ?? {}, annotations: annotations ?? {} });
   return {
     ...content,
-    metadata: { name, ...marked, labels: { ...marked.labels, bench: "bare" }, ...(ownerReferences && { ownerReferences }) },
-    ...(spec && { spec: { ...own, ...(template && { template: { metadata: marked, spec: template.spec } }) } }),
+    metadata: { name, ...others, labels: { ...marks, bench: "bare" }, ...(ownerReferences && { ownerReferences }) },
+    ...(spec && { spec: { ...own, ...(template && { template: { ...template, metadata: marked(template.metadata) } }) } }),
   };
 }
 
+/** Labels that the Job controller writes beside those of its own domain. */
+const LEGACY = ["controller-uid", "job-name"];
+
 /** Longshore's watcher follows what has its label, and the Job controller writes labels and annotations of its own. */
 const unmarked = (words: Words = {}): Words =>
-  Object.fromEntries(Object.entries(words).filter(([key]) => key !== LABELS.installation && !key.includes("kubernetes.io/")));
+  Object.fromEntries(
+    Object.entries(words).filter(
+      ([key]) => key !== LABELS.installation && !LEGACY.includes(key) && !key.includes("kubernetes.io/"),
+    ),
+  );

@@ -10,17 +10,21 @@ export interface RequestLog {
 export const openRequestLog = (file: string): RequestLog =>
   counting(file, (line) => verbOf(JSON.parse(line) as { method: string; path: string }));
 
-/** An API server's audit log. Only requests of the users for whom `isOurs` is true count. */
+/**
+ * An API server's audit log. Only requests of the users for whom `isOurs` is true count. A watch or a read of a log has a second
+ * line, for its beginning: it counts when it has ended.
+ */
 export function openAuditLog(file: string, isOurs: (user: string) => boolean): RequestLog {
   return counting(file, (line) => {
-    const { user, verb, objectRef } = JSON.parse(line) as Audited;
-    if (!isOurs(user?.username ?? "")) return undefined;
+    const { stage, user, verb, objectRef } = JSON.parse(line) as Audited;
+    if (stage === "ResponseStarted" || !isOurs(user?.username ?? "")) return undefined;
     const { resource = "other", subresource } = objectRef ?? {};
     return `${verb} ${subresource ?? resource}`;
   });
 }
 
 interface Audited {
+  readonly stage: string;
   readonly user?: { readonly username?: string };
   readonly verb: string;
   readonly objectRef?: { readonly resource?: string; readonly subresource?: string };

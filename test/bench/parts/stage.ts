@@ -27,6 +27,8 @@ export interface StageOptions {
   readonly profile: string | undefined;
   /** Opens the inspectors of launcher and watcher, on free ports. */
   readonly inspect?: boolean;
+  /** What the runs of the group may use. */
+  readonly policy?: object;
   /** More of the launcher's settings. */
   readonly settings?: object;
 }
@@ -52,7 +54,7 @@ export interface DatabaseWork {
 }
 
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false, settings = {} } = options;
+  const { broker, cluster: openCluster, watcher, jobs, profile, inspect = false, policy, settings = {} } = options;
   await using parts = new AsyncDisposableStack();
   const home = await temporary(parts, "longshore-bench-");
   // Postgres gets a folder of its own, because the user that it runs as may not enter ours.
@@ -67,6 +69,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     ledgerUrl: postgres.url,
     cluster: cluster.choice,
     jobs,
+    ...(policy && { policy }),
     launcher: settings,
   });
   const flags = [

@@ -8,15 +8,32 @@ import type { System } from "../../harness/system.ts";
 
 const greet = { image: "demo/greet:1", command: ["sh", "-c", `printf '{"greeting":"hi"}' > /dev/termination-log`] };
 
-const cases = [
-  // Runs without a watcher: the commit of a fact would kill the launcher as well.
+interface Case {
+  readonly name: string;
+  readonly failpoint: string;
+  /** Runs without a watcher: the commit of a fact would kill the launcher as well. */
+  readonly unwatched?: boolean;
+  readonly restarts?: boolean;
+}
+
+/** Here the launcher was about to tell the broker something. */
+export const AT_THE_BROKER: readonly Case[] = [
   { name: "after the commit, before the ack of the command", failpoint: "afterCommit:kill", unwatched: true },
+  { name: "after an event was published, before it was marked as sent", failpoint: "afterPublish:kill" },
+];
+
+/** Here the launcher was about to tell the cluster something, or had just done so. */
+export const AT_THE_CLUSTER: readonly Case[] = [
   { name: "after the claim, before the create", failpoint: "beforePost:kill" },
   { name: "after the create, before its UID was stored", failpoint: "afterPost:kill" },
   { name: "after the outcome was recorded, before the hold was released", failpoint: "afterRecord:kill" },
-  { name: "after an event was published, before it was marked as sent", failpoint: "afterPublish:kill" },
-  { name: "after the commit, before the ack of a restart", failpoint: "afterCommit:kill", unwatched: true, restarts: true },
   { name: "after the create of a restarted run, before its UID was stored", failpoint: "afterPost:kill", restarts: true },
+];
+
+export const EVERYWHERE: readonly Case[] = [
+  ...AT_THE_BROKER,
+  ...AT_THE_CLUSTER,
+  { name: "after the commit, before the ack of a restart", failpoint: "afterCommit:kill", unwatched: true, restarts: true },
 ];
 
 /** Ends a run before it has a Job, so that its restart creates one on any cluster. */
@@ -27,7 +44,7 @@ async function endedBefore(system: System, run: string): Promise<void> {
   await system.heard("run.cancelled", run);
 }
 
-export async function launcherIsKilled(t: Test, system: System, where: string): Promise<void> {
+export async function launcherIsKilled(t: Test, system: System, where: string, cases: readonly Case[]): Promise<void> {
   for (const { name, failpoint, unwatched = false, restarts = false } of cases) {
     await t.test(`${where}, kill -9 of the launcher ${name}: one Job, one story`, async (t) => {
       const run = `chaos/${failpoint.split(":")[0]}${restarts ? "/again" : ""}`;

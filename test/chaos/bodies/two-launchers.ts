@@ -20,19 +20,7 @@ export async function twoLaunchers(t: Test, system: System): Promise<void> {
     t.same(await system.faults(runs), []);
   });
 
-  await t.test("a launcher frozen with a claim wakes when another has finished the run: still one Job", async (t) => {
-    await using frozen = await system.launcher({ LONGSHORE_FAILPOINT: "beforePost:sleep:1000" });
-    await system.command("run.requested", { run: "frozen/one", ...quick });
-    const claimed = async (): Promise<boolean> =>
-      (await system.ledger.find(RunId.parse("frozen/one")))?.record.attempts[0]?.state === "claimed";
-    await system.until("the claim", claimed);
-    frozen.signal("SIGSTOP");
-    await using _other = await system.launcher();
-    await system.heard("run.succeeded", "frozen/one");
-    frozen.signal("SIGCONT");
-    await system.until("the frozen launcher's create", async () => (await system.created(409)).length > 0);
-    t.same(await system.faults(["frozen/one"]), []);
-  });
+  await launcherIsFrozen(t, system);
 
   await t.test("SIGTERM while 40 runs are under way: exit code 0, and another launcher ends them all", async (t) => {
     const stopped = await system.launcher();
@@ -44,5 +32,23 @@ export async function twoLaunchers(t: Test, system: System): Promise<void> {
     await using _other = await system.launcher();
     await Promise.all(sent);
     t.same(await system.faults(runs), []);
+  });
+}
+
+/** Needs a watcher, and a system without a launcher. */
+export async function launcherIsFrozen(t: Test, system: System): Promise<void> {
+  await t.test("a launcher frozen with a claim wakes when another has finished the run: still one Job", async (t) => {
+    const met = (await system.created(409)).length;
+    await using frozen = await system.launcher({ LONGSHORE_FAILPOINT: "beforePost:sleep:1000" });
+    await system.command("run.requested", { run: "frozen/one", ...quick });
+    const claimed = async (): Promise<boolean> =>
+      (await system.ledger.find(RunId.parse("frozen/one")))?.record.attempts[0]?.state === "claimed";
+    await system.until("the claim", claimed);
+    frozen.signal("SIGSTOP");
+    await using _other = await system.launcher();
+    await system.heard("run.succeeded", "frozen/one");
+    frozen.signal("SIGCONT");
+    await system.until("the frozen launcher's create", async () => (await system.created(409)).length > met);
+    t.same(await system.faults(["frozen/one"]), []);
   });
 }

@@ -9,15 +9,39 @@ const names = (prefix: string, most: number): readonly string[] => Array.from({ 
 export async function watcherIsAway(t: Test, system: System): Promise<void> {
   await using _launcher = await system.launcher();
 
-  const started = async (runs: readonly string[], data: object): Promise<void> => {
-    await Promise.all(runs.map((run) => system.command("run.requested", { run, ...data })));
-  };
-  const endings = (runs: readonly string[]): Promise<readonly string[]> =>
-    Promise.all(runs.map(async (run) => (await system.heard("run.succeeded", run)).type));
+  await nobodyWatches(t, system);
 
+  for (const failpoint of ["beforeFact:kill:4", "afterFact:kill:4"]) {
+    await t.test(`kill -9 of the watcher at ${failpoint}: another says the same, and the story has it once`, async (t) => {
+      const run = `dies/${failpoint.slice(0, 6)}`;
+      const runs = [run, `${run}-2`, `${run}-3`];
+      const doomed = await system.watcher({ LONGSHORE_FAILPOINT: failpoint });
+      await started(system, runs, quick);
+      t.equal(await doomed.ended, "SIGKILL", "the watcher died where it should");
+      await using _watcher = await system.watcher();
+      t.same(await system.faults(runs), []);
+      t.equal((await endings(system, runs)).length, runs.length, "all succeeded");
+    });
+  }
+
+  await t.test("two watchers see the same Jobs, and one is stopped in between: each story is told once", async (t) => {
+    await using one = await system.watcher();
+    await using _other = await system.watcher();
+    const runs = names("twice", 20);
+    await started(system, runs, quick);
+    await system.heard("run.succeeded", "twice/0");
+    one.signal("SIGTERM");
+    t.equal(await one.ended, 0, "it stopped in order");
+    t.same(await system.faults(runs), []);
+    t.equal((await endings(system, runs)).length, runs.length, "all succeeded");
+  });
+}
+
+/** Needs a launcher, and a system without a watcher and without Jobs. */
+export async function nobodyWatches(t: Test, system: System): Promise<void> {
   await t.test("Jobs finish and are deleted while nobody watches: their outcomes are told when somebody does", async (t) => {
     const runs = names("deleted", 10);
-    await started(runs, quick);
+    await started(system, runs, quick);
     await system.until(
       "ten finished Jobs",
       async () => (await jobs(system)).filter(({ isOver }) => isOver).length === runs.length,
@@ -25,12 +49,12 @@ export async function watcherIsAway(t: Test, system: System): Promise<void> {
     for (const { site, name } of await jobs(system)) await site.ask("DELETE", `jobs/${name}?propagationPolicy=Background`);
     await using _watcher = await system.watcher();
     t.same(await system.faults(runs), []);
-    t.equal((await endings(runs)).length, runs.length, "all succeeded");
+    t.equal((await endings(system, runs)).length, runs.length, "all succeeded");
   });
 
   await t.test("nobody watches for longer than startWithin while 20 Jobs run: none is harmed", async (t) => {
     const runs = names("unseen", 20);
-    await started(runs, {
+    await started(system, runs, {
       image: "demo/slow:1",
       command: ["sh", "-c", "sleep 25"],
       ...annotated({ runsFor: "25s" }),
@@ -40,34 +64,16 @@ export async function watcherIsAway(t: Test, system: System): Promise<void> {
     await Promise.all(runs.map((run) => system.heard("run.started", run)));
     await using _watcher = await system.watcher();
     t.same(await system.faults(runs), []);
-    t.equal((await endings(runs)).length, runs.length, "all succeeded");
-  });
-
-  for (const failpoint of ["beforeFact:kill:4", "afterFact:kill:4"]) {
-    await t.test(`kill -9 of the watcher at ${failpoint}: another says the same, and the story has it once`, async (t) => {
-      const run = `dies/${failpoint.slice(0, 6)}`;
-      const runs = [run, `${run}-2`, `${run}-3`];
-      const doomed = await system.watcher({ LONGSHORE_FAILPOINT: failpoint });
-      await started(runs, quick);
-      t.equal(await doomed.ended, "SIGKILL", "the watcher died where it should");
-      await using _watcher = await system.watcher();
-      t.same(await system.faults(runs), []);
-      t.equal((await endings(runs)).length, runs.length, "all succeeded");
-    });
-  }
-
-  await t.test("two watchers see the same Jobs, and one is stopped in between: each story is told once", async (t) => {
-    await using one = await system.watcher();
-    await using _other = await system.watcher();
-    const runs = names("twice", 20);
-    await started(runs, quick);
-    await system.heard("run.succeeded", "twice/0");
-    one.signal("SIGTERM");
-    t.equal(await one.ended, 0, "it stopped in order");
-    t.same(await system.faults(runs), []);
-    t.equal((await endings(runs)).length, runs.length, "all succeeded");
+    t.equal((await endings(system, runs)).length, runs.length, "all succeeded");
   });
 }
+
+async function started(system: System, runs: readonly string[], data: object): Promise<void> {
+  await Promise.all(runs.map((run) => system.command("run.requested", { run, ...data })));
+}
+
+const endings = (system: System, runs: readonly string[]): Promise<readonly string[]> =>
+  Promise.all(runs.map(async (run) => (await system.heard("run.succeeded", run)).type));
 
 async function jobs({ sites }: System) {
   const listed = sites.map(async (site) => {

@@ -13,6 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { type EmbeddedPostgres, startPostgres } from "@longshore/ledger/embedded-postgres.ts";
 import pg from "pg";
+import { copyNewData } from "./postgres-data.ts";
 import { untilStopped } from "./processes.ts";
 
 export interface TestPostgres extends AsyncDisposable {
@@ -33,6 +34,7 @@ const START_TRIES_MAX = 100;
 
 export async function postgres({ unsafe = false }: { readonly unsafe?: boolean } = {}): Promise<TestPostgres> {
   const dataDir = await mkdtemp(path.join(tmpdir(), "longshore-postgres-"));
+  await copyNewData(dataDir);
   let server: EmbeddedPostgres | undefined = await startPostgres({ dataDir, unsafe });
   const { url, port } = server;
 

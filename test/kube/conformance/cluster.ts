@@ -4,10 +4,9 @@
  * The failure this prevents: a failed case that leaves a Job with its hold, which keeps the Job's namespace Terminating for
  * ever.
  */
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { OpenCluster } from "@longshore/kubernetes/testing/conformance.ts";
 import type { PrivateCluster } from "../../harness/kubernetes/kubernetes.ts";
+import { VOLUMES_PATH, volumeByHand } from "../../harness/kubernetes/volume-by-hand.ts";
 
 const forever = new AbortController().signal;
 
@@ -27,15 +26,8 @@ export async function openIn(cluster: PrivateCluster): Promise<OpenCluster> {
 /** These clusters make no volumes by themselves: this one lies on the node's disk. */
 export async function volumeFor({ admin }: Pick<PrivateCluster, "admin">, namespace: string, claim: string): Promise<void> {
   const name = `${namespace}-${claim}`;
-  const spec = {
-    capacity: { storage: "1Gi" },
-    accessModes: ["ReadWriteOnce", "ReadWriteMany"],
-    persistentVolumeReclaimPolicy: "Retain",
-    claimRef: { namespace, name: claim },
-    hostPath: { path: join(tmpdir(), `longshore-${name}`), type: "DirectoryOrCreate" },
-  };
-  const body = { apiVersion: "v1", kind: "PersistentVolume", metadata: { name }, spec };
-  await admin.send({ method: "POST", path: "/api/v1/persistentvolumes", body }, forever);
+  const body = volumeByHand({ name, for: { namespace, claim } });
+  await admin.send({ method: "POST", path: VOLUMES_PATH, body }, forever);
 }
 
 async function clear({ admin }: PrivateCluster, namespace: string): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * Six hundred runs over two real control planes, with failures, repeats and cancels among them, while launchers and watchers
+ * Three hundred runs over two real control planes, with failures, repeats and cancels among them, while launchers and watchers
  * are killed at moments that a seed chooses. The history must have no fault. LONGSHORE_TEST_SEED repeats a seed.
  */
 // needs kubernetes, rabbitmq
@@ -15,7 +15,7 @@ import { lasting, names, quick } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-const RUNS = 600;
+const RUNS = 300;
 const AT_ONCE = 25;
 const KILLS = 8;
 const WITHIN_MS = 6 * 60_000;

@@ -14,15 +14,11 @@ import { HOLD, LABELS } from "@longshore/domain/run/marks.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import t from "tap";
 import { discover, type Resource } from "../../harness/kubernetes/discovery.ts";
-import { found, adminOf, heldJob, jobPath, only, plainJob } from "../../harness/kubernetes/admin.ts";
-import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
+import { found, heldJob, jobPath, plainJob } from "../../harness/kubernetes/admin.ts";
+import { lentPlane } from "../../harness/kubernetes/lent-plane.ts";
 
-t.setTimeout(0);
 const forever = new AbortController().signal;
-const test = await kubernetes({ nodes: "none", shared: true });
-t.teardown(() => test[Symbol.asyncDispose]());
-const cluster = only(test.clusters);
-const admin = adminOf(cluster.admin);
+const { cluster, admin } = await lentPlane(t);
 const folder = await fs.mkdtemp(path.join(tmpdir(), "longshore-permissions-"));
 t.teardown(() => fs.rm(folder, { recursive: true, force: true }));
 

@@ -4,38 +4,22 @@
  */
 // needs kubernetes
 // runs with kube
-import { rbac } from "@longshore/cli/commands/rbac.ts";
 import type { Transport } from "@longshore/kubernetes/transport.ts";
 import t from "tap";
-import { adminOf, found, only } from "../../harness/kubernetes/admin.ts";
-import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
+import { found } from "../../harness/kubernetes/admin.ts";
+import { lentPlane } from "../../harness/kubernetes/lent-plane.ts";
+import { makeStepAccounts } from "../../harness/kubernetes/step-accounts.ts";
 
-t.setTimeout(0);
 const forever = new AbortController().signal;
-const test = await kubernetes({ nodes: "none", shared: true });
-t.teardown(() => test[Symbol.asyncDispose]());
-const cluster = only(test.clusters);
-const admin = adminOf(cluster.admin);
+const { cluster, admin } = await lentPlane(t);
 const namespace = await cluster.namespace();
+await makeStepAccounts(cluster, namespace);
 
-async function kubectl(args: readonly string[], input?: string): Promise<string> {
-  const { code, stdout, stderr } = await cluster.kubectl(["-n", namespace, ...args], input);
+async function kubectl(args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await cluster.kubectl(["-n", namespace, ...args]);
   if (code !== 0 || /warning/i.test(stderr)) throw new Error(`kubectl ${args.join(" ")}: ${stderr}`);
   return stdout.trim();
 }
-
-let printed = "";
-await rbac.run(["--namespace", namespace, "--steps"], {
-  out: (text) => void (printed += text),
-  env: {},
-  cwd: "",
-  signal: forever,
-});
-await kubectl(["apply", "--server-side", "-f", "-"], printed);
-for (const [account, role] of [["annotator", "annotate"], ["spawner", "spawn"]] as const) {
-  await kubectl(["create", "serviceaccount", account]);
-  await kubectl(["create", "rolebinding", account, "--role", `longshore-step-${role}`, "--serviceaccount", `${namespace}:${account}`]);
-} // biome-ignore format: pairs
 
 const pods = `/api/v1/namespaces/${namespace}/pods`;
 const podOf = (name: string, serviceAccountName: string) => ({

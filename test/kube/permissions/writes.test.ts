@@ -11,14 +11,10 @@ import { resolve } from "node:path";
 import { RULES, rulesOf } from "@longshore/kubernetes/permissions/rbac.ts";
 import t from "tap";
 import { discover, type Resource } from "../../harness/kubernetes/discovery.ts";
-import { only } from "../../harness/kubernetes/admin.ts";
-import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
+import { lentPlane } from "../../harness/kubernetes/lent-plane.ts";
 import { readTree, type Source } from "../../tidy/source.ts";
 
-t.setTimeout(0);
-const test = await kubernetes({ nodes: "none", shared: true });
-t.teardown(() => test[Symbol.asyncDispose]());
-const cluster = only(test.clusters);
+const { cluster } = await lentPlane(t);
 
 for (const role of ["watcher", "launcher"] as const) {
   t.test(`every write that the ${role}'s list does not name is refused, each really tried`, async (t) => {

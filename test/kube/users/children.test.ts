@@ -10,9 +10,9 @@ import { found, only } from "../../harness/kubernetes/admin.ts";
 import { POD_PROGRAM } from "../../harness/kubernetes/images.ts";
 import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 import { podProgram } from "../../harness/kubernetes/pod-program.ts";
+import { makeStepAccounts } from "../../harness/kubernetes/step-accounts.ts";
 import { rabbitmq } from "../../harness/rabbitmq/server.ts";
 import { openSystem } from "../../harness/system.ts";
-import { rbac } from "@longshore/cli/commands/rbac.ts";
 import { kubectl, sent } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
@@ -28,16 +28,7 @@ await using _watcher = await system.watcher();
 await using _launcher = await system.launcher();
 
 const asked = (...words: readonly string[]): Promise<string> => kubectl(cluster, system.site, ...words);
-const { namespace } = system.site;
-let printed = "";
-const signal = new AbortController().signal;
-await rbac.run(["--namespace", namespace, "--steps"], { out: (text) => void (printed += text), env: {}, cwd: "", signal });
-const applied = await cluster.kubectl(["apply", "--server-side", "-f", "-"], printed);
-if (applied.code !== 0) throw new Error(applied.stderr);
-for (const [account, role] of [["annotator", "annotate"], ["spawner", "spawn"]] as const) {
-  await asked("create", "serviceaccount", account);
-  await asked("create", "rolebinding", account, "--role", `longshore-step-${role}`, "--serviceaccount", `${namespace}:${account}`);
-} // biome-ignore format: pairs
+await makeStepAccounts(cluster, system.site.namespace);
 
 const { node } = cluster;
 const program = (account: string, text: string, more: object = {}): object => ({

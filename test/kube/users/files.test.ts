@@ -3,7 +3,7 @@
  * written, and when the run is over nothing of them is left in cluster or ledger.
  */
 // needs kubernetes, node
-// runs at most 8 min
+// runs at most 10 min
 import t, { type Test } from "tap";
 import { only } from "../../harness/kubernetes/admin.ts";
 import { BUSYBOX } from "../../harness/kubernetes/images.ts";
@@ -13,7 +13,7 @@ import { kubectl, sent, shown } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using cloud = await kubernetes({ nodes: "real" });
+await using cloud = await kubernetes({ nodes: "real", shared: true });
 const cluster = only(cloud.clusters);
 await using system = await openSystem({ clusters: [cluster], policy: { secretValues: true } });
 await using _watcher = await system.watcher();

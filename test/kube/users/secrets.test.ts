@@ -3,7 +3,7 @@
  * Secret that is not there is told by its name.
  */
 // needs kubernetes, rabbitmq, node
-// runs at most 8 min
+// runs at most 10 min
 import t from "tap";
 import { only } from "../../harness/kubernetes/admin.ts";
 import { BUSYBOX } from "../../harness/kubernetes/images.ts";
@@ -15,7 +15,7 @@ import { kubectl, sent } from "../person.ts";
 t.setTimeout(0); // each wait of the harness has its own bound
 
 await using rabbit = await rabbitmq({ version: "4.0", shared: true });
-await using cloud = await kubernetes({ nodes: "real" });
+await using cloud = await kubernetes({ nodes: "real", shared: true });
 const cluster = only(cloud.clusters);
 const policy = { secrets: ["app-*"], serviceAccounts: ["worker"], tokens: true };
 await using system = await openSystem({ brokerUrl: rabbit.url, clusters: [cluster], policy });

@@ -13,7 +13,7 @@ import { attemptOf, jobOf, kubectl, podsOf, sent, shown } from "../person.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
 
-await using cloud = await kubernetes({ nodes: "real" });
+await using cloud = await kubernetes({ nodes: "real", shared: true });
 const cluster = only(cloud.clusters);
 await using system = await openSystem({ clusters: [cluster] });
 const { site } = system;

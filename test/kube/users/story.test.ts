@@ -16,7 +16,7 @@ import { jobOf, kubectl, podsOf, sent } from "../person.ts";
 t.setTimeout(0); // each wait of the harness has its own bound
 
 await using rabbit = await rabbitmq({ version: "4.0", shared: true });
-await using cloud = await kubernetes({ nodes: "real" });
+await using cloud = await kubernetes({ nodes: "real", shared: true });
 const cluster = only(cloud.clusters);
 await using system = await openSystem({ brokerUrl: rabbit.url, clusters: [cluster] });
 const { site } = system;

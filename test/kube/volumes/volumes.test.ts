@@ -3,12 +3,11 @@
  */
 // needs kubernetes
 // runs at most 10 min
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import t, { type Test } from "tap";
 import { adminOf, only } from "../../harness/kubernetes/admin.ts";
 import { annotated } from "../../harness/kubernetes/simulated-pods.ts";
 import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
+import { VOLUMES_PATH, volumeByHand } from "../../harness/kubernetes/volume-by-hand.ts";
 import { openSystem } from "../../harness/system.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { attemptOf, names, quick, sent, shown } from "../person.ts";
@@ -23,21 +22,8 @@ const { site } = system;
 await using _watcher = await system.watcher();
 await using _launcher = await system.launcher();
 
-// These clusters make no volumes by themselves: there are some of one class, each for one claim.
 const CLASS = "by-hand";
-for (let n = 0; n < 60; n++)
-  await must("POST", "/api/v1/persistentvolumes", {
-    apiVersion: "v1",
-    kind: "PersistentVolume",
-    metadata: { name: `by-hand-${n}` },
-    spec: {
-      storageClassName: CLASS,
-      capacity: { storage: "1Gi" },
-      accessModes: ["ReadWriteOnce", "ReadWriteMany"],
-      persistentVolumeReclaimPolicy: "Retain",
-      hostPath: { path: join(tmpdir(), `longshore-by-hand-${n}`), type: "DirectoryOrCreate" },
-    },
-  });
+for (let n = 0; n < 60; n++) await must("POST", VOLUMES_PATH, volumeByHand({ name: `by-hand-${n}`, for: { class: CLASS } }));
 
 const volume = (name: string) => ({ name, size: "1Gi", class: CLASS });
 const step = (name: string, needs: readonly string[] = [], runsFor = "1s", exitCode = 0) => ({

@@ -12,8 +12,10 @@ export interface PlantedBug {
   readonly edits: readonly Edit[];
   /** The name of at least one broken invariant begins with one of these. */
   readonly breaks: readonly string[];
-  /** They catch the bug, and pass without it. */
-  readonly seeds: readonly number[];
+  /** The troubles that show it: scenarios with these alone are made for it, and tried first. */
+  readonly only?: readonly string[];
+  /** Ordinary scenarios that catch it, for a bug that needs several troubles at once: a change of scenarios makes them stale. */
+  readonly seeds?: readonly number[];
 }
 
 export const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });

@@ -19,6 +19,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative, resolve } from "node:path";
+import type { Only } from "../scenario/setting.ts";
 import type { Edit } from "./bug.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -77,6 +78,13 @@ export function plant(root: string, edits: readonly Edit[]): Disposable {
   };
 }
 
+/** Which scenarios to run: `scenarios` seeds from `seed` on, with the troubles of `only` if these are given. */
+export interface Tried {
+  readonly seed: number;
+  readonly scenarios: number;
+  readonly only?: Only;
+}
+
 export interface Caught {
   readonly seed: number;
   readonly invariants: readonly string[];
@@ -94,13 +102,12 @@ const BOUND_MS = 20 * 60_000;
  * Runs until an invariant is broken or all seeds have run. Throws if there is no verdict: a simulation that a busy machine did
  * not finish must not count as "nothing is broken".
  */
-export async function simulate(
-  root: string,
-  { seed, scenarios }: { readonly seed: number; readonly scenarios: number },
-): Promise<Outcome> {
+export async function simulate(root: string, { only, scenarios, seed }: Tried): Promise<Outcome> {
   const main = join(root, "test/simulation/main.ts");
-  const words = ["--threads", "1", "--until-broken", "--quiet", "--scenarios", String(scenarios), "--seed", String(seed)];
-  const child = spawn(process.execPath, [main, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+  const words = ["--threads", "1", "--until-broken", "--quiet", "--scenarios", String(scenarios), "--seed", String(seed), ...(only === undefined ? [] : ["--only", only.join(",")])]; // biome-ignore format: one list
+  // Compiling the copy anew for each bug would cost more than most bugs' scenarios. The cache goes with the copy.
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(root, "compiled") };
+  const child = spawn(process.execPath, [main, ...words], { stdio: ["ignore", "pipe", "pipe"], env });
   let said = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (said += chunk.toString()));
   const timer = setTimeout(() => child.kill("SIGKILL"), BOUND_MS);

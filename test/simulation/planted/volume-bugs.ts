@@ -10,12 +10,14 @@ export const VOLUMES: readonly PlantedBug[] = [
     name: "◆ a volume needs no owner, since its run deletes it",
     edits: [edit("packages/domain/pod/volumes.ts", "  ownerReferences: [ownerOf({ name: input.name, uid })],\n", "")],
     breaks: ["Volumes: each has an owner"],
+    only: ["volumes"],
     seeds: [2],
   },
   {
     name: "◆ a run that has ended needs its volumes no more",
     edits: [edit("services/launcher/loops/sweep.ts", "if (!isClear || !mayJudge", "if (!mayJudge")],
     breaks: ["Volumes: an anchor goes after"],
+    only: ["volumes"],
     seeds: [2],
   },
   {
@@ -27,6 +29,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       edit("packages/domain/anchor/lifecycle.ts", "begunAtMs < anchor.fenceUntilMs ?", "begunAtMs < 0 ?"),
     ],
     breaks: ["Volumes: each has an owner"],
+    only: ["volumes"],
     seeds: [131],
   },
   {
@@ -39,6 +42,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: a pod mounts only"],
+    only: ["volumes"],
     seeds: [2],
   },
   {
@@ -51,6 +55,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: the steps of one life"],
+    only: ["roomInBetween"],
     seeds: [7],
   },
   {
@@ -63,6 +68,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Volumes: two generations"],
+    only: ["restartedTooSoon"],
     seeds: [55, 562],
   },
   {
@@ -75,6 +81,7 @@ export const VOLUMES: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["Children: a step ends after"],
+    only: ["volumes"],
     seeds: [4],
   },
 ];

@@ -40,7 +40,7 @@ const givenUp = (step: string, attempt: number): PodScript =>
 /** The first attempt fails soon, the second one later, and the third one runs long. */
 const triedAgain = (attempt: number): PodScript => ({
   startsAfterMs: 100,
-  runsMs: attempt === 1 ? 10 * SECOND : attempt === 2 ? 4 * MINUTE : 20 * MINUTE,
+  runsMs: attempt === 1 ? 10 * SECOND : attempt === 2 ? 4 * MINUTE : 7 * MINUTE,
   exitCode: attempt <= 2 ? 1 : 0,
 });
 

@@ -9,7 +9,7 @@ import { chanceOf } from "./chance.ts";
 import { cancelOf, freeOf, requestOf, restartOf } from "./orders.ts";
 import type { VolumePlot } from "./plots-volumes.ts";
 import type { Deed, Planned } from "./scenario.ts";
-import { MINUTE, SECOND, type Setting } from "./setting.ts";
+import { MINUTE, type Only, SECOND, type Setting } from "./setting.ts";
 
 const RUN = "stepped";
 const STEPS = ["first", "second", "third"];
@@ -19,9 +19,11 @@ const GENERATIONS = 3;
 export function boundaryPlot(
   seed: number,
   { launchers, watchers }: Pick<Setting, "launchers" | "watchers">,
+  only?: Only,
 ): VolumePlot | undefined {
   const chance = chanceOf(`boundaries ${seed}`);
-  if (!chance.is(0.05)) return undefined;
+  const isDrawn = chance.is(0.05);
+  if (!(only?.includes("boundaries") ?? isDrawn)) return undefined;
   const steps = STEPS.map((name, at) => ({
     name,
     image: "registry.invalid/simulated:1",
@@ -66,5 +68,5 @@ export function boundaryPlot(
     ...boundaries.map((it): Planned => ({ atMs: 0, kind: "at boundary", run: RUN, ...it })),
     { atMs: 2 * SECOND, kind: "publish", asked },
   ];
-  return { deeds, endMs: 25 * MINUTE, pollMs: chance.pick([8, 20]) * SECOND };
+  return { deeds, endMs: 25 * MINUTE, pollMs: chance.pick([20, 30]) * SECOND };
 }

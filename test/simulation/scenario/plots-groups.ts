@@ -7,7 +7,7 @@
  */
 import type { Chance } from "./chance.ts";
 import type { Planned } from "./scenario.ts";
-import { blind, MINUTE, one, SECOND, type Setting } from "./setting.ts";
+import { blind, chosen, MINUTE, one, type Only, SECOND, type Setting } from "./setting.ts";
 
 export interface GroupPlot {
   readonly deeds: readonly Planned[];
@@ -144,6 +144,8 @@ const PLOTS: readonly [Plot, ...Plot[]] = [
   readsLost,
 ];
 
+export const GROUP_PLOTS = PLOTS.map(({ name }) => name);
+
 /** Draws from a chance of its own, so that a change here leaves all other scenarios as they are. */
-export const groupPlot = (chance: Chance, setting: Omit<Setting, "chance">): GroupPlot | undefined =>
-  chance.is(0.1) ? chance.pick(PLOTS)({ ...setting, chance }) : undefined;
+export const groupPlot = (chance: Chance, setting: Omit<Setting, "chance">, only?: Only): GroupPlot | undefined =>
+  chosen(PLOTS, only, () => (chance.is(0.1) ? chance.pick(PLOTS) : undefined))?.({ ...setting, chance });

@@ -8,7 +8,7 @@
 import { chanceOf } from "./chance.ts";
 import { abandonOf, requestOf, restartOf } from "./orders.ts";
 import type { Planned } from "./scenario.ts";
-import { MINUTE, SECOND, type Setting } from "./setting.ts";
+import { chosen, MINUTE, type Only, SECOND, type Setting } from "./setting.ts";
 
 export interface RetryPlot {
   readonly deeds: readonly Planned[];
@@ -116,8 +116,12 @@ const restartedSoon: Plot = ({ chance }) => {
 };
 
 /** Draws from chances of its own, so that all other scenarios stay as they were. */
-export function retryPlot(seed: number, setting: Omit<Setting, "chance">): RetryPlot | undefined {
+export function retryPlot(seed: number, setting: Omit<Setting, "chance">, only?: Only): RetryPlot | undefined {
   const [retry, givenUp] = [chanceOf(`second attempt ${seed}`), chanceOf(`abandoned ${seed}`)];
-  if (retry.is(0.05)) return { ...TIMES, deeds: retry.pick(PLOTS)({ ...setting, chance: retry }) };
-  return givenUp.is(0.02) ? { ...TIMES, deeds: restartedSoon({ ...setting, chance: givenUp }) } : undefined;
+  const plot = chosen(PLOTS, only, () => (retry.is(0.05) ? retry.pick(PLOTS) : undefined));
+  if (plot !== undefined) return { ...TIMES, deeds: plot({ ...setting, chance: retry }) };
+  const last = chosen([restartedSoon], only, () => (givenUp.is(0.02) ? restartedSoon : undefined));
+  return last && { ...TIMES, deeds: last({ ...setting, chance: givenUp }) };
 }
+
+export const RETRY_PLOTS = [...PLOTS, restartedSoon].map(({ name }) => name);

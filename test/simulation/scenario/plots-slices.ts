@@ -10,7 +10,7 @@ import type { PodScript } from "@longshore/pocket/testing/scripted.ts";
 import { type Chance, chanceOf } from "./chance.ts";
 import { cancelOf, requestOf, restartOf } from "./orders.ts";
 import type { Planned } from "./scenario.ts";
-import { MINUTE, SECOND, type Setting } from "./setting.ts";
+import { MINUTE, type Only, SECOND, type Setting } from "./setting.ts";
 
 export interface SlicesPlot {
   readonly deeds: readonly Planned[];
@@ -62,9 +62,14 @@ function requested(chance: Chance, run: string): CommandInput<"run.requested"> {
 }
 
 /** Draws from a chance of its own, so that all other scenarios stay as they were. */
-export function slicesPlot(seed: number, { clusters, launchers, watchers }: Omit<Setting, "chance">): SlicesPlot | undefined {
+export function slicesPlot(
+  seed: number,
+  { clusters, launchers, watchers }: Omit<Setting, "chance">,
+  only?: Only,
+): SlicesPlot | undefined {
   const chance = chanceOf(`slices ${seed}`);
-  if (!chance.is(0.06)) return undefined;
+  const isDrawn = chance.is(0.06);
+  if (!(only?.includes("slices") ?? isDrawn)) return undefined;
   const [cluster = "a"] = clusters;
   const deeds: Planned[] = [];
   let count = 0;
@@ -104,7 +109,7 @@ export function slicesPlot(seed: number, { clusters, launchers, watchers }: Omit
         downMs: chance.pick([5, 40, 200]) * SECOND,
       } as Planned);
   }
-  return { deeds, endMs: 25 * MINUTE, pollMs: chance.pick([2, 8, 20]) * SECOND };
+  return { deeds, endMs: 25 * MINUTE, pollMs: chance.pick([20, 30, 30]) * SECOND };
 }
 
 function troubled(chance: Chance, cluster: string, atMs: number): Planned {

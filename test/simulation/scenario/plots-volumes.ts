@@ -11,7 +11,7 @@ import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import { type Chance, chanceOf } from "./chance.ts";
 import { abandonOf, cancelOf, freeOf, requestOf, restartOf } from "./orders.ts";
 import type { Planned } from "./scenario.ts";
-import { MINUTE, SECOND, type Setting } from "./setting.ts";
+import { chosen, MINUTE, type Only, SECOND, type Setting } from "./setting.ts";
 
 export interface VolumePlot {
   readonly deeds: readonly Planned[];
@@ -126,14 +126,21 @@ function restartedTooSoon(chance: Chance): readonly Planned[] {
   ];
 }
 
+const SPECIAL: readonly [SpecialPlot, ...SpecialPlot[]] = [roomInBetween, restartedTooSoon];
+type SpecialPlot = (chance: Chance, cluster: string) => readonly Planned[];
+
+export const VOLUME_PLOTS = ["volumes", ...SPECIAL.map(({ name }) => name)];
+
 /** Draws from a chance of its own, so that all other scenarios stay as they were. */
-export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, "chance">): VolumePlot | undefined {
+export function volumePlot(seed: number, { clusters, launchers }: Omit<Setting, "chance">, only?: Only): VolumePlot | undefined {
   const chance = chanceOf(`volumes ${seed}`);
-  if (!chance.is(0.08)) return undefined;
+  const isDrawn = chance.is(0.08);
+  if (!(only?.some((it) => VOLUME_PLOTS.includes(it)) ?? isDrawn)) return undefined;
   const [cluster = "a"] = clusters;
-  const pollMs = chance.pick([2, 8, 20]) * SECOND;
+  const pollMs = chance.pick([20, 30, 30]) * SECOND;
   const special = chanceOf(`volumes and more ${seed}`);
-  if (special.is(0.3)) return { deeds: special.pick([roomInBetween, restartedTooSoon])(special, cluster), endMs: END_MS, pollMs };
+  const plot = chosen(SPECIAL, only, () => (special.is(0.3) ? special.pick(SPECIAL) : undefined));
+  if (plot !== undefined) return { deeds: plot(special, cluster), endMs: END_MS, pollMs };
   const owning = chanceOf(`volumes and what is owned beside them ${seed}`);
   const deeds: Planned[] = [];
   let count = 0;

@@ -12,12 +12,12 @@ import type { LedgerTrouble } from "../world/lines.ts";
 import { scriptFor, type ScriptOf } from "./behaviour.ts";
 import { type Asked, crowd, keyed, orders } from "./orders.ts";
 import { PLOTS } from "./plots.ts";
-import { groupPlot } from "./plots-groups.ts";
+import { GROUP_PLOTS, groupPlot } from "./plots-groups.ts";
 import { boundaryPlot } from "./plots-boundaries.ts";
 import { slicesPlot } from "./plots-slices.ts";
-import { volumePlot } from "./plots-volumes.ts";
-import { retryPlot } from "./plots-retries.ts";
-import { MINUTE, type Setting } from "./setting.ts";
+import { VOLUME_PLOTS, volumePlot } from "./plots-volumes.ts";
+import { RETRY_PLOTS, retryPlot } from "./plots-retries.ts";
+import { chosen, MINUTE, type Only, type Setting } from "./setting.ts";
 import { FAMILIES } from "../faults/fault-families.ts";
 
 export interface PlannedGroup {
@@ -88,13 +88,20 @@ export interface Scenario {
   readonly script: (of: ScriptOf) => PodScript;
 }
 
-export function scenarioOf(seed: number): Scenario {
+/** All troubles that a scenario may be told to have. "keys" and "crowd" are runs that stand in line. */
+const NAMED = new Set([...[...FAMILIES, ...PLOTS].map(({ name }) => name), ...GROUP_PLOTS, ...RETRY_PLOTS, ...VOLUME_PLOTS, "slices", "boundaries", "keys", "crowd"]); // biome-ignore format: one set
+
+/** With `only`, the scenario is small: a short chaos with these troubles, and whatever the seed says about the rest. */
+export function scenarioOf(seed: number, only?: Only): Scenario {
+  const unknown = only?.filter((it) => !NAMED.has(it)) ?? [];
+  if (unknown.length > 0) throw new RangeError(`no trouble is named ${unknown.join(", ")}: there are ${[...NAMED].join(", ")}`);
   const chance = chanceOf(`scenario ${seed}`);
   const hold = !chanceOf(`hold ${seed}`).is(0.12);
   const clusters = chance.is(0.4) ? ["a", "b"] : ["a"];
   // Drawn from a chance of its own, so that a change here leaves all other scenarios as they are.
   const crowding = chanceOf(`crowd ${seed}`);
-  const isCrowded = crowding.is(0.08);
+  const isDrawn = crowding.is(0.08);
+  const isCrowded = only?.includes("crowd") ?? isDrawn;
   const groups = clusters.map((cluster) => {
     const jobs = chance.pick([1, 2, 5, 20]);
     const policy = { serviceAccounts: ["worker"], tokens: true, secretValues: true };
@@ -103,22 +110,32 @@ export function scenarioOf(seed: number): Scenario {
   });
   const launchers = chance.pick([1, 2, 2]);
   const watchers = chance.pick([1, 1, 2]);
-  const chaosMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
+  const drawnMs = chance.pick([MINUTE, 3 * MINUTE, 6 * MINUTE, 12 * MINUTE, 25 * MINUTE]);
+  const chaosMs = only === undefined ? drawnMs : Math.min(drawnMs, 3 * MINUTE);
   const skew = (): number => (chance.is(0.15) ? chance.between(-60, 60) * MINUTE : 0);
   const wanted = groups.map(({ name }) => name);
   // Drawn from a chance of its own, so that all other scenarios stay as they are.
   const keying = chanceOf(`keys ${seed}`);
-  const publishes = [...orders(chance, { chaosMs, groups: wanted }), ...(keying.is(0.1) ? keyed(keying) : [])];
+  const isKeyed = keying.is(0.1);
+  const publishes = [
+    ...orders(chance, { chaosMs, groups: wanted }),
+    ...((only?.includes("keys") ?? isKeyed) ? keyed(keying) : []),
+  ];
   const runs = publishes.flatMap((it) =>
     it.kind === "publish" && it.asked.kind === "run" ? [{ run: it.asked.run, atMs: it.atMs }] : [],
   );
   const setting: Setting = { chance, chaosMs, clusters, groups: wanted, launchers, watchers, runs };
-  const families = Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES));
-  const plotted = chance.is(0.5) ? chance.pick(PLOTS)(setting) : [];
-  const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting);
-  const ofRetries = retryPlot(seed, setting);
+  const families =
+    only === undefined
+      ? Array.from({ length: chance.between(0, 4) }, () => chance.pick(FAMILIES))
+      : only.flatMap((it) => FAMILIES.find(({ name }) => name === it) ?? []);
+  const plotted = chosen(PLOTS, only, () => (chance.is(0.5) ? chance.pick(PLOTS) : undefined))?.(setting) ?? [];
+  const ofGroups = groupPlot(chanceOf(`health of groups ${seed}`), setting, only);
+  const ofRetries = retryPlot(seed, setting, only);
   const ofRuns =
-    ofRetries === undefined ? (volumePlot(seed, setting) ?? slicesPlot(seed, setting) ?? boundaryPlot(seed, setting)) : undefined;
+    ofRetries === undefined
+      ? (volumePlot(seed, setting, only) ?? slicesPlot(seed, setting, only) ?? boundaryPlot(seed, setting, only))
+      : undefined;
   const troubles = ofGroups?.deeds ?? [...families.flatMap((family) => family(setting)), ...plotted];
   return {
     seed,
@@ -126,7 +143,7 @@ export function scenarioOf(seed: number): Scenario {
     clusters,
     launchers,
     watchers,
-    pollMs: ofRetries?.pollMs ?? ofRuns?.pollMs ?? chance.pick([8_000, 20_000, 30_000, 30_000]),
+    pollMs: ofRetries?.pollMs ?? ofRuns?.pollMs ?? chance.pick([20_000, 30_000, 30_000, 30_000]),
     skewMs: { launcher: Array.from({ length: launchers }, skew), cluster: skew() },
     lanes: chance.pick([1, 3, 8]),
     deeds: (

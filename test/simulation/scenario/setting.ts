@@ -22,6 +22,21 @@ export interface Setting {
   readonly runs: readonly { readonly run: string; readonly atMs: number }[];
 }
 
+/**
+ * The troubles that a scenario must have, by name, and no others; absent: drawn from the seed. A planted bug names those that
+ * show it, so that no change of other draws makes its seed useless.
+ */
+export type Only = readonly string[] | undefined;
+
+/** The named entry of a table. Absent: `drawn` says whether one of them is drawn, and which. */
+export function chosen<T extends { readonly name: string }>(
+  of: readonly [T, ...T[]],
+  only: Only,
+  draw: () => T | undefined,
+): T | undefined {
+  return only === undefined ? draw() : of.find(({ name }) => only.includes(name));
+}
+
 export type Family = (setting: Setting) => readonly Planned[];
 
 export const one = <T>(chance: Chance, items: readonly T[]): T => {

@@ -65,7 +65,7 @@ export async function simulatedLauncher(
     clusters: new Map(clusters),
     views: viewsOf(await ledger.groups()),
     defaults: DEFAULTS,
-    timing: { ...TIMING, pollMs, lookMs: 4 * pollMs, tallyMs: 30_000 + pollMs, probeMs: Math.max(TIMING.probeMs, pollMs), partitionLeaseMs: Math.max(TIMING.partitionLeaseMs, 3 * pollMs) },
+    timing: { ...TIMING, pollMs, lookMs: Math.max(60_000, 4 * pollMs), tallyMs: 60_000, probeMs: Math.max(20_000, pollMs), partitionLeaseMs: Math.max(30_000, 3 * pollMs) },
     pause: backOff(clock),
     wakeUps: wakeUpsBy(clock),
     admitting: batch({ most: lanes }, (intakes) => ledger.admit(intakes)),
@@ -83,7 +83,7 @@ export async function simulatedWatcher(parts: ProgramParts, signal: AbortSignal)
     log: tracing(parts.trace, process.name),
     metrics: gaugesOnly(parts.gauges),
     clusters: clustersOf(parts),
-    timing: { ...WATCHER_TIMING, dueMs: pollMs, heartbeatMs: WATCHER_TIMING.heartbeatMs + pollMs },
+    timing: { ...WATCHER_TIMING, dueMs: pollMs, heartbeatMs: 45_000 },
     pause: backOff(clock),
   }; // biome-ignore format: a parts list
   return await together(signal, watcherLoops(running));

@@ -45,6 +45,12 @@ export const goneAfterEnd: Rule<"gone"> = (attempt, { uid }, { nowMs }) => {
   return move(isOpen(noted) ? { ...doubted(noted, nowMs), dueMs: nowMs } : finish(noted));
 };
 
+/** The Job was deleted with its owner. The next step, or a restart, would find no volumes. */
+export const anchorGone: Rule<"anchorGone"> = (attempt, { diagnosis }, { nowMs }) =>
+  attempt.cause !== "external" || attempt.notes.anchorGone === true
+    ? stay(attempt)
+    : move({ ...attempt, dueMs: nowMs, notes: { ...attempt.notes, closing: diagnosis, anchorGone: true } });
+
 /** Our occupant has the name, so nothing of this attempt can start any more. */
 export const occupiedWhileClosing: Rule<"occupied"> = (attempt, { uid }, context) => {
   const noted: Attempt = attempt.occupantUid === uid ? attempt : { ...attempt, occupantUid: uid };

@@ -82,6 +82,7 @@ export const input = {
   lookedDeleted: { kind: "lookedDeleted", evidence: { started: "unknown" }, uid: own, rv: "27", group },
   unstarted: { kind: "unstarted", uid: own, rv: "26", group },
   gone: { kind: "gone", uid: own },
+  anchorGone: { kind: "anchorGone", diagnosis: diagnose("DeletedExternally", "Somebody deleted what owns its volumes.") },
   occupied: { kind: "occupied", uid: occupant },
   kept: { kind: "kept", uid: own, begunAtMs: NOW },
   children: { kind: "children", found: "none" },

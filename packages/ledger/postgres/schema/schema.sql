@@ -167,7 +167,7 @@ END)
   UNIQUE (group_id, uid, kind)
   UNIQUE (run_id, number)
   CREATE INDEX object_due ON longshore.object USING btree (group_id, due)
-  CREATE INDEX object_storage ON longshore.object USING btree (group_id) WHERE ((kind = 'anchor'::text) AND (state <> 'gone'::text))
+  CREATE INDEX object_unfinished ON longshore.object USING btree (group_id, kind, due) WHERE (due < 'infinity'::timestamp with time zone)
   CREATE UNIQUE INDEX object_group_id_uid_kind_key ON longshore.object USING btree (group_id, uid, kind)
   CREATE UNIQUE INDEX object_run_id_number_key ON longshore.object USING btree (run_id, number)
 

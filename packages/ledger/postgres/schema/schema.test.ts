@@ -12,6 +12,7 @@ import { claimAll, groupsOf, placer, wanted } from "../../testing/conformance-pa
 import { ledgerOn } from "../../testing/conformance-postgres.ts";
 import { connectionOf } from "../connection.ts";
 import { openLedger } from "../../open.ts";
+import { COUNTS } from "../runs.ts";
 
 const server = await postgres({ unsafe: true });
 t.teardown(() => server[Symbol.asyncDispose]());
@@ -164,6 +165,20 @@ t.test("a frozen installation claims nothing", async (t) => {
   t.same(await claimAll(ledger), []);
   await query(url, "update installation set frozen = false");
   t.equal((await claimAll(ledger)).length, 1);
+});
+
+t.test("counts read only objects that are not gone, by their index", async (t) => {
+  const url = await server.database();
+  await using _ledger = await open(url);
+  const gone = "'anchor', 1, now(), 'infinity', n, 'gone', '', 0 from generate_series(1, 20000) n";
+  await query(
+    url,
+    `insert into object (run_id, kind, group_id, hold_until, due, number, state, namespace, bytes) select 'a', ${gone}`,
+  );
+  await query(url, "analyze object");
+  const plan = (await query<{ "QUERY PLAN": string }>(url, `explain ${COUNTS.text}`)).map((it) => it["QUERY PLAN"]).join("\n");
+  t.match(plan, /using object_unfinished on object/);
+  t.notMatch(plan, "Seq Scan on object");
 });
 
 t.test("a table that was changed by hand says so", async (t) => {

@@ -34,7 +34,7 @@ where a.group_id = (select id from cluster_group where name = $1) and a.state in
   and a.due is not null
 union
 select o.run_id from object o
-where o.group_id = (select id from cluster_group where name = $1) and o.kind = 'anchor' and o.state <> 'gone'`,
+where o.group_id = (select id from cluster_group where name = $1) and o.kind = 'anchor' and o.due < 'infinity'`,
 };
 
 const TRUST_ANEW: Statement = {

@@ -11,7 +11,7 @@ import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { KINDS_DUE } from "@longshore/domain/run/change.ts";
 import { type Anchor, type AttemptState, type Cancel, FENCE_MS, type Plan, type Run } from "@longshore/domain/run/record.ts";
-import type { AnchorWork, Ledger, Standing, StrayWork, Work, WorkKind } from "../../port.ts";
+import type { AnchorWork, KnownAnchor, Ledger, Standing, StrayWork, Work, WorkKind } from "../../port.ts";
 import { CHANNEL, type Database, inList, type Statement } from "../connection.ts";
 import {
   ANCHOR_COLUMNS, type AnchorColumns, anchorOf, ATTEMPT_COLUMNS, ATTEMPT_GROUP, type AttemptColumns, attemptOf, planOf,
@@ -131,8 +131,8 @@ from taken o join cluster_group og on og.id = o.group_id order by o.key`,
 
 const ANCHORS_IN: Statement = {
   name: "anchors_in",
-  text: `select run_id as run, number from object
-    where group_id = (select id from cluster_group where name = $1) and kind = 'anchor' and state <> 'gone'`,
+  text: `select run_id as run, number, state, namespace from object
+    where group_id = (select id from cluster_group where name = $1) and kind = 'anchor' and due < 'infinity'`,
 };
 
 const ADD_STRAY: Statement = {
@@ -239,7 +239,7 @@ export function takeQueries(database: Database) {
       await database.all(SETTLE_STRAY, [group, uid, kind]);
     },
 
-    anchors: async (group: GroupName) => await database.all<{ run: RunId; number: number }>(ANCHORS_IN, [group]),
+    anchors: async (group: GroupName) => await database.all<KnownAnchor>(ANCHORS_IN, [group]),
     standing: async <T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]> => {
       const kept: T[] = [];
       for (let after = "0"; ; ) {

@@ -169,7 +169,7 @@ create table object (
   check ((due = 'infinity') = (state is not null and state = 'gone'))
 );
 create index object_due on object (group_id, due);
-create index object_storage on object (group_id) where kind = 'anchor' and state <> 'gone';
+create index object_unfinished on object (group_id, kind, due) where due < 'infinity';
 
 create table lease (
   what text collate "C" primary key,

@@ -1,25 +1,42 @@
 /**
- * Writes that an API server refuses. The loops try them again for as long as it takes.
+ * Requests that an API server refuses. The loops try them again for as long as it takes.
  *
- * The bug this prevents: nobody can take a hold off, or delete a Job, because the role lacks one verb, and no log says so.
+ * The bug this prevents: nobody can take a hold off, delete a Job or look for volumes, because the role lacks one verb, and no log
+ * says so.
  */
 import type { Uid } from "@longshore/contract/ids.ts";
 import { diagnoseReply } from "@longshore/domain/diagnosis/replies.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
+import type { Got, Listed } from "@longshore/kubernetes/request/read.ts";
 import type { Changed, Writes } from "@longshore/kubernetes/request/write.ts";
 import type { Cluster, Parts } from "../parts.ts";
 
 /** Returns the answer, and logs it if it is a refusal. The breaker and the probe deal with missing answers. */
-export function withRefusalTold<C extends Changed>(
-  { log }: Pick<Parts, "log">,
-  { name, namespace }: Cluster,
-  what: string,
-  changed: C,
-): C {
-  if (changed.kind !== "answered") return changed;
-  const { code, sentence: why, hint } = diagnoseReply(changed, { group: name, namespace });
-  log.warn("a cluster refuses a write, which is tried again", { group: name, what, status: changed.status, code, why, hint });
+export function withRefusalTold<C extends Changed>(parts: Pick<Parts, "log">, cluster: Cluster, what: string, changed: C): C {
+  if (changed.kind === "answered") tell(parts, cluster, "a cluster refuses a write, which is tried again", what, changed);
   return changed;
+}
+
+/** As `withRefusalTold`, for what was read. */
+export function withReadRefusalTold<G extends Got | Listed>(
+  parts: Pick<Parts, "log">,
+  cluster: Cluster,
+  what: string,
+  got: G,
+): G {
+  if (got.kind === "answered") tell(parts, cluster, "a cluster refuses a read, which is tried again", what, got);
+  return got;
+}
+
+function tell(
+  { log }: Pick<Parts, "log">,
+  { name: group, namespace }: Cluster,
+  message: string,
+  what: string,
+  answer: Parameters<typeof diagnoseReply>[0],
+): void {
+  const { code, sentence: why, hint } = diagnoseReply(answer, { group, namespace });
+  log.warn(message, { group, what, status: answer.status, code, why, hint });
 }
 
 /** True if nothing is left to do: the write was done, or its object is missing or not ours. */
