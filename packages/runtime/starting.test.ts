@@ -97,8 +97,5 @@ t.test("servers that were opened are closed in turn, also if another one refuses
 t.test("a server that is away is waited for no longer once another one refuses", async (t) => {
   const { starting } = begun();
   const refused = new Error("The broker refuses the password.");
-  await t.rejects(
-    starting.reachAll({ ledger: () => Promise.reject(away()), broker: () => Promise.reject(refused) }),
-    refused,
-  );
+  await t.rejects(starting.reachAll({ ledger: () => Promise.reject(away()), broker: () => Promise.reject(refused) }), refused);
 });

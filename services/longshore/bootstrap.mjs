@@ -38,7 +38,15 @@ async function node24() {
       writeFileSync(join(beside, "package.json"), "{}");
       await run(
         "npm",
-        ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--no-package-lock", `${platform}@${NODE}`],
+        [
+          "install",
+          "--ignore-scripts",
+          "--no-audit",
+          "--no-fund",
+          "--no-update-notifier",
+          "--no-package-lock",
+          `${platform}@${NODE}`,
+        ],
         beside,
       );
       try {

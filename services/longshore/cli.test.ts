@@ -341,7 +341,14 @@ t.test("JSON holds nothing that a terminal obeys", async (t) => {
   t.same(JSON.parse(text), { run: "a\u001b[2J\u009b31m\u007f" });
 });
 
-t.test("help says first that LONGSHORE_CONFIG names the settings, where a command falls back to this folder's Longshore", async (t) => {
-  for (const args of [["group", "drain"], ["runs", "list"], ["rbac"]])
-    t.match((await printed(...args, "--help")).replaceAll(/\s+/g, " "), /LONGSHORE_CONFIG, else (of )?the (Longshore|one)/, args.join(" "));
-});
+t.test(
+  "help says first that LONGSHORE_CONFIG names the settings, where a command falls back to this folder's Longshore",
+  async (t) => {
+    for (const args of [["group", "drain"], ["runs", "list"], ["rbac"]])
+      t.match(
+        (await printed(...args, "--help")).replaceAll(/\s+/g, " "),
+        /LONGSHORE_CONFIG, else (of )?the (Longshore|one)/,
+        args.join(" "),
+      );
+  },
+);

@@ -44,7 +44,10 @@ async function asOther<R>({ url }: TestRabbitmq, work: (channel: Channel) => Pro
 async function stopped(t: Test, server: TestRabbitmq): Promise<void> {
   const errors: unknown[] = [];
   const log = { ...silentLog, error: (...said: unknown[]) => void errors.push(said) };
-  const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms === 30_000 ? 0 : ms, signal) };
+  const clock = {
+    ...systemClock,
+    sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms === 30_000 ? 0 : ms, signal),
+  };
   for (let times = 0; times < 5; times++) {
     await using _broker = await openBroker({ url: server.url, names: freshNames(), log, clock });
     await systemClock.sleep(times);

@@ -55,7 +55,8 @@ export const rbac = command({
     groups: {
       type: "string",
       value: "FILE",
-      about: "the groups file (default: the one of --config or LONGSHORE_CONFIG, else of the Longshore that runs from this folder)",
+      about:
+        "the groups file (default: the one of --config or LONGSHORE_CONFIG, else of the Longshore that runs from this folder)",
     },
     config: { ...CONFIG, about: "a launcher's config file, which names a groups file" },
   },
