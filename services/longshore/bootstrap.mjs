@@ -40,7 +40,15 @@ async function node24() {
       writeFileSync(join(beside, "package.json"), "{}");
       await run(
         "npm",
-        ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", `${platform}@${NODE}`],
+        [
+          "install",
+          "--ignore-scripts",
+          "--no-audit",
+          "--no-fund",
+          "--no-update-notifier",
+          "--no-package-lock",
+          `${platform}@${NODE}`,
+        ],
         beside,
       );
       try {
@@ -71,7 +79,7 @@ async function dependencies() {
   // Not `npm ci`: it refuses a lockfile that lacks other platforms' optional binaries, and a mirror may lack those.
   // `install --no-save` takes the same versions and integrity hashes from the lockfile and leaves that file alone.
   await step("dependencies (npm install), about 550 MB on disk", () =>
-    run("npm", ["install", "--no-save", "--no-audit", "--no-fund"], root),
+    run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--no-update-notifier"], root),
   );
   writeFileSync(stamp, digest);
 }

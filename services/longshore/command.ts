@@ -276,7 +276,8 @@ export const withConfig = (text: string, words: string): string =>
 export const CONFIG = {
   type: "string",
   value: "FILE",
-  about: "a launcher's config file (default: the Longshore that `longshore up` runs from this folder)",
+  about:
+    "a launcher's config file (default: the file in LONGSHORE_CONFIG, else the Longshore that `longshore up` runs from this folder)",
 } as const satisfies Option;
 
 export const JSON_OPTION = { type: "boolean", about: "print JSON, for programs" } as const satisfies Option;

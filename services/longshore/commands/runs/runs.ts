@@ -162,9 +162,9 @@ Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused
     restart: verb("restart", restart, {
       summary: "restart a run that has ended, and wait for its new end",
       usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...] [options]",
-      options: { from: OPTIONS.from, with: OPTIONS.with, secret: SECRET },
+      options: { from: OPTIONS.from, with: OPTIONS.with, secret: SECRET, follow: OPTIONS.follow },
       more: `
-It waits until the run has ended again, and prints the story meanwhile. Ctrl-C ends only the waiting: the run goes on.
+It waits until the run has ended again, and prints the story meanwhile, with or without --follow. Ctrl-C ends only the waiting: the run goes on.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
   longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
