@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import t from "tap";
 import { DIAGNOSES, diagnose } from "./messages/diagnosis.ts";
+import { readCommand } from "./messages/envelope.ts";
 import { Duration, durationMs, durationText, Quantity, quantity } from "./units.ts";
 
 // biome-ignore format: a table
@@ -58,3 +59,14 @@ for (const [ms, text] of [
     t.equal(durationText(ms), text);
     t.equal(durationMs(text), ms, "and read as the same");
   });
+
+t.test("a number in the place of a duration or a quantity is told the unit that it lacks", async (t) => {
+  t.match(Duration.safeParse(30).error?.issues[0]?.message, '"30s"');
+  t.match(Quantity.safeParse(512).error?.issues[0]?.message, '"512Mi"');
+  const asked = { specversion: "1.0", id: "1", source: "/a", type: "dev.longshore.run.requested" };
+  const data = { run: "a", image: "b", deadline: 30, resources: { limits: { memory: 512, cpu: 1 } } };
+  const read = readCommand(Buffer.from(JSON.stringify({ ...asked, data })));
+  const said = read.kind === "command" ? [] : read.problems.map(({ path, message }) => `${path} ${message}`);
+  t.match(said.join("\n"), /\/data\/deadline A duration is a text with its unit, such as "30s"/);
+  t.match(said.join("\n"), /\/data\/resources\/limits\/memory A quantity is a text, .*"512Mi"/);
+});

@@ -21,11 +21,12 @@ export function durationText(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
+const NO_UNIT = 'A duration is a text with its unit, such as "30s".';
 const durationRule = 'A duration is a whole number and ms, s, m, h or d, such as "15m".';
 
 /** Stays text in the received message, since the digest is taken of that text; code that needs a number calls `durationMs`. */
 export const Duration = z
-  .string()
+  .string({ error: ({ input }) => (typeof input === "number" ? NO_UNIT : undefined) })
   .regex(DURATION, durationRule)
   .refine((text) => !DURATION.test(text) || durationMs(text) !== undefined, "A duration is at most 366d.")
   .meta({ title: "duration" });
@@ -57,8 +58,10 @@ function withoutBytes(text: unknown): string | undefined {
   return `A quantity has no "B" at its end: write ${amount}${decimal} or ${amount}${binary}i.`;
 }
 
+const NOT_A_TEXT = 'A quantity is a text, and of memory or a size it has its unit, such as "512Mi".';
+
 export const Quantity = z
-  .string()
+  .string({ error: ({ input }) => (typeof input === "number" ? NOT_A_TEXT : undefined) })
   .regex(QUANTITY, { error: ({ input }) => withoutBytes(input) ?? quantityRule })
   .refine((text) => !QUANTITY.test(text) || quantity(text) !== undefined, "A quantity is less than 2^63.")
   .meta({ title: "quantity" });

@@ -59,7 +59,7 @@ t.test("a token file that is empty is told with its line, its path and the comma
   const tokenFile = join(mkdtempSync(join(tmpdir(), "longshore-token-")), "prod-launch");
   t.teardown(() => rmSync(dirname(tokenFile), { recursive: true }));
   writeFileSync(tokenFile, "\n");
-  const want = `groups.prod.launch.tokenFile: The file ${tokenFile} is empty. Write a token into it: kubectl -n jobs create token longshore-launcher --duration 24h > ${tokenFile}`;
+  const want = `groups.prod.launch.tokenFile: The file ${tokenFile} is empty. Write a token into it: kubectl -n jobs create token longshore-launcher --duration 24h > ${tokenFile}.new && mv ${tokenFile}.new ${tokenFile}`;
   const error: unknown = await read(t, { launch: { tokenFile } }).then(
     () => undefined,
     (error: unknown) => error,

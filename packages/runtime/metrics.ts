@@ -31,6 +31,7 @@ export const METRICS = {
   longshore_group_up:                             { kind: "gauge",     labels: ["group"],                        help: "1 while the group's API server answers" },
   longshore_group_slots:                          { kind: "gauge",     labels: ["group"],                        help: "Jobs that the group's limits allow at once" },
   longshore_group_slots_used:                     { kind: "gauge",     labels: ["group"],                        help: "Jobs that hold a slot now" },
+  longshore_group_paused:                         { kind: "gauge",     labels: ["group"],                        help: "1 while the group is paused by `longshore group pause` or `drain`" },
   longshore_group_unwatched_seconds:              { kind: "gauge",     labels: ["group"],                        help: "Seconds since a watcher's view of the group was last fresh, as launchers heard; since the group's first Job if it never was" },
   longshore_token_seconds_left:                   { kind: "gauge",     labels: ["group"],                        help: "Seconds until the group's token expires, as the token says; the kubelet's own are not told" },
   longshore_watch_staleness_seconds:              { kind: "gauge",     labels: ["group"],                        help: "Seconds since the watcher's watch last proved that it lives, or since it began" },

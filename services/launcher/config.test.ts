@@ -1,8 +1,14 @@
-/** The launcher refuses to start with a key that could be guessed, and says how a good one is made, without quoting the key. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+/**
+ * The launcher refuses to start with a key that could be guessed, and says how a good one is made, without quoting the key. Its
+ * settings file shows each time after which a run is given up.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { durationMs } from "@longshore/contract/units.ts";
+import { DEFAULTS } from "@longshore/domain/run/plan.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
+import { readYaml } from "@longshore/runtime/config/yaml-text.ts";
 import t from "tap";
 import { LauncherConfig } from "./config.ts";
 
@@ -43,3 +49,10 @@ for (const { name, keyFile, want } of [
     t.match(found, want);
     t.notMatch(JSON.stringify(found), /secret/);
   });
+
+t.test("config/launcher.yaml shows every code that is given up early, with its usual time", async (t) => {
+  const shown = readFileSync(new URL("../../config/launcher.yaml", import.meta.url), "utf8");
+  const { defaults } = readYaml(shown).value as { defaults: { giveUpAfter: Record<string, string> } };
+  const times = Object.entries(defaults.giveUpAfter).map(([code, time]) => [code, durationMs(time)]);
+  t.same(Object.fromEntries(times), DEFAULTS.giveUpAfterMs);
+});

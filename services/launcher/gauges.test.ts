@@ -59,6 +59,15 @@ t.test("a group that is in another launcher's file, or in none any more, is not 
   t.same(await scraped(it), {});
 });
 
+t.test("a paused group reads 1, and 0 once it is resumed", async (t) => {
+  const it = await stage(t, { broker: { inspect } });
+  for (const paused of [true, false]) {
+    await it.parts.ledger.setGroup(GROUP, { paused });
+    await launcherHealth(it.parts).refresh?.();
+    t.match(await it.parts.metrics.text(), `longshore_group_paused{group="${GROUP}"} ${paused ? 1 : 0}\n`);
+  }
+});
+
 t.test("while the ledger is away nothing that was counted there is told, and all of it once it is back", async (t) => {
   const it = await live(t, { broker: { inspect } });
   const { ledger } = it.parts;
@@ -67,7 +76,7 @@ t.test("while the ledger is away nothing that was counted there is told, and all
     await launcherHealth(parts).refresh?.();
     return await it.parts.metrics.text();
   };
-  const counted = /^longshore_(outbox|group_slots|holds|oldest_finished_hold)/m;
+  const counted = /^longshore_(outbox|group_slots|group_paused|holds|oldest_finished_hold)/m;
   t.match(await told(it.parts), counted);
   t.notMatch(await told({ ...it.parts, ledger: away }), counted);
   t.match(await told(it.parts), counted);

@@ -16,6 +16,7 @@ const FROM_LEDGER = [
   "longshore_outbox_oldest_event_seconds",
   "longshore_group_slots",
   "longshore_group_slots_used",
+  "longshore_group_paused",
   "longshore_group_unwatched_seconds",
   "longshore_holds",
   "longshore_oldest_finished_hold_seconds",
@@ -87,6 +88,10 @@ export function launcherHealth({ ledger, broker, metrics, clock, clusters, log }
     tell(
       "longshore_group_slots_used",
       groups.map(({ name, slotsUsed }) => ({ labels: { group: name }, value: slotsUsed })),
+    );
+    tell(
+      "longshore_group_paused",
+      groups.map(({ name, paused }) => ({ labels: { group: name }, value: paused ? 1 : 0 })),
     );
     tell(
       "longshore_group_unwatched_seconds",

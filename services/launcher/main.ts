@@ -65,18 +65,20 @@ export async function launcher(config: LauncherConfig, log: Log, signal: AbortSi
   const announcing = await openAnnouncing(config, { clock, log });
   const dir = config.definitionsDir;
   const folder = dir === undefined ? undefined : { dir, first: await definitionsAtStart(dir) };
-  await using ledger = await starting.reach("ledger", () =>
-    openLedger({
-      url: secretOf(config.ledger, "url")?.reveal() ?? "",
-      installation,
-      keyMark: keys.mark,
-      jobName: keys.jobName,
-      migrate: config.ledger.migrate,
-      log,
-    }),
-  );
   const needsUsers = config.operators !== "everyone" && config.operators.length > 0;
-  await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock, needsUsers }));
+  await using reached = await starting.reachAll({
+    ledger: () =>
+      openLedger({
+        url: secretOf(config.ledger, "url")?.reveal() ?? "",
+        installation,
+        keyMark: keys.mark,
+        jobName: keys.jobName,
+        migrate: config.ledger.migrate,
+        log,
+      }),
+    broker: () => openBroker({ ...brokerOf(config), log, clock, needsUsers }),
+  });
+  const { ledger, broker } = reached;
   const known = await starting.reach("ledger", async () => {
     await ledger.putGroups(groups.clusters);
     if (folder !== undefined) await ledger.putDefinitions(folder.first.definitions);

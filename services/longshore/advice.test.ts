@@ -19,6 +19,8 @@ import t from "tap";
 import { adviceOn, againOf, restartOf } from "./advice.ts";
 import { placeOf } from "./place.ts";
 
+const CLUSTER = { where: "", kubectl: "kubectl" };
+
 const open = (): Ledger => ledgerModel({ clock: stepsClock(), installation: INSTALLATION, jobName }).connect();
 
 async function adviceIn(ledger: Ledger) {
@@ -67,8 +69,8 @@ t.test(
 );
 
 t.test("a restart does not help a run whose own request is to blame for the wait", async (t) => {
-  t.equal(restartOf("a", "", { ...diagnose("WaitExpired", ""), blame: "request" }), undefined);
-  t.equal(restartOf("a", "", diagnose("WaitExpired", "")), "longshore runs restart a");
+  t.equal(restartOf("a", CLUSTER, { ...diagnose("WaitExpired", ""), blame: "request" }), undefined);
+  t.equal(restartOf("a", CLUSTER, diagnose("WaitExpired", "")), "longshore runs restart a");
 });
 
 t.test("a run with `notBefore` is told when it starts", async (t) => {
@@ -80,18 +82,25 @@ t.test("a run with `notBefore` is told when it starts", async (t) => {
 t.test(
   "after a cancel a restart is offered, but not of a run whose only group nobody has; of no use, a new id is asked for",
   async (t) => {
-    const where = "";
-    const record = (groups: readonly string[], outcome = "cancelled") =>
-      ({ run: { id: runId("a"), outcome, plan: { groups } } }) as never;
+    const record = (groups: readonly string[], outcome = "cancelled", made: object = {}) =>
+      ({ run: { id: runId("a"), outcome, plan: { groups, simple: true, ...made } } }) as never;
     const there = [{ name: "east" }];
-    t.same(againOf(record([]), { where }, undefined, there), { command: "longshore runs restart a" });
-    t.same(againOf(record(["east", "nowhere"]), { where }, undefined, there), { command: "longshore runs restart a" });
-    t.match(againOf(record(["nowhere"]), { where }, undefined, there), { command: undefined, instead: /the group: .*new id/ });
-    t.match(againOf(record([], "failed"), { where }, diagnose("StartError", ""), there), {
-      command: undefined,
-      instead: /new id/,
+    t.same(againOf(record([]), CLUSTER, undefined, there), { command: "longshore runs restart a" });
+    t.same(againOf(record(["east", "nowhere"]), CLUSTER, undefined, there), { command: "longshore runs restart a" });
+    t.match(againOf(record(["nowhere"]), CLUSTER, undefined, there), {
+      command: "longshore publish --image IMAGE --group GROUP --follow -- COMMAND",
+      instead: /the group: .*new id/,
     });
-    t.same(againOf(record([], "succeeded"), { where }, undefined, there), {});
+    for (const { made, command } of [
+      { made: {}, command: "longshore publish --image IMAGE --config x --follow -- COMMAND" },
+      { made: { definition: { name: "greet" } }, command: "longshore publish --definition greet --config x --follow" },
+      { made: { simple: false }, command: "longshore publish --file REQUEST.yaml --config x --follow" },
+    ])
+      t.match(againOf(record([], "failed", made), { ...CLUSTER, where: " --config x" }, diagnose("StartError", ""), there), {
+        command,
+        instead: /new id/,
+      });
+    t.same(againOf(record([], "succeeded"), CLUSTER, undefined, there), {});
   },
 );
 
@@ -106,4 +115,13 @@ for (const { code, want } of [
   { code: "NodeLost", want: "longshore runs restart a --config x" },
   { code: undefined, want: "longshore runs restart a --config x" },
 ] as const)
-  t.equal(restartOf("a", " --config x", code && diagnose(code, "")), want, `the restart after ${code ?? "a cancel"}`);
+  t.equal(
+    restartOf("a", { ...CLUSTER, where: " --config x" }, code && diagnose(code, "")),
+    want,
+    `the restart after ${code ?? "a cancel"}`,
+  );
+
+t.test("in the pocket, a program that wrote no outputs can be mended, and a restart runs it as it then is", async (t) => {
+  for (const code of ["OutputsLost", "OutputsInvalid"] as const)
+    t.equal(restartOf("a", { where: "", kubectl: undefined }, diagnose(code, "")), "longshore runs restart a");
+});

@@ -99,7 +99,10 @@ const NEVER_STARTS: Code = "StartError";
 /** The cause is mended beside the request. */
 const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "QuotaImpossible", "Cancelled"];
 
-/** What a person can do with a run that has ended and did not succeed: a command, or a sentence if no restart helps. */
+/** The cause is in the program's own file, which the pocket runs as it then is on this machine. */
+const MENDED_IN_THE_PROGRAM: readonly Code[] = ["OutputsLost", "OutputsInvalid", "OutputsTooLarge"];
+
+/** What a person can do with a run that has ended and did not succeed. `instead`: a sentence if no restart helps. */
 export interface Again {
   readonly command?: string;
   readonly instead?: string;
@@ -107,23 +110,31 @@ export interface Again {
 
 export function againOf(
   { run: { id, outcome, plan } }: Pick<RunRecord, "run">,
-  { where }: Pick<Place, "where">,
+  place: Pick<Place, "where" | "kubectl">,
   diagnosis: Pick<Diagnosis, "code" | "blame" | "hint"> | undefined,
   groups: readonly { readonly name: string }[],
 ): Again {
   if (outcome === undefined || outcome === "succeeded") return {};
   const { groups: wanted = [] } = plan;
   const isForNobody = wanted.length > 0 && !wanted.some((name) => groups.some((it) => it.name === name));
-  const command = isForNobody ? undefined : restartOf(id, where, diagnosis);
-  if (command !== undefined) return { command };
-  if (diagnosis?.hint.includes("new id") === true) return {};
-  return { instead: `A restart cannot change ${isForNobody ? "the group" : "that"}: publish it again, with a new id.` };
+  const restart = isForNobody ? undefined : restartOf(id, place, diagnosis);
+  if (restart !== undefined) return { command: restart };
+  const command = `${publishAgain(plan, isForNobody)}${place.where} --follow${plan.simple && !plan.definition ? " -- COMMAND" : ""}`;
+  if (diagnosis?.hint.includes("new id") === true) return { command };
+  return { instead: `A restart cannot change ${isForNobody ? "the group" : "that"}: publish it again, with a new id.`, command };
+}
+
+/** Capital words are a person's to fill in. Without `--run`, it gets a new id. */
+function publishAgain({ definition, simple }: RunRecord["run"]["plan"], isForNobody: boolean): string {
+  if (definition === undefined && !simple) return "longshore publish --file REQUEST.yaml";
+  const what = definition === undefined ? "--image IMAGE" : `--definition ${definition.name}`;
+  return `longshore publish ${what}${isForNobody ? " --group GROUP" : ""}`;
 }
 
 /** The command that runs a run again; `undefined` if it would only fail in the same way. The diagnosis blames, not its code. */
 export function restartOf(
   run: string,
-  where: string,
+  { where, kubectl }: Pick<Place, "where" | "kubectl">,
   diagnosis: Pick<Diagnosis, "code" | "blame"> | undefined,
 ): string | undefined {
   const command = `longshore runs restart ${run}`;
@@ -131,6 +142,7 @@ export function restartOf(
   const { code, blame } = diagnosis;
   const change = CHANGE[code];
   if (change !== undefined) return `${command} --with ${change}${where}`;
+  if (kubectl === undefined && MENDED_IN_THE_PROGRAM.includes(code)) return command + where;
   const { retry } = DIAGNOSES[code];
   return code === NEVER_STARTS || (blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code))
     ? undefined

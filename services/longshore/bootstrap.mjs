@@ -18,6 +18,8 @@ const NODE = "24.21.0";
 const CUT_OFF = "an install began here, and has not ended";
 /** A second signal within this time comes from the same press of Ctrl-C: npm passes the signal on, too. */
 const SAME_PRESS_MS = 500;
+/** Words of commands that send something. */
+const SENDS = ["publish", "cancel", "restart", "free", "abandon"];
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "longshore");
 
@@ -38,7 +40,15 @@ async function node24() {
       writeFileSync(join(beside, "package.json"), "{}");
       await run(
         "npm",
-        ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", `${platform}@${NODE}`],
+        [
+          "install",
+          "--ignore-scripts",
+          "--no-audit",
+          "--no-fund",
+          "--no-update-notifier",
+          "--no-package-lock",
+          `${platform}@${NODE}`,
+        ],
         beside,
       );
       try {
@@ -69,7 +79,7 @@ async function dependencies() {
   // Not `npm ci`: it refuses a lockfile that lacks other platforms' optional binaries, and a mirror may lack those.
   // `install --no-save` takes the same versions and integrity hashes from the lockfile and leaves that file alone.
   await step("dependencies (npm install), about 550 MB on disk", () =>
-    run("npm", ["install", "--no-save", "--no-audit", "--no-fund"], root),
+    run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--no-update-notifier"], root),
   );
   writeFileSync(stamp, digest);
 }
@@ -106,7 +116,8 @@ async function become(binary, args) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("exit", (code, signal) => {
     // A program that has begun ends in order, with words of its own.
-    if (signal === "SIGINT") process.stderr.write("stopped before it began: nothing was sent, and nothing is left behind\n");
+    if (signal === "SIGINT")
+      process.stderr.write(args.some((it) => SENDS.includes(it)) ? "stopped: nothing was sent\n" : "stopped\n");
     process.exit(code ?? (signal === "SIGINT" ? 130 : 143));
   });
 }

@@ -93,6 +93,7 @@ const wrong: readonly Case[] = [
   { name: "a group that is none, and an image that is none", args: ["publish", "--image", "", "--group", "ok", "--group", "No Group"], code: 64, says: /^--image '': .*\n--group 'No Group': / },
   { name: "a variable with a name that no shell takes", args: ["publish", "--image", "a", "--env", "A B=CANARY"], code: 64, says: /^--env A B: (?!.*CANARY)/s },
   { name: "a restart from a step that no run has", args: ["runs", "restart", "a", "--from", "No Step"], code: 64, says: /^--from 'No Step': / },
+  { name: "a restart that is to be followed, as it is anyway", args: ["runs", "restart", "a", "--follow"], code: 1, says: /no running Longshore in this folder/ },
   { name: "a correction of what no restart corrects", args: ["runs", "restart", "a", "--with", "image=b c"], code: 64, says: /^--with image: / },
   { name: "another run than the file's", args: ["publish", "--file", "named.yaml", "--run", "b"], code: 64, says: /^\S+named\.yaml has the run "a", and --run says "b"/ },
   { name: "an image beside a file", args: ["publish", "--file", "named.yaml", "--image", "b"], code: 64, says: /^--file holds the whole request: write what --image says into \S+named\.yaml/ },
@@ -177,13 +178,14 @@ t.test("Ctrl-C before the first output is answered with what was done until then
   const home = await mkdtemp(join(tmpdir(), "longshore-early-"));
   t.teardown(() => rm(home, { recursive: true, force: true }));
   for (const [args, says] of [
-    [["publish", "--image", "a"], "stopped before it was published: nothing was sent."],
-    [["runs", "follow", "a"], "stopped before anything was shown; the run goes on as it was."],
+    [["publish", "--image", "a"], ["stopped before it was published: nothing was sent."]],
+    [["runs", "cancel", "a"], ["stopped before the cancel was sent: the run stays as it was."]],
+    [["runs", "follow", "a"], []],
   ] as const) {
     const notes: string[] = [];
     const surroundings = { out: () => undefined, note: (text: string) => void notes.push(text), env: {}, cwd: home };
     await t.rejects(longshore(args, { ...surroundings, signal: AbortSignal.abort() }));
-    t.same(notes, [says], args.join(" "));
+    t.same(notes, says, args.join(" "));
   }
 });
 
@@ -275,7 +277,13 @@ t.test("each page names its own options, and those that wait for a run's end say
       name,
     );
     for (const line of help.split("\n")) t.ok(line.length <= 100, `${name}: ${line}`);
-    for (const line of helpIn({ columns: 60, styled: false }).split("\n"))
+    const narrow = helpIn({ columns: 60, styled: false }).split("\n");
+    const ways = narrow.slice(
+      0,
+      narrow.findIndex((it, index) => it === "" && narrow[index - 1]?.startsWith("  ") === true),
+    );
+    for (const line of ways) t.ok(line.length <= 60, `${name}: ${line}`);
+    for (const line of narrow)
       t.ok(line.length <= 60 || line.startsWith("  longshore") || line.startsWith("  kubectl"), `${name}: ${line}`);
   }
   for (const name of ["restart", "cancel"] as const)
@@ -339,3 +347,15 @@ t.test("JSON holds nothing that a terminal obeys", async (t) => {
   t.equal(plain(text), text);
   t.same(JSON.parse(text), { run: "a\u001b[2J\u009b31m\u007f" });
 });
+
+t.test(
+  "help says first that LONGSHORE_CONFIG names the settings, where a command falls back to this folder's Longshore",
+  async (t) => {
+    for (const args of [["group", "drain"], ["runs", "list"], ["rbac"]])
+      t.match(
+        (await printed(...args, "--help")).replaceAll(/\s+/g, " "),
+        /LONGSHORE_CONFIG, else (of )?the (Longshore|one)/,
+        args.join(" "),
+      );
+  },
+);

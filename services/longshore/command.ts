@@ -139,10 +139,9 @@ export function family(
         const at = tokensOf(options, args).find((it) => it.kind === "positional");
         const names = Object.keys(verbs);
         if (at === undefined && verbs["list"] !== undefined) {
-          const exitCode = await verbs["list"].run(args, surroundings);
           if (screenIn(surroundings).columns !== undefined && !args.includes("--json"))
             surroundings.note?.(`\`longshore ${name} VERB\` with one of ${names.join(", ")}; --help says what each does`);
-          return exitCode;
+          return await verbs["list"].run(args, surroundings);
         }
         if (at === undefined) throw new Usage(`${name} needs one of ${names.join(", ")}`);
         const verb = Object.hasOwn(verbs, at.value) ? verbs[at.value] : undefined;
@@ -277,7 +276,8 @@ export const withConfig = (text: string, words: string): string =>
 export const CONFIG = {
   type: "string",
   value: "FILE",
-  about: "a launcher's config file (default: the Longshore that `longshore up` runs from this folder)",
+  about:
+    "a launcher's config file (default: the file in LONGSHORE_CONFIG, else the Longshore that `longshore up` runs from this folder)",
 } as const satisfies Option;
 
 export const JSON_OPTION = { type: "boolean", about: "print JSON, for programs" } as const satisfies Option;

@@ -34,6 +34,8 @@ export interface Followed {
   readonly command?: string;
   /** Where the run is, for the hint and the commands that are printed at the end. */
   readonly place: (record: RunRecord) => Place;
+  /** The screen has said already that nothing runs. */
+  readonly isWarned?: boolean;
   /** Absent: what the run's programs print is told at the end alone. */
   readonly readOutput?: ReadOutput;
 }
@@ -65,7 +67,7 @@ const LOOK_AGAIN_MS = 5_000;
 
 /** Resolves when the events are bound: call it before publishing, or the first look comes late. */
 export async function follow(
-  { broker, ledger, run, command, place, readOutput }: Followed,
+  { broker, ledger, run, command, place, isWarned = false, readOutput }: Followed,
   surroundings: Pick<Surroundings, "out" | "screen" | "progress" | "signal">,
 ): Promise<Following> {
   const { signal, progress } = surroundings;
@@ -134,7 +136,7 @@ export async function follow(
     const isShown = (await output?.isWhole(of)) ?? false;
     const at = place(record);
     const again = againOf(record, at, said.diagnosis, await ledger.groups());
-    const isEmpty = type === "run.succeeded" && at.kubectl === undefined && isWithoutCommand(request);
+    const isEmpty = !isWarned && type === "run.succeeded" && at.kubectl === undefined && isWithoutCommand(request);
     if (isEmpty) say(surroundings, paragraph(`Nothing ran: ${NO_COMMAND}`, { indent: 2, tone: "warn" }, screen));
     say(surroundings, afterEnd(said, again, screen, at, isShown));
     return type;

@@ -9,7 +9,7 @@ import { widthOf } from "./screen/text.ts";
 const WIDTH_MOST = 100;
 
 export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pick<Command, "verbs">, screen: Screen): string {
-  const ways = usage.map((it) => `  longshore ${name} ${it}`.trimEnd());
+  const ways = usage.flatMap((it) => wayOf(`longshore ${name} `, it, screen));
   const all = Object.entries(verbs).map(([verb, it]) => [`longshore ${name} ${verb}`, it.summary] as const);
   const named = Object.entries(options).map(([option, { value, words, short, about }]) => {
     const text = `${short === undefined ? "" : `or -${short}: `}${about}${words ? `: ${words.join(", ")}` : ""}`;
@@ -18,13 +18,23 @@ export function helpOf({ name, summary, usage, options, more, verbs }: Page & Pi
   const verbHelp = all.length > 0 ? table([[`longshore ${name} VERB --help`, "what a verb does, with its options"]], screen) : "";
   const parts = [
     prose(`longshore ${name}: ${summary}.`, screen),
-    ways.map((it) => typed(it, screen.program)).join("\n"),
+    ways.join("\n"),
     table(all, screen),
     verbHelp,
     table(named, screen),
     prose(more ?? "", screen),
   ];
   return `${parts.filter((it) => it !== "").join("\n\n")}\n`;
+}
+
+/** Stands for a space within brackets: an option and its value stay on one line. */
+const JOINED = "\ue000";
+
+/** The words of a way to call the command stand beneath each other if they need several lines. */
+function wayOf(command: string, words: string, screen: Screen): readonly string[] {
+  const joined = words.replaceAll(/\[[^\]]*\]/g, (option) => option.replaceAll(" ", JOINED));
+  const lines = paragraph(joined, { indent: 2, mark: typed(command, screen.program) }, narrowed(screen));
+  return lines.map((it) => it.replaceAll(JOINED, " ").trimEnd());
 }
 
 const narrowed = ({ columns = WIDTH_MOST, ...same }: Screen): Screen => ({ ...same, columns: Math.min(columns, WIDTH_MOST) });

@@ -85,8 +85,7 @@ export async function longshore(args: readonly string[], surroundings: Surroundi
 async function asProcess(): Promise<number> {
   const stop = new AbortController();
   let isRead = true;
-
-  stopOnSignals(stop);
+  let isSilent = true;
   // `| head -1` closes the pipe when it has its line. The command then stops in order, as after Ctrl-C, and prints nothing
   // more.
   for (const stream of [process.stdout, process.stderr]) {
@@ -105,9 +104,18 @@ async function asProcess(): Promise<number> {
     clock: systemClock,
   });
 
-  /** After Ctrl-C, the errors of interrupted work are not printed. */
+  stopOnSignals(stop, {
+    first: (signal) => {
+      // The terminal has just written ^C, and what is said next begins a line.
+      progress.clear();
+      if (signal === "SIGINT" && errors.columns !== undefined) process.stderr.write("\n");
+    },
+  });
+
+  /** After Ctrl-C, the errors of interrupted work are not printed. Else a command that said nothing yet would end without a word. */
   function fail(error: unknown): number {
     const { exitCode, text } = explain(error);
+    if (stop.signal.aborted && isRead && isSilent) process.stderr.write("stopped\n");
     if (stop.signal.aborted || !isRead) return 130;
     const lines = `longshore: ${text}`
       .split("\n")
@@ -118,12 +126,14 @@ async function asProcess(): Promise<number> {
 
   return await longshore(process.argv.slice(2), {
     out: (text) => {
+      isSilent = false;
       progress.clear();
       if (isRead) process.stdout.write(text);
     },
     screen: screenOf(process.stdout, program),
     progress,
     note: (sentence, ...commands) => {
+      isSilent = false;
       progress.clear();
       const lines = [...paragraph(sentence, {}, errors), ...commands.map((it) => pasted(it, 2, errors))];
       if (isRead) process.stderr.write(`${lines.join("\n")}\n`);

@@ -1,6 +1,6 @@
 import type { RunRow } from "@longshore/ledger/port.ts";
 import t from "tap";
-import { endMs, filterFor, STATUS_WORDS, statusOf, statusText } from "./status.ts";
+import { endMs, filterFor, STATUS_WORDS, statusOf, statusText, withoutProgram } from "./status.ts";
 
 type Row = Pick<RunRow, "state" | "outcome" | "newest">;
 const active = (newest: RunRow["newest"]): Row => ({ state: "active", outcome: undefined, newest });
@@ -43,6 +43,8 @@ for (const { name, row, text, tone } of [
   t.same(statusText(status), { text, tone: tone as string | undefined }, name);
   t.ok(STATUS_WORDS.includes(status.word), `${name}: the filter knows the word`);
 }
+
+t.same(withoutProgram({ word: "succeeded" }), { text: "SUCCEEDED nothing ran", tone: "warn" });
 
 t.same(filterFor("failed"), { outcome: "failed" });
 t.same(filterFor("cancelling"), { state: "cancelling" });

@@ -79,6 +79,9 @@ export function statusText({ word, reason, code, exitCode }: Status): Toned {
   return { ...toned(word), text: why === undefined ? word.toUpperCase() : `${word.toUpperCase()} ${why}` };
 }
 
+/** An image without a command runs nothing in the pocket, and must look like no other success. */
+export const withoutProgram = (status: Status): Toned => ({ ...statusText({ ...status, reason: "nothing ran" }), tone: "warn" });
+
 /** An end that is told this soon is not late: a pod's times have no fractions of a second, and a busy machine takes seconds. */
 const NEAR_MS = 10_000;
 

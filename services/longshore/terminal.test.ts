@@ -7,7 +7,7 @@ import t, { type Test } from "tap";
 import type { Surroundings } from "./command.ts";
 import { findLongshore, readRunning, type Running, writeRunning } from "./which-longshore.ts";
 import { PIPE } from "./screen/screen.ts";
-import { evidenceBeside, particulars, storyTable, wordOf } from "./terminal.ts";
+import { evidenceBeside, particulars, storyTable, wordOf, isWithoutCommand } from "./terminal.ts";
 
 t.equal(wordOf("run.step.succeeded"), "step succeeded");
 
@@ -37,7 +37,9 @@ const cases: readonly Case[] = [
   { name: "nothing if nothing came of it", type: "run.succeeded", data: { outputs: {} }, want: "" },
   { name: "how many slices have ended", type: "run.progressed", data: { slices: { count: 9, succeeded: 4, failed: "" } }, want: "4 of 9 slices succeeded" },
   { name: "which slices failed, as many as a line holds", type: "run.succeeded", data: { slices: { count: 99, succeeded: 77, failed: Array.from({ length: 20 }, (_, at) => 2 * at).join() } }, want: "77 of 99 slices succeeded, failed: 0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,…" },
-  { name: "where a restart began", type: "run.restarted", data: { from: "failed" }, want: "from failed" },
+  { name: "where a restart began", type: "run.restarted", data: { from: "load" }, want: "from load" },
+  { name: "no `failed` of a run that may have been cancelled", type: "run.restarted", data: { from: "failed" }, want: "" },
+  { name: "only what a restart from the failure corrected", type: "run.restarted", data: { from: "failed", corrected: ["image"] }, want: "corrected: image" },
   { name: "what a restart corrected", type: "run.restarted", data: { from: "start", corrected: ["image", "env.A"] }, want: "from start, corrected: image, env.A" },
   { name: "not more corrections than a line holds", type: "run.restarted", data: { from: "start", corrected: ["a", "b", "c", "d", "e", "f", "g"] }, want: "from start, corrected: a, b, c, d, e, 2 more" },
   { name: "which step, in a pipeline", type: "run.started", data: { step: "load", node: "n1" }, simple: false, want: "load  node n1" },
@@ -65,6 +67,13 @@ t.test("tries that fail in the same way tell their sentence once, and not at all
   t.match(lines(), [/OutOfMemory: It needed more\.$/, /OutOfMemory$/]);
   t.match(lines("It needed more."), [/OutOfMemory$/, /OutOfMemory$/]);
 });
+
+for (const { name, request, want } of [
+  { name: "an image alone", request: { run: "a", image: "nginx" }, want: true },
+  { name: "an image with a command", request: { run: "a", image: "nginx", command: ["ls"] }, want: false },
+  { name: "a definition, whose command is not in the request", request: { run: "a", definition: "greet" }, want: false },
+]) // biome-ignore format: a table is read down its columns
+  t.equal(isWithoutCommand(request as never), want, `without a command: ${name}`);
 
 const job = "Job a-1: BackoffLimitExceeded: Job has reached the specified backoff limit";
 for (const { name, sentence, evidence, want } of [
@@ -113,14 +122,14 @@ t.test("finds the Longshore that runs from this folder, and no longer when it ha
   await t.rejects(findLongshore({ config: undefined }, surroundings), /no running Longshore in this folder/);
 });
 
-t.test("where none runs, the settings of a launcher that lie in this folder are named, too", async (t) => {
+t.test("where none runs, the folder that was looked in is named, and what to do if one runs elsewhere", async (t) => {
   const { surroundings } = await folder(t);
   await mkdir(join(surroundings.cwd, "config"));
   await writeFile(join(surroundings.cwd, "config/launcher.yaml"), "");
-  await t.rejects(
-    findLongshore({ config: undefined }, surroundings),
-    /in this folder\. `npm start` .*`--config config\/launcher\.yaml`\.$/,
-  );
+  const error: unknown = await findLongshore({ config: undefined }, surroundings).catch((error: unknown) => error);
+  const said = error instanceof Error ? error.message : "";
+  t.match(said, `in this folder, ${surroundings.cwd}. \`npm start\` in the folder of the checkout starts one.`);
+  t.match(said, /If one runs elsewhere, go to its folder, or name its settings file: `--config FILE`\.$/);
 });
 
 for (const { name, text } of [
@@ -153,10 +162,12 @@ t.test(
       t.match(said, text);
       t.match(said, /^([^.]|\.longshore|\.yaml)+\.( ([^.]|\.longshore|\.yaml)+\.){0,2}$/);
     };
-    await says(/in this folder\. `npm start` starts one\./);
+    await says(/in this folder, \S+\. `npm start` in the folder of the checkout starts one\./);
     await mkdir(data);
     await writeFile(join(data, "key"), "");
-    await says(/: it was stopped\. `npm start` goes on with its runs\./);
+    await says(/: it was stopped\. `npm start`, with the other options as before, goes on with its runs\./);
+    await writeFile(join(data, "broker-url"), "amqp://ada:secret@mq:5672/shop");
+    await says(/`npm start -- --broker amqp:\/\/mq:5672\/shop`, with its user and password and the other options as before/);
     await writeFile(join(data, "running.json"), JSON.stringify({ ...running, pid: 2 ** 22 + 1 }));
     await says(/: it was killed\./);
     const starting = identityOf(process.ppid);

@@ -66,11 +66,11 @@ function slicesText({ count, succeeded, failed }: SliceCounts): string {
 /** A line has room for this many fields. */
 const FIELDS_MOST = 5;
 
-/** "from failed, corrected: image, env.MODE" */
-function restartedHow({ from = "", corrected = [] }: Said): string {
+/** "from start, corrected: image, env.MODE". `failed`, the default, is no name of a step, and the run may have been cancelled. */
+function restartedHow({ from = "failed", corrected = [] }: Said): string {
   const [named, more] = [corrected.slice(0, FIELDS_MOST), corrected.length - FIELDS_MOST];
   const fields = [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ");
-  return `from ${from}${fields === "" ? "" : `, corrected: ${fields}`}`;
+  return [from !== "failed" && `from ${from}`, fields !== "" && `corrected: ${fields}`].filter((it) => it !== false).join(", ");
 }
 
 /** A line has room for this many groups. */
@@ -190,9 +190,9 @@ export function evidenceBeside({ sentence, evidence }: Pick<Diagnosis, "sentence
 
 export const NO_COMMAND = "the pocket cluster runs commands, not images, and this request has none.";
 
-/** In the pocket, such a step succeeds at once, which looks like a program that ran. */
+/** In the pocket, such a step succeeds at once, which looks like a program that ran. A definition has commands of its own. */
 export const isWithoutCommand = (request: RunRequest): boolean =>
-  stepsOf(request).some(({ command = [] }) => command.length === 0);
+  !("definition" in request) && stepsOf(request).some(({ command = [] }) => command.length === 0);
 
 export const diagnosisLines = (
   { sentence, hint }: { readonly sentence?: string | undefined; readonly hint?: string | undefined },

@@ -49,6 +49,14 @@ t.test("if the Longshore of this folder was stopped, that is said, and how to st
   });
 });
 
+t.test("if it was killed, it is not told as stopped, and what goes on is told", async (t) => {
+  const gone = { brokerUrl: "postgres://b", ledgerUrl: "postgres://l", groupsFile: "groups.yaml", pid: 2 ** 22 + 1 };
+  await using _ = await writeRunning(join(cwd, ".longshore"), { ...gone, installation: Installation.parse("local") });
+  await t.rejects(watch({ run, config: undefined, onStop: () => GOES_ON }, lost, surroundings()), {
+    message: /does not answer any more \(killed\?\)\. .*commands of pocket runs go on\..*`longshore runs follow a`/,
+  });
+});
+
 t.test("if it still runs, or is another one, the ledger's sentence stays, with how to follow on", async (t) => {
   const watching = { run, config: undefined, onStop: () => GOES_ON };
   const want = { code: "LedgerUnreachable", message: /^The ledger refused the connection\.\n.*`longshore runs follow a/ };

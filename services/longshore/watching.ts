@@ -7,7 +7,7 @@
 import type { RunId } from "@longshore/contract/ids.ts";
 import { isTransient, Failure } from "@longshore/contract/problems/problem.ts";
 import { configWords, type Surroundings } from "./command.ts";
-import { dataDirIn, readRunning } from "./which-longshore.ts";
+import { dataDirIn, hasRecord, readRunning } from "./which-longshore.ts";
 
 export interface Watching {
   readonly run: RunId;
@@ -38,7 +38,7 @@ export async function watch(
       throw new Failure(
         "retry",
         "Stopped",
-        `the Longshore of this folder was stopped, and the run is kept. Start it again (\`npm start\`), and ${follow}.`,
+        `${hasRecord(dataDirIn(surroundings.cwd)) ? KILLED : STOPPED} Start it again (\`npm start\`), and ${follow}.`,
         error,
       );
     throw new Failure("retry", error.code, `${error.message}\nWhen that is mended, ${follow}.`, error);
@@ -49,6 +49,11 @@ export async function watch(
     surroundings.note?.(says, ...commands.map(command));
   }
 }
+
+const STOPPED = "the Longshore of this folder was stopped, and the run is kept.";
+/** It removes its record when it stops. */
+const KILLED =
+  "the Longshore of this folder does not answer any more (killed?). The run is kept, and the commands of pocket runs go on.";
 
 /** True if the Longshore is the one that `longshore up` runs from this folder, and it runs no more. */
 const isStopped = async (config: string | undefined, { env, cwd }: Surroundings): Promise<boolean> =>

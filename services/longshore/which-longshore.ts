@@ -15,7 +15,8 @@ import { readConfig } from "@longshore/runtime/config/config.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { z } from "zod";
 import { fileAt, type Surroundings } from "./command.ts";
-import { HOME_MODE } from "./embedded/home.ts";
+import { brokerBefore, startCommand, withoutUser } from "./embedded/earlier-starts.ts";
+import { BROKER_FILE, HOME_MODE, LEDGER_FILE } from "./embedded/home.ts";
 
 export interface Longshore {
   readonly installation: Installation;
@@ -52,6 +53,8 @@ export type Running = z.infer<typeof Running>;
 export const definitionsIn = (cwd: string): string => join(cwd, "config", "definitions");
 export const dataDirIn = (cwd: string): string => join(cwd, ".longshore");
 const runningFile = (dataDir: string): string => join(dataDir, "running.json");
+/** True while the Longshore of the folder runs, and after it was killed. */
+export const hasRecord = (dataDir: string): boolean => existsSync(runningFile(dataDir));
 
 /**
  * Takes the data folder for this process, until the result is disposed of.
@@ -109,9 +112,6 @@ export async function writeRunning(dataDir: string, running: Running): Promise<A
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
-/** Where a launcher of one's own has its settings, as deploy/README.md says. */
-const OWN = "config/launcher.yaml";
-
 export async function findLongshore(
   { config }: { readonly config: string | undefined },
   surroundings: Surroundings,
@@ -120,25 +120,31 @@ export async function findLongshore(
   const file = config ?? env["LONGSHORE_CONFIG"];
   if (file !== undefined) return ofConfig(fileAt(file, surroundings), env);
   const running = await readRunning(dataDirIn(cwd));
-  if (running === undefined) {
-    const own = existsSync(join(cwd, OWN)) ? ` For the launcher of ${OWN}: \`--config ${OWN}\`.` : "";
-    throw new Failure("halt", "NotRunning", `${await whyNotRunning(dataDirIn(cwd))}${own}`);
-  }
+  if (running === undefined) throw new Failure("halt", "NotRunning", await whyNotRunning(cwd));
   const { brokerUrl, pid: _, ...same } = running;
   return { ...same, broker: { url: brokerUrl } };
 }
 
-const NOT_RUNNING = "there is no running Longshore in this folder";
-const GOES_ON = "`npm start` goes on with its runs.";
-const ELSEWHERE = "To ask another one, name its file: `--config DIR/.longshore/launcher.yaml`.";
+const ELSEWHERE = "If one runs elsewhere, go to its folder, or name its settings file: `--config FILE`.";
 
-async function whyNotRunning(dataDir: string): Promise<string> {
+/** Without its broker, a start would tell the ends of its runs where nobody waits for them. */
+async function goesOn(dataDir: string): Promise<string> {
+  const broker = await brokerBefore({ home: dataDir, brokerFile: BROKER_FILE, ledgerFile: LEDGER_FILE });
+  const isNamed = broker !== undefined && URL.canParse(broker);
+  const start = startCommand(isNamed ? ["--broker", withoutUser(broker)] : []);
+  return `\`${start}\`, with${isNamed ? " its user and password and" : ""} the other options as before, goes on with its runs.`;
+}
+
+/** Names the folder: a person may stand in another one than the checkout. */
+async function whyNotRunning(cwd: string): Promise<string> {
+  const dataDir = dataDirIn(cwd);
   const pid = await holderOf(dataDir);
   if (pid !== undefined && pid !== process.pid)
     return `the Longshore of this folder is just starting or stopping, as process ${pid}. Its screen says when it is up.`;
-  if (existsSync(runningFile(dataDir))) return `${NOT_RUNNING}: it was killed. ${GOES_ON} ${ELSEWHERE}`;
-  if (existsSync(join(dataDir, "key"))) return `${NOT_RUNNING}: it was stopped. ${GOES_ON} ${ELSEWHERE}`;
-  return `${NOT_RUNNING}. \`npm start\` starts one. ${ELSEWHERE}`;
+  const notRunning = `there is no running Longshore in this folder, ${cwd}`;
+  if (hasRecord(dataDir)) return `${notRunning}: it was killed. ${await goesOn(dataDir)} ${ELSEWHERE}`;
+  if (existsSync(join(dataDir, "key"))) return `${notRunning}: it was stopped. ${await goesOn(dataDir)} ${ELSEWHERE}`;
+  return `${notRunning}. \`npm start\` in the folder of the checkout starts one. ${ELSEWHERE}`;
 }
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {

@@ -138,8 +138,8 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
   await using system = await openSystem({ brokerUrl: rabbit.url });
   await system.watcher();
   await system.launcher();
-  const started = async (name: string, of = RUN) => {
-    await writeFile(path.join(project, `${name}.js`), example(name).replace(RUN, of));
+  const started = async (name: string, of = RUN, change = (code: string) => code) => {
+    await writeFile(path.join(project, `${name}.js`), change(example(name).replace(RUN, of)));
     return program(node, [`${name}.js`], { cwd: project, env: { AMQP_URL: rabbit.url } });
   };
 
@@ -160,6 +160,22 @@ t.test("Node 20 publishes a run and follows its whole story, as printed in the c
 
   t.same(await system.faults([RUN]), []);
   t.equal((await system.created()).length, 2, "one Job was created for each run");
+
+  await using again = await started("follow");
+  await consumed(rabbit.url, "shop");
+  const other = await started("publish", RUN, (code) => code.replace("busybox", "busybox:2").replace("/1`", "/2`"));
+  t.match(await other.ended, { code: 0 }, "another message for the same run is refused, which ends no follower");
+  const repeated = await started("publish", RUN, (code) => code.replace("persistent: true", 'persistent: true, replyTo: "shop"'));
+  t.match(await repeated.ended, { code: 0 });
+  const known = `${RUN} is there already: ended succeeded\n`;
+  t.same(await again.ended, { code: 0, out: known, err: "" }, "a duplicate ends the follower, too");
+  const broken = (code: string) => code.replace("command: [", "comand: [");
+  const mistaken = await started("publish", RUN, broken);
+  t.match(
+    await mistaken.ended,
+    { code: 1, err: /^refused: \/data\/comand .*did you mean "command"\?\n$/ },
+    "a problem is a line",
+  );
 
   await using left = await started("follow", "orders/9999/never");
   await consumed(rabbit.url, "shop");

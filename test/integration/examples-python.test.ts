@@ -45,13 +45,29 @@ t.test("an application in Python publishes a run and hears its whole story, as p
   t.same(await system.faults([RUN]), []);
   t.equal((await system.created()).length, 2, "one Job was created for each run");
 
+  await using again = application(python, example("follow"), rabbit.url);
+  await consumed(rabbit.url, "shop");
+  const repeated = example("publish").replace("delivery_mode=2", 'delivery_mode=2, reply_to="shop"');
+  await using repeater = application(python, repeated, rabbit.url);
+  t.match(await repeater.ended, { code: 0 });
+  const known = await again.ended;
+  t.match(known, { code: 0, out: `${RUN} is there already: ended succeeded`, err: "" }, "a duplicate ends the follower, too");
+
   await using misled = application(python, example("follow"), rabbit.url);
   await consumed(rabbit.url, "shop");
-  const typo = example("publish").replace('"image"', '"imagge"');
-  t.not(typo, example("publish"));
+  const other = example("publish").replace('"busybox"', '"busybox:2"').replace('"/1"', '"/2"');
+  t.not(other, example("publish"));
+  await using conflicting = application(python, other, rabbit.url);
+  t.match(await conflicting.ended, { code: 0 }, "another message for the same run is refused, which ends no follower");
+  const typo = example("publish")
+    .replace('"image"', '"imagge"')
+    .replace('"run":', '"rum":')
+    .replaceAll('request["run"]', `"${RUN}"`);
+  t.notMatch(typo, '"run":');
   await using mistaken = application(python, typo, rabbit.url);
   t.match(await mistaken.ended, { code: 0 }, "the broker takes it");
   const refused = await misled.ended;
   t.match(refused, { code: 0, err: "" }, "the follower ends by itself after a refusal");
+  t.notMatch(refused.out, /other content/, "the answer to another message is not its own");
   t.match(refused.out, /^orders\/8812\/export refused: \/data\/imagge .*did you mean "image"\?/m, "and says what is wrong");
 });

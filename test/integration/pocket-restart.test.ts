@@ -78,7 +78,7 @@ await t.test("a stop in order ends what runs, and the next start tells why", asy
   t.equal(code, 0);
   t.match(
     out,
-    /stopped\. 2 commands still ran and are ended now: (stopped, stopped-retried|stopped-retried, stopped)\. .*LocalStop.*\n +npx longshore runs restart stopped/,
+    /stopped\. 2 commands still ran and are ended now: (stopped, stopped-retried|stopped-retried, stopped)\. .*LocalStop.*\n +npx longshore runs restart RUN/,
   );
   t.same(await commandsIn(folder.path), [], "no process is left");
   await writeFile(file("retried-may-end"), "");

@@ -40,6 +40,21 @@ async function asOther<R>({ url }: TestRabbitmq, work: (channel: Channel) => Pro
   }
 }
 
+/** The first check of the queues begins with the opening, and the end breaks it off. */
+async function stopped(t: Test, server: TestRabbitmq): Promise<void> {
+  const errors: unknown[] = [];
+  const log = { ...silentLog, error: (...said: unknown[]) => void errors.push(said) };
+  const clock = {
+    ...systemClock,
+    sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms === 30_000 ? 0 : ms, signal),
+  };
+  for (let times = 0; times < 5; times++) {
+    await using _broker = await openBroker({ url: server.url, names: freshNames(), log, clock });
+    await systemClock.sleep(times);
+  }
+  t.same(errors, []);
+}
+
 async function drain(server: TestRabbitmq, queue: string): Promise<readonly Quarantined[]> {
   return await asOther(server, async (channel) => {
     const found: Quarantined[] = [];
@@ -173,6 +188,7 @@ for (const version of ["3.10", "4.0"] as const) {
       },
     });
     await t.test("opening", (t) => opening(t, server));
+    await t.test("an orderly stop logs no error of the check that it breaks off", (t) => stopped(t, server));
     await t.test("a delivery limit that an operator sets sends messages to quarantine and loses none", (t) => limited(t, server));
   });
 }

@@ -27,7 +27,7 @@ t.test(
       .object({ scripts: z.record(z.string(), z.string()) })
       .parse(JSON.parse(await readFile(join(root, "package.json"), "utf8")));
     for (const [name, file] of Object.entries(PAGES)) {
-      t.equal(scripts[name], `node services/longshore/bootstrap.mjs services/${name}/main.ts`);
+      t.equal(scripts[name], `exec node services/longshore/bootstrap.mjs services/${name}/main.ts`);
       for (const page of [file, "deploy/README.md"])
         t.match(await readFile(join(root, page), "utf8"), `npm run ${name} -- --config ${file}`, page);
       const { stdout } = await promisify(execFile)(process.execPath, [join(root, `services/${name}/main.ts`), "--help"]);

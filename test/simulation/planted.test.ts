@@ -29,11 +29,13 @@ async function lane(t: Test, left: PlantedBug[]): Promise<void> {
   }
 }
 
-const triedFor = ({ only, seeds = [] }: PlantedBug): readonly Tried[] => [
-  ...(only === undefined ? [] : [{ only, seed: 1, scenarios: SEARCHED.own }]),
-  ...seeds.map((seed) => ({ seed, scenarios: 1 })),
-  { seed: 1, scenarios: SEARCHED.ordinary },
-];
+function triedFor({ only, seeds = [] }: PlantedBug): readonly Tried[] {
+  return [
+    ...seeds.map((seed) => ({ seed, scenarios: 1 })),
+    ...(only === undefined ? [] : [{ only, seed: 1, scenarios: SEARCHED.own }]),
+    { seed: 1, scenarios: SEARCHED.ordinary },
+  ];
+}
 
 type Found = Caught & Pick<Tried, "only">;
 

@@ -68,6 +68,7 @@ export async function openNatsBroker({ address, names, log, clock, publishWithin
       await streams.declare(link);
       for (const queue of received) await streams.consumer(link, queue);
     } catch (error) {
+      if (closing.signal.aborted) return; // the orderly end of the connection broke this off
       log.error("the broker's streams could not be declared again", { error });
     }
   }

@@ -67,6 +67,7 @@ export async function openRabbitmqBroker(options: AdapterOptions): Promise<Broke
     try {
       await declareTopology(link, topology);
     } catch (error) {
+      if (closing.signal.aborted) return; // the orderly end of the connection broke this off
       log.error("the broker's queues could not be declared again", { error });
     }
   }
@@ -136,7 +137,9 @@ export async function openRabbitmqBroker(options: AdapterOptions): Promise<Broke
   async function check(): Promise<void> {
     await repair();
     const link = takesCommands ? await into.current(AbortSignal.abort()) : undefined;
-    await takeInStrays(link).catch((error: unknown) => log.warn("unrouted commands wait for the next check", { error }));
+    await takeInStrays(link).catch((error: unknown) => {
+      if (!closing.signal.aborted) log.warn("unrouted commands wait for the next check", { error });
+    });
   }
   const checking = clock
     .sleep(CHECK_MS, closing.signal)

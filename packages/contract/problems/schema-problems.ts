@@ -66,6 +66,8 @@ function unionProblems(issue: z.core.$ZodIssueInvalidUnion, here: string): reado
   const [meant] = issue.errors.filter((branch) => !branch.some(isMisfit)).toSorted((a, b) => unknownIn(a) - unknownIn(b));
   if (meant !== undefined) return meant.flatMap((inner) => toProblems(inner, here));
   if (issue.message !== UNEXPLAINED) return [problem(here, codeOf(issue), issue.message)];
+  const own = issue.errors.flat().find((inner) => inner.code === "invalid_type" && !inner.message.startsWith(NEEDED));
+  if (own !== undefined && issue.input !== undefined) return [problem(here, "WrongType", own.message)];
   const kinds = issue.errors.flatMap((branch) =>
     branch.flatMap((inner) => (inner.code === "invalid_type" ? [kind(inner.expected)] : [])),
   );
@@ -110,6 +112,7 @@ function sentence(issue: RawIssue): string {
   return UNEXPLAINED;
 }
 
+const NEEDED = "This must be ";
 const UNEXPLAINED = "This is not written as it must be.";
 
 function needed(what: string, given: unknown, path: readonly PropertyKey[]): string {
@@ -118,7 +121,7 @@ function needed(what: string, given: unknown, path: readonly PropertyKey[]): str
     return typeof name === "string" ? `"${cut(name, SEGMENT_MAX)}" is needed: ${what}.` : `This is needed: ${what}.`;
   if (what.startsWith("one of")) return `This must be ${what}.`;
   const quotes = what.startsWith("a text") && (typeof given === "number" || typeof given === "boolean");
-  return `This must be ${what}, not ${kindOf(given)}${quotes ? "; write it in quotes" : ""}.`;
+  return `${NEEDED}${what}, not ${kindOf(given)}${quotes ? "; write it in quotes" : ""}.`;
 }
 
 const KINDS: Readonly<Record<string, string>> = {

@@ -13,3 +13,12 @@ for (const [code, { hint }] of Object.entries(DIAGNOSES) as [Code, { readonly hi
       t.equal(embeddedHint(code, told), told, "once is as good as twice");
     }
   });
+
+t.test("lost outputs are told with the file that a program has to write here, and elsewhere", async (t) => {
+  t.match(DIAGNOSES.OutputsLost.hint, "${LONGSHORE_TERMINATION_LOG:-/dev/termination-log}");
+  t.match(embeddedHint("OutputsLost", DIAGNOSES.OutputsLost.hint), /LONGSHORE_TERMINATION_LOG.*restart the run/);
+});
+
+t.test("a command that ended with this machine's Longshore is nobody's fault who would be called", async (t) => {
+  t.equal(DIAGNOSES.LocalStop.blame, "request");
+});

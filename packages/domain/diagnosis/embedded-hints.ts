@@ -14,6 +14,8 @@ const OWN: Readonly<Partial<Record<Code, string>>> = {
   StartExpired:
     "Look at `longshore runs show <run>`: it tells what the pod waited for. Raise `startWithin` if such a wait is normal.",
   Abandoned: "Check whether its command still runs on this machine, since Longshore no longer follows it.",
+  OutputsLost:
+    "Write it as a key of one JSON object to the file that the variable LONGSHORE_TERMINATION_LOG names: in the pocket cluster /dev/termination-log is right only in the words of the command. Mend the program, and restart the run.",
   DeletedExternally: "Look for who else uses this data folder: a program with its token deleted the Job.",
 };
 

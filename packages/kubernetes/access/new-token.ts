@@ -8,6 +8,11 @@ export interface TokenPlace {
   readonly file: string;
 }
 
-/** The shell command that writes a new token into the file. */
-export const newToken = ({ role, namespace, file }: TokenPlace): string =>
-  `kubectl -n ${namespace} create token longshore-${role} --duration 24h > ${quoted(file)}`;
+/**
+ * The shell command that writes a new token into the file. The file gets its name only once the token is whole: if kubectl
+ * fails, `> FILE` would leave an empty file where a good token stood.
+ */
+export function newToken({ role, namespace, file }: TokenPlace): string {
+  const fresh = quoted(`${file}.new`);
+  return `kubectl -n ${namespace} create token longshore-${role} --duration 24h > ${fresh} && mv ${fresh} ${quoted(file)}`;
+}

@@ -299,7 +299,7 @@ const cases: readonly ClusterFaults[] = [
         step: "token",
         state: "warning",
         detail: /in 60 min/,
-        hint: /file: kubectl -n batch create token longshore-launcher --duration 24h > '\/secrets\/prod a'$/,
+        hint: /file: kubectl -n batch create token longshore-launcher --duration 24h > '\/secrets\/prod a\.new' && mv '\/secrets\/prod a\.new' '\/secrets\/prod a'$/,
       },
       {},
       {},

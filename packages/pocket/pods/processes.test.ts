@@ -80,6 +80,11 @@ const endings: readonly Ending[] = [
     want: { message: "hi" },
   },
   {
+    name: "a program in a file finds it by the variable, as it would in a cluster by the path",
+    container: sh("printf 'f=${LONGSHORE_TERMINATION_LOG:-/dev/%s-log}; printf hi > \"$f\"' termination > job.sh; sh job.sh"),
+    want: { message: "hi" },
+  },
+  {
     name: "a command that removes its termination log has no message",
     container: sh('rm "$LONGSHORE_TERMINATION_LOG"; exit 3'),
     want: { exitCode: 3, message: undefined },

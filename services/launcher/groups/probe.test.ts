@@ -8,7 +8,7 @@ import type { Got } from "@longshore/kubernetes/request/read.ts";
 import type { Fault } from "@longshore/pocket/testing/faults.ts";
 import t, { type Test } from "tap";
 import type { Cluster } from "../parts.ts";
-import { probeOne } from "./probe.ts";
+import { probe, probeOne } from "./probe.ts";
 import { viewOf } from "./views.ts";
 import { GROUP, NAMESPACE, never, settingsFor, stage, type Stage } from "../testing/stage.ts";
 
@@ -73,7 +73,7 @@ t.test("a pause that was asked for does not make an unhealthy group healthy", as
 function another(it: Stage, got: Got): (atMs?: number) => Promise<void> {
   const parts = { ...it.parts, owner: "launcher-2", views: new Map() };
   const cluster: Cluster = { ...it.cluster, reads: { ...it.cluster.reads, getNamespace: async () => got } };
-  return () => probeOne(parts, cluster, never);
+  return async () => void (await probeOne(parts, cluster, never));
 }
 
 const untrusted: Got = { kind: "unsent", failure: new Failure("retry", "unsent", "The certificate is not trusted.") };
@@ -108,4 +108,21 @@ t.test("of two reasons for which a group is unhealthy the first stays, as long a
   await it.clock.sleep(4 * it.parts.timing.probeMs);
   await refused();
   t.equal(await code(), "AuthRejected", "the other one is gone");
+});
+
+t.test("a pause and a resume are one line of the log each", async (t) => {
+  const it = await stage(t);
+  const said: string[] = [];
+  const log = { ...it.parts.log, info: (message: string) => void said.push(message) };
+  const stop = new AbortController();
+  const probing = probe({ ...it.parts, log }, it.cluster)(stop.signal);
+  for (const paused of [false, true, true, false]) {
+    await it.parts.ledger.setGroup(GROUP, { paused });
+    await it.clock.sleep(3 * it.parts.timing.probeMs);
+  }
+  stop.abort();
+  await it.clock.sleep(1);
+  await probing;
+  t.match(said, [/^a group is paused/, /^a group is resumed/]);
+  t.equal(said.length, 2);
 });

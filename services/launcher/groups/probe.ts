@@ -12,6 +12,7 @@ import type { GroupInput, GroupView, RecordedHealth } from "@longshore/domain/gr
 import { isDoubted, isWell, ledgerInput, probeAgainMs } from "@longshore/domain/group/view.ts";
 import type { Got } from "@longshore/kubernetes/request/read.ts";
 import { isThrottled } from "@longshore/kubernetes/request/guard.ts";
+import type { GroupState } from "@longshore/ledger/port.ts";
 import { retryLoop } from "../loops/retry-loop.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { evacuate } from "./evacuate.ts";
@@ -21,9 +22,17 @@ import { foreseen, heard, viewOf } from "./views.ts";
 const SERVED_MS = 60_000;
 
 export function probe(parts: Parts, cluster: Cluster) {
-  const { ledger, clock, timing, wakeUps } = parts;
+  const { ledger, clock, timing, wakeUps, log } = parts;
   const { name } = cluster;
   let servedMs = Number.NEGATIVE_INFINITY;
+  let wasPaused = false;
+
+  /** A pause is another program's write: without this line, the log of a launcher that creates nothing does not say why. */
+  function sayPause({ paused }: Pick<GroupState, "paused">): void {
+    if (paused === wasPaused) return;
+    wasPaused = paused;
+    log.info(paused ? "a group is paused: no Job is created there until it is resumed" : "a group is resumed", { group: name });
+  }
 
   async function serve(): Promise<void> {
     if (clock.now() - servedMs < SERVED_MS) return;
@@ -34,7 +43,8 @@ export function probe(parts: Parts, cluster: Cluster) {
   return (signal: AbortSignal): Promise<void> =>
     retryLoop(parts, { what: `probe ${name}`, ms: timing.probeMs, signal }, async (signal) => {
       const wasUnverified = viewOf(parts, name).state === "unverified";
-      await probeOne(parts, cluster, signal);
+      const recorded = await probeOne(parts, cluster, signal);
+      if (recorded !== undefined) sayPause(recorded);
       if (wasUnverified) wakeUps.ready.wake();
       await evacuate(parts, cluster, signal);
       await serve();
@@ -47,14 +57,15 @@ export function probe(parts: Parts, cluster: Cluster) {
 
 type Probing = Pick<Parts, "views" | "ledger" | "log" | "metrics" | "clock" | "owner" | "timing">;
 
-export async function probeOne(parts: Probing, cluster: Cluster, signal: AbortSignal): Promise<void> {
+/** Returns the group as the ledger had it, if the answer was compared with that. */
+export async function probeOne(parts: Probing, cluster: Cluster, signal: AbortSignal): Promise<GroupState | undefined> {
   for (;;) {
     const input = inputOf(await cluster.reads.getNamespace(signal), cluster);
-    if (signal.aborted) return;
+    if (signal.aborted) return undefined;
     const found = foreseen(parts, cluster, [input]);
     if (input.kind !== "throttled" && !isDoubted(found)) return await conclude(parts, cluster, input);
     heard(parts, cluster, input);
-    if (!isDoubted(found)) return;
+    if (!isDoubted(found)) return undefined;
     await parts.clock.sleep(probeAgainMs(found) ?? 0, signal);
   }
 }
@@ -76,7 +87,7 @@ function inputOf(got: Got, { name: group, namespace }: Cluster): GroupInput {
   }
 }
 
-async function conclude(parts: Probing, cluster: Cluster, input: GroupInput): Promise<void> {
+async function conclude(parts: Probing, cluster: Cluster, input: GroupInput): Promise<GroupState | undefined> {
   // The recorded health is judged too: otherwise a launcher that recorded it and then died would have the last word for ever.
   const recorded = (await parts.ledger.groups()).find(({ name }) => name === cluster.name);
   const inputs = [...(recorded ? [ledgerInput(recorded)] : []), input];
@@ -86,6 +97,7 @@ async function conclude(parts: Probing, cluster: Cluster, input: GroupInput): Pr
   // Our view gets the UID only after the ledger has the UID: every other launcher must be able to check proofs that are made
   // with it.
   heard(parts, cluster, ...inputs, { kind: became });
+  return recorded;
 }
 
 async function tell(

@@ -264,6 +264,20 @@ t.test("logs a run that waits for a person, with the groups' reasons", async (t)
   t.match(it.said, [{ level: "warn", message: "run.waiting", fields }]);
 });
 
+t.test("a run that waits for a paused group is no alert, and is told all the same", async (t) => {
+  const it = await relaying(t);
+  await it.parts.ledger.setGroup(GROUP, { paused: true });
+  await it.publish("run.requested", { run: RUN, image: "busybox", groups: [GROUP] });
+  await it.place();
+  const infos: unknown[] = [];
+  it.start({ log: { ...it.parts.log, info: (message, fields) => void infos.push({ message, fields }) } });
+  await it.until(() => unsent(it) === 0);
+  await it.stop();
+  const fields = { run: RUN, group: "-", code: "GroupsPaused", sentence: `${GROUP}: It is paused.` };
+  t.match(infos, [{ message: "run.waiting", fields }]);
+  t.same(it.said, []);
+});
+
 async function refused(it: Stage, run: string, replyTo?: string): Promise<void> {
   const delivery = deliveryOf(commandOf("run.restart", { run: RunId.parse(run), from: "failed" }, run));
   await admit(it.parts)({ ...delivery, replyTo });

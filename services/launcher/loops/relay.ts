@@ -155,10 +155,16 @@ const cameBack = (what: string): Failure =>
   new Failure("retry", "Unrouted", `the event ${what} came back: the exchange for events has lost its history`);
 
 const TROUBLES: ReadonlySet<string> = new Set(["run.failed", "run.lost", "run.stalled", "run.attempt.failed"]);
-/** True if the run goes no further until a person acts. A group that must be mended has lines of its own in the log. */
-const needsAPerson = (reason: string): boolean => {
+const rowOf = (reason: string) => {
   const word = WaitWord.safeParse(reason).data;
-  return word !== undefined && WAITING[word].mend === "run";
+  return word === undefined ? undefined : WAITING[word];
+};
+/** True if the run goes no further until a person acts. A group that must be mended has lines of its own in the log. */
+const needsAPerson = (reason: string): boolean => rowOf(reason)?.mend === "run";
+/** The same, and true if a group must be mended or resumed: a screen tells of the runs, and an alert of the group alone. */
+const needsSomebody = (reason: string): boolean => {
+  const row = rowOf(reason);
+  return row !== undefined && (row.mend !== undefined || row.passes === undefined);
 };
 
 /**
@@ -174,6 +180,7 @@ function note(
   const { code = reason, sentence = considered.map((it) => `${it.group}: ${it.why}`).join(" ") } = diagnosis ?? {};
   const isTrouble = TROUBLES.has(type) || (type === "run.waiting" && needsAPerson(reason));
   if (isTrouble) log.warn(type, { run, step, attempt, group, code, sentence, ...(nextAttemptAt && { nextAttemptAt }) });
+  else if (type === "run.waiting" && needsSomebody(reason)) log.info(type, { run, step, attempt, group, code, sentence });
   if (!isTerminal(type)) return;
   const outcome = type.replace(/^run\./, "");
   metrics.count("longshore_runs_finished_total", { group, outcome, code: diagnosis?.code ?? "", blame: diagnosis?.blame ?? "" });

@@ -22,6 +22,7 @@ import { GROUP } from "../embedded/home.ts";
 import { commandOf, refusedHere } from "../checked-command.ts";
 import { exitCodeOf, type Following, follow } from "../following.ts";
 import { hasPocket, placeOf } from "../place.ts";
+import { sendingIn } from "../sending.ts";
 import { statusText } from "../status.ts";
 import { isWithoutCommand, NO_COMMAND } from "../terminal.ts";
 import { GOES_ON, watch } from "../watching.ts";
@@ -117,22 +118,16 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const options = { ...(values.file === undefined && OPTIONS), ...(values.run !== undefined && { run: "--run" }) };
     const command = commandOf("run.requested", request as CommandInput<"run.requested">, options);
     const more = `${run}${configWords(values.config)}`;
-    let sent: keyof typeof STOPPED | "yes" = "no";
-    using stopped = new DisposableStack();
-    stopped.defer(() => {
-      if (sent !== "yes" && surroundings.signal.aborted) surroundings.note?.(STOPPED[sent](more));
+    using sending = sendingIn(surroundings, {
+      no: "stopped before it was published: nothing was sent.",
+      perhaps: `stopped while it was sent: \`longshore runs show ${more}\` says whether a launcher has it.`,
     });
     const longshore = await findLongshore({ config: values.config }, surroundings);
     const { groups: wanted = [GROUP] } = request as { readonly groups?: readonly string[] };
-    if (wanted.includes(GROUP) && hasPocket(longshore) && isWithoutCommand(request as never))
-      surroundings.note?.(`${titled(NO_COMMAND)} Nothing will run. With a command:`, WITH_COMMAND);
+    const isWarned = wanted.includes(GROUP) && hasPocket(longshore) && isWithoutCommand(request as never);
+    if (isWarned) surroundings.note?.(`${titled(NO_COMMAND)} Nothing will run. With a command:`, WITH_COMMAND);
     await using broker = await brokerOf(values.config, surroundings);
-    const send = async (): Promise<void> => {
-      surroundings.signal.throwIfAborted();
-      sent = "perhaps";
-      await sendTo(broker, command, surroundings);
-      sent = "yes";
-    };
+    const send = () => sending.send(() => sendTo(broker, command, surroundings));
     if (values.follow !== true) {
       const { known, unknownGroups } = await askLedger(command.body, request, values.config, surroundings);
       await send();
@@ -149,7 +144,7 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
     const unknownGroups = unknownGroupsIn(request["groups"], await ledger.groups());
     if (unknownGroups !== undefined) surroundings.note?.(`${unknownGroups}.`);
     const place = (record: RunRecord) => placeOf(record, longshore, config);
-    const about = { run: run as RunId, command: command.id, place, readOutput: outputOf(longshore.groupsFile) };
+    const about = { run: run as RunId, command: command.id, place, isWarned, readOutput: outputOf(longshore.groupsFile) };
     using following = await follow({ broker, ledger, ...about }, surroundings);
     await send();
     surroundings.out(`${run}\n`);
@@ -159,11 +154,6 @@ Exit 0: the broker has the request, and a launcher decides on it; with --follow,
   },
 });
 
-/** What a person reads after Ctrl-C, by whether the request was sent. */
-const STOPPED = {
-  no: () => "stopped before it was published: nothing was sent.",
-  perhaps: (run: string) => `stopped while it was sent: \`longshore runs show ${run}\` says whether a launcher has it.`,
-} as const;
 const titled = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 const WITH_COMMAND = "longshore publish --image IMAGE --follow -- sh -c 'echo hi'";
 

@@ -5,6 +5,7 @@
  */
 import { type GroupSettings, madeIn } from "@longshore/contract/group-settings.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
+import { newToken } from "@longshore/kubernetes/access/new-token.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { confinement } from "@longshore/kubernetes/permissions/confine.ts";
 import { stepObjects } from "@longshore/kubernetes/permissions/steps.ts";
@@ -54,7 +55,8 @@ export const rbac = command({
     groups: {
       type: "string",
       value: "FILE",
-      about: "the groups file (default: the one of --config, or of the Longshore that runs from this folder)",
+      about:
+        "the groups file (default: the one of --config or LONGSHORE_CONFIG, else of the Longshore that runs from this folder)",
     },
     config: { ...CONFIG, about: "a launcher's config file, which names a groups file" },
   },
@@ -66,8 +68,8 @@ With --steps: the Role longshore-step-annotate is for programs that write output
 Whoever may make pods may also use every Secret, volume and account of the namespace.
 
 Then give each service account a token, in the file that the groups file names:
-  kubectl -n NAMESPACE create token longshore-launcher --duration 24h > launch.token
-  kubectl -n NAMESPACE create token longshore-watcher  --duration 24h > watch.token
+  ${newToken({ role: "launcher", namespace: "NS", file: "launch" })}
+  ${newToken({ role: "watcher", namespace: "NS", file: "watch" })}
 Replace the files before the tokens expire: they are read again without a restart.`,
   andMore: true,
   async run(

@@ -7,6 +7,7 @@ import type { OnListening } from "@longshore/console/main.ts";
 import { newLink } from "@longshore/console/sign-in/tokens.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
+import type { Ledger } from "@longshore/ledger/port.ts";
 import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { BROKERS, openBroker } from "@longshore/broker/brokers.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
@@ -21,7 +22,10 @@ import {
   leftBehind,
   type Left,
   noteStart,
+  otherBrokerLines,
+  refuseOtherBroker,
   startCommand,
+  withoutUser,
 } from "../embedded/earlier-starts.ts";
 import {
   BROKER_FILE,
@@ -55,6 +59,10 @@ export const up = command({
       type: "string",
       value: "URL",
       about: `${BROKERS.map((it) => it.example).join(", ")} (default: kept in the ledger)`,
+    },
+    "other-broker": {
+      type: "boolean",
+      about: "start although runs of another broker are not over: their ends are then told at this one",
     },
     ledger: {
       type: "string",
@@ -133,7 +141,11 @@ ${HIDDEN_URLS}`,
     const brokerUrl = broker ?? postgres.url;
     if (broker !== undefined) given(surroundings, "broker", broker);
     const before = await brokerBefore({ home, brokerFile: BROKER_FILE, ledgerFile: LEDGER_FILE });
-    if (before !== undefined && !isSameBroker(before, broker ?? INSIDE)) say(surroundings, otherBrokerLines(before, screen));
+    if (before !== undefined && !isSameBroker(before, broker ?? INSIDE)) {
+      const refuse = async (it: Ledger) => await refuseOtherBroker(it, { before, isMeant: values["other-broker"] === true });
+      await during(surroundings, "asking the ledger", () => withLedger(postgres.url, refuse));
+      say(surroundings, otherBrokerLines(before, screen));
+    }
     if (real !== undefined) say(surroundings, partLine("cluster", `${file}, namespace ${real.namespace}`, screen));
     await using cluster =
       real ??
@@ -188,7 +200,7 @@ ${HIDDEN_URLS}`,
       say(surroundings, leftLines(it, { toServe: starts[it.group] && commandFor(starts[it.group] ?? []), config }, screen));
     const after =
       real === undefined
-        ? "a command that then runs in the pocket cluster is ended, and its run told as such"
+        ? "commands that still run in the pocket cluster are ended, and their runs fail (LocalStop)"
         : "their Jobs go on in the cluster";
     say(surroundings, [
       "",
@@ -202,7 +214,6 @@ ${HIDDEN_URLS}`,
       ),
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
-    if (broker === undefined) say(surroundings, withoutBroker(screen));
     const page = values["no-console"] === true ? undefined : consoleConfig(configs.launcher, brokerUrl, postgres.url);
     const onListening: OnListening = async ({ url, pages }) => {
       await writeRunning(home, { ...running, console: url });
@@ -226,9 +237,9 @@ const commands = (count: number): string => `${count} ${count === 1 ? "command" 
 function stopLines(running: readonly string[], config: string, screen: Screen): readonly string[] {
   const [first] = running;
   if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
-  const [are, each] = running.length === 1 ? ["is", "the run"] : ["are", "each run"];
-  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start tells ${each} as stopped (LocalStop), and tries it again if it asked for that; else this runs it again:`;
-  return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${first}${config}`, 4)];
+  const [are, each, again] = running.length === 1 ? ["is", "the run", first] : ["are", "each run", "RUN"];
+  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start ends ${each} as failed (LocalStop), or tries it again if it asked for retries. This runs it again:`;
+  return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${again}${config}`, 4)];
 }
 
 /** Says what a start finds that comes after a kill, or after a stop while a pod was being removed. */
@@ -253,7 +264,7 @@ const clusterOptions = ({ kubeconfig, context, namespace, allowPrograms }: Named
 ];
 
 const optionOf = (name: string, url: string | undefined): readonly string[] =>
-  url === undefined ? [] : [`--${name}`, withoutCredentials(url)];
+  url === undefined ? [] : [`--${name}`, withoutUser(url)];
 
 /** Says which runs nobody acts on as long as this start lasts, and what a person can do. */
 function leftLines(
@@ -286,30 +297,6 @@ function refuseOfRealCluster(given: Readonly<Record<string, string | boolean | u
     );
 }
 
-/** Says that applications at the last start's broker hear nothing of this start. */
-function otherBrokerLines(before: string, screen: Screen): readonly string[] {
-  const inside = before === INSIDE;
-  const told = `The last start from this folder used another broker, ${inside ? INSIDE : withoutCredentials(before)}. What is published there waits, and how its runs end is told here, and not there. To use it again, stop this and start`;
-  return [
-    "",
-    ...paragraph(told, { indent: 2, tone: "strong" }, screen),
-    whole(startCommand(inside ? [] : ["--broker", withoutCredentials(before)]), 4),
-    "",
-  ];
-}
-
-/** The README's examples speak AMQP, and find nothing to speak to beside the embedded broker. */
-const withoutBroker = (screen: Screen): readonly string[] => [
-  "",
-  ...paragraph(
-    "Applications publish over RabbitMQ or NATS. For them, such as the Python in README.md, stop this and start",
-    { indent: 2 },
-    screen,
-  ),
-  whole("docker compose up -d rabbitmq   (or any RabbitMQ)", 4),
-  whole("npm start -- --broker amqp://longshore:longshore@127.0.0.1:5672", 4),
-];
-
 /** A wrong broker is told before a Postgres is started for nothing. */
 async function tryBroker(url: string): Promise<void> {
   await using _broker = await openBroker({ url, log: silentLog, clock: systemClock });
@@ -332,13 +319,19 @@ async function tryOut({
 }): Promise<readonly Left[]> {
   const clock = systemClock;
   await using _groups = await readGroups(groupsFile, { credential: "launch", clock });
+  return await withLedger(ledgerUrl, async (opened) => {
+    await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
+    return await leftBehind(opened, { serves, isOwnLedger });
+  });
+}
+
+async function withLedger<T>(url: string, ask: (ledger: Ledger) => Promise<T>): Promise<T> {
   const jobName = (): never => {
     throw new Error("nothing is begun while trying out");
   };
   const installation = Installation.parse(INSTALLATION);
-  await using opened = await openLedger({ url: ledgerUrl, installation, jobName, migrate: true, log: silentLog });
-  await using _broker = await openBroker({ url: brokerUrl, log: silentLog, clock });
-  return await leftBehind(opened, { serves, isOwnLedger });
+  await using opened = await openLedger({ url, installation, jobName, migrate: true, log: silentLog });
+  return await ask(opened);
 }
 
 const sinksIn = (file: string): SinksFile => {

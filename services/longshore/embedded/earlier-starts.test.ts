@@ -5,7 +5,7 @@ import { claimed, groupsOf, INSTALLATION, jobName, wanted } from "@longshore/led
 import { ledgerModel } from "@longshore/ledger/testing/model.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";
-import { brokerBefore, INSIDE, isSameBroker, leftBehind, noteStart, startCommand } from "./earlier-starts.ts";
+import { brokerBefore, INSIDE, isSameBroker, leftBehind, noteStart, refuseOtherBroker, startCommand } from "./earlier-starts.ts";
 
 t.equal(startCommand([]), "npm start");
 t.equal(
@@ -58,3 +58,16 @@ for (const { name, isOwnLedger } of [
     const served = (await ledger.groups()).map(({ servedAtMs }) => servedAtMs !== undefined);
     t.same(served, [!isOwnLedger, true]);
   });
+
+t.test("a start with another broker is refused while runs of the last one are open, unless a person insists", async (t) => {
+  const ledger = ledgerModel({ clock: stepsClock(), installation: INSTALLATION, jobName }).connect();
+  const before = "amqp://ada:secret@mq:5672/shop";
+  await refuseOtherBroker(ledger, { before, isMeant: false });
+  await ledger.admit([wanted("orders-1")]);
+  const refused = refuseOtherBroker(ledger, { before, isMeant: false });
+  await t.rejects(refused, {
+    message: /such as orders-1, .*`npm start -- --broker amqp:\/\/mq:5672\/shop` goes on.*--other-broker/,
+  });
+  await t.rejects(refuseOtherBroker(ledger, { before: INSIDE, isMeant: false }), { message: /`npm start` goes on with them; / });
+  await refuseOtherBroker(ledger, { before, isMeant: true });
+});

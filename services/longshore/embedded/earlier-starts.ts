@@ -8,9 +8,13 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { z } from "zod";
+import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
+import { paragraph, whole } from "../screen/rows.ts";
+import type { Screen } from "../screen/screen.ts";
 
 const Starts = z.record(z.string(), z.array(z.string()));
 type Starts = Readonly<z.infer<typeof Starts>>;
@@ -59,6 +63,46 @@ export const isSameBroker = (one: string, other: string): boolean => {
   a.password = b.password = "";
   return a.href === b.href;
 };
+
+/** A URL as a command to paste may have it: its user and password are typed by the person. */
+export function withoutUser(url: string): string {
+  const bare = new URL(url);
+  bare.username = bare.password = "";
+  return bare.href;
+}
+
+/**
+ * Throws if runs of the last start's broker are open and this start has another one: their ends would be told where nobody waits
+ * for them.
+ */
+export async function refuseOtherBroker(
+  ledger: Pick<Ledger, "list">,
+  { before, isMeant }: { readonly before: string; readonly isMeant: boolean },
+): Promise<void> {
+  if (isMeant) return;
+  const open = async (state: "active" | "cancelling") => await ledger.list({ state, most: 1 });
+  const [run] = [...(await open("active")), ...(await open("cancelling"))];
+  if (run === undefined) return;
+  const [broker, options] = before === INSIDE ? [INSIDE, []] : [withoutUser(before), ["--broker", withoutUser(before)]];
+  const goesOn = `\`${startCommand(options)}\` goes on with them${before === INSIDE ? "" : " (add its user and password)"}`;
+  throw new Failure(
+    "halt",
+    "OtherBroker",
+    `runs of the last start, such as ${run.id}, are not over, and their ends belong to its broker, ${broker}. ${goesOn}; --other-broker starts all the same, and tells their ends at the broker of this start.`,
+  );
+}
+
+/** Says that applications at the last start's broker hear nothing of this start. */
+export function otherBrokerLines(before: string, screen: Screen): readonly string[] {
+  const inside = before === INSIDE;
+  const told = `The last start from this folder used another broker, ${inside ? INSIDE : withoutCredentials(before)}. What is published there waits, and how its runs end is told here, and not there. To use it again, stop this and start${inside ? "" : ", with its user and password,"}`;
+  return [
+    "",
+    ...paragraph(told, { indent: 2, tone: "strong" }, screen),
+    whole(startCommand(inside ? [] : ["--broker", withoutUser(before)]), 4),
+    "",
+  ];
+}
 
 /** The command as a person types it. */
 export const startCommand = (options: readonly string[]): string =>

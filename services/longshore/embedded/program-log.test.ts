@@ -50,6 +50,9 @@ t.test("in a terminal a run's trouble reads as on the other screens, with the co
     "           run for 2 seconds.",
     "           longshore runs show orders/1 --config x",
   ]);
+  const waiting = logOf("launcher", 60);
+  waiting.log.info("run.waiting", { ...fields, code: "GroupsPaused", sentence: "pocket: It is paused." });
+  t.match(waiting.lines.join(""), /WAITING GroupsPaused {2}orders\/1\n +pocket: It is paused\.\n +longshore runs show/);
   const piped = logOf("launcher");
   piped.log.warn("run.failed", fields);
   t.match(JSON.parse(piped.lines[0] ?? ""), { msg: "run.failed", ...fields });

@@ -2,7 +2,8 @@
  * The logs of the programs beside the screen of `up`.
  *
  * The failures this prevents: a run's failure that a person reads twice, because both programs log it; and fields for machines
- * (`code=… sentence="…"`) on the screen of a person, without a command to copy.
+ * (`code=… sentence="…"`) on the screen of a person, without a command to copy; and a run that waits for a person who looks at
+ * an empty screen.
  */
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { type Fields, type Log, type LogSettings, openLog } from "@longshore/runtime/log.ts";
@@ -33,8 +34,8 @@ export function programLog(name: "launcher" | "watcher" | "recorder" | "console"
   const log = isJson
     ? openLog(name, settings, { write })
     : openLog(name, settings, { isTTY: true, write: (line) => write(foldedLine(line, screen)) });
-  if (name === "watcher") return warningOtherwise(log, (message) => message === "attempt.failed"); // its launcher tells it
-  return isJson ? log : warningOtherwise(log, (message, fields) => told(message, fields, place));
+  if (name === "watcher") return sayingOtherwise(log, (message) => message === "attempt.failed"); // its launcher tells it
+  return isJson ? log : sayingOtherwise(log, (message, fields) => told(message, fields, place));
 }
 
 function foldedLine(line: string, screen: Screen): string {
@@ -42,11 +43,13 @@ function foldedLine(line: string, screen: Screen): string {
   return `${paragraph(text, { mark }, screen).join("\n")}\n`;
 }
 
-/** `tells` returns true of a warning that it has told, or that nobody needs. */
-const warningOtherwise = (log: Log, tells: (message: string, fields: Fields) => boolean): Log => ({
+/** `tells` returns true of a line that it has told, or that nobody needs. */
+const sayingOtherwise = (log: Log, tells: (message: string, fields: Fields) => boolean): Log => ({
   ...log,
+  // A run that waits for a group to be resumed is no warning, but a person at this screen may be the one.
+  info: (message, fields = {}) => (tells(message, fields) ? undefined : log.info(message, fields)),
   warn: (message, fields = {}) => (tells(message, fields) ? undefined : log.warn(message, fields)),
-  child: (more) => warningOtherwise(log.child(more), (message, fields) => tells(message, { ...more, ...fields })),
+  child: (more) => sayingOtherwise(log.child(more), (message, fields) => tells(message, { ...more, ...fields })),
 });
 
 interface Trouble {

@@ -35,8 +35,9 @@ import { sinks } from "./sinks.ts";
 import { NO_LAUNCHER, runsLauncher, toServeSentence, toStartSentence, UNHELD } from "../group/group.ts";
 import { findLongshore, type Longshore } from "../../which-longshore.ts";
 
-/** One line of the page. `todo`: the reader's next step. */
+/** One line of the page. `todo`: the reader's next step. `isOfGroup`: the ledger's line about a group, told beside its cluster's. */
 export interface Finding {
+  readonly isOfGroup?: true;
   readonly part: string;
   readonly state: "ok" | "WARN" | "FAIL";
   readonly says: string;
@@ -66,9 +67,14 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
     const findings: Finding[] = [];
     const screen = screenIn(surroundings);
     if (!asJson) say(surroundings, row(HEADER, SHAPE, screen));
+    const held: Finding[] = [];
     for (const [whom, examine] of examined) {
-      const found = await during(surroundings, `asking ${whom}`, () => examine(surroundings.signal, config));
-      for (const { todo, ...rest } of found) {
+      const told = await during(surroundings, `asking ${whom}`, () => examine(surroundings.signal, config));
+      held.push(...told.filter(({ isOfGroup }) => isOfGroup));
+      const rest = told.filter(({ isOfGroup }) => !isOfGroup);
+      const found =
+        whom === THE_CLUSTERS ? [...held, ...rest].toSorted((a, b) => (a.part < b.part ? -1 : a.part > b.part ? 1 : 0)) : rest;
+      for (const { todo, isOfGroup: _, ...rest } of found) {
         const finding = todo === undefined ? rest : { ...rest, todo: withConfig(todo, where) };
         if (!asJson) say(surroundings, linesOf(finding, findings.at(-1)?.part, screen));
         findings.push(finding);
@@ -87,18 +93,20 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
 
 const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
+/** They are asked last. */
+const THE_CLUSTERS = "the clusters";
 const EXAMINED = [
   ["the broker", brokerAndClock],
   ["the ledger", ledgerAndHolds],
   ["the definitions", definitions],
   ["the sinks", sinks],
   ["the groups file", announcements],
-  ["the clusters", groups],
+  [THE_CLUSTERS, groups],
 ] as const;
 
 const ASKED_BY_WATCHER = [
   ["the broker", brokerAndClock],
-  ["the clusters", watchersGroups],
+  [THE_CLUSTERS, watchersGroups],
 ] as const;
 
 type Examine<L> = (longshore: L, signal: AbortSignal, config?: string) => Promise<readonly Finding[]>;
@@ -218,7 +226,9 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
             todo: "is a launcher running, and does it reach the groups below?",
           },
       ...(await runsThatWait(ledger, longshore, config)),
-      ...states.flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher }, longshore)),
+      ...states
+        .flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher }, longshore))
+        .map((it) => ({ ...it, isOfGroup: true }) as const),
     ];
   } catch (error) {
     if (error instanceof Failure && error.code === "LedgerNew") return [{ part: "ledger", state: "WARN", says: error.message }];
@@ -263,8 +273,11 @@ async function definitions({ definitionsDir }: Longshore): Promise<readonly Find
   const part = "definitions";
   const todo = "mend it: until then the definitions stay as they were, and a launcher that starts is refused";
   if (problems.length > 0) return problems.map((says) => ({ part, state: "FAIL", says, todo }));
-  return [{ part, state: "ok", says: `${some(found.length, "definition")} in ${definitionsDir}` }];
+  return [{ part, state: "ok", says: `${found.length} in ${shortPath(definitionsDir)}` }];
 }
+
+/** A whole path cannot be folded, and would stand beside its column in a narrow terminal. */
+const shortPath = (path: string): string => `…/${path.split("/").slice(-2).join("/")}`;
 
 /** Tells whether the launcher's announcements can be sealed, and which key the watchers need. */
 async function announcements({ groupsFile, sealKeys, installation }: Longshore): Promise<readonly Finding[]> {

@@ -1,7 +1,7 @@
 /**
- * The runs that go no further until a person acts: they wait for a group that is not there, or their Job is stalled.
+ * The runs that go no further until a person acts: they wait for a group that is paused or not there, or their Job is stalled.
  *
- * The failure this prevents: "all well" above a run that would wait for ever.
+ * The failures this prevents: "all well" above a run that would wait for ever, and one cause that is told once for each run.
  */
 import { WAITING, type WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
@@ -15,24 +15,34 @@ import type { Finding } from "./doctor.ts";
 const LOOKED_AT_MOST = 200;
 const NAMED_MOST = 5;
 
+/** A run that needs a person, or several with the same cause. */
+interface Needy {
+  readonly ids: readonly string[];
+  /** "stalled (ImageNotFound): …" */
+  readonly how: string;
+  /** What to do about the cause, and the command that it stands before, which names the first run. */
+  readonly todo: string;
+}
+
 export async function runsThatWait(
   ledger: Pick<Ledger, "find" | "list">,
   longshore: Pick<Longshore, "groupsFile" | "installation">,
   config: string | undefined,
 ): Promise<readonly Finding[]> {
-  const found: Finding[] = [];
+  const found = new Map<string, Needy>();
   const lines = new Map<string, number>();
   for (const { id } of await ledger.list({ state: "active", newest: ["run.waiting", "run.stalled"], most: LOOKED_AT_MOST })) {
     const record = (await ledger.find(id))?.record;
-    const finding = record === undefined ? undefined : findingOf(record, longshore, config);
-    if (finding !== undefined) found.push(finding);
+    const needy = record && needyOf(record, longshore, config);
+    const alike = needy && found.get(needy.how);
+    if (needy !== undefined) found.set(needy.how, alike ? { ...alike, ids: [...alike.ids, ...needy.ids] } : needy);
     const line = record && lineOf(record);
     if (line !== undefined) lines.set(line, (lines.get(line) ?? 0) + 1);
   }
   const inLine = [...lines].map(
     ([line, count]): Finding => ({ part: "runs", state: "ok", says: `${count} ${count === 1 ? "waits" : "wait"} ${line}` }),
   );
-  return [...inLine, ...shortened(found, config)];
+  return [...inLine, ...shortened([...found.values()], config)];
 }
 
 /** The line of a concurrency key in which the run waits: it needs nobody, and a person asks why nothing starts. */
@@ -43,38 +53,52 @@ function lineOf({ run: { plan }, attempts }: RunRecord): string | undefined {
   return `in line for the concurrency key "${key}": ${limit} may go on at a time`;
 }
 
-function shortened(found: readonly Finding[], config: string | undefined): readonly Finding[] {
-  const more = found.length - NAMED_MOST;
-  if (more <= 0) return found;
+function shortened(found: readonly Needy[], config: string | undefined): readonly Finding[] {
+  const told = found.slice(0, NAMED_MOST).map(findingOf);
+  const more = found.slice(NAMED_MOST).flatMap(({ ids }) => ids).length;
+  if (more === 0) return told;
   const says = `${more} more ${more === 1 ? "run needs" : "runs need"} a person`;
   const todo = `see \`longshore runs list --state active${configWords(config)}\``;
-  return [...found.slice(0, NAMED_MOST), { part: "runs", state: "WARN", says, todo }];
+  return [...told, { part: "runs", state: "WARN", says, todo }];
 }
 
-function findingOf(
+function findingOf({ ids, how, todo }: Needy): Finding {
+  const [first = ""] = ids;
+  if (ids.length === 1) return { part: "runs", state: "WARN", says: `${first} is ${how}`, todo };
+  const named = ids.slice(0, NAMED_MOST).join(", ");
+  const more = ids.length > NAMED_MOST ? ` and ${ids.length - NAMED_MOST} more` : "";
+  return { part: "runs", state: "WARN", says: `${ids.length} runs are ${how} (${named}${more})`, todo };
+}
+
+function needyOf(
   record: RunRecord,
   longshore: Pick<Longshore, "groupsFile" | "installation">,
   config: string | undefined,
-): Finding | undefined {
+): Needy | undefined {
   const { run, attempts } = record;
   for (const { state, notes } of attempts) {
     if (state === "live" && notes.stall !== undefined) {
       const { code, sentence } = notes.stall;
       const todo = hintAt(placeOf(record, longshore, config), notes.stall);
-      return { part: "runs", state: "WARN", says: `${run.id} is stalled (${code}): ${sentence}`, todo };
+      return { ids: [run.id], how: `stalled (${code}): ${sentence}`, todo };
     }
-    const todo = state === "waiting" && notes.waiting !== undefined ? todoFor(notes.waiting) : undefined;
+    const groups = notes.considered?.map(({ group }) => group) ?? [];
+    const todo = state === "waiting" && notes.waiting !== undefined ? todoFor(notes.waiting, groups) : undefined;
     if (todo === undefined) continue;
     const why = notes.considered?.map(({ group, why }) => `${group}: ${why}`).join(" ") ?? "";
     const cancel = `longshore runs cancel ${run.id}${configWords(config)}`;
-    return { part: "runs", state: "WARN", says: `${run.id} waits (${notes.waiting}). ${why}`.trim(), todo: `${todo}: ${cancel}` };
+    return { ids: [run.id], how: `waiting (${notes.waiting}). ${why}`.trim(), todo: `${todo}: ${cancel}` };
   }
   return undefined;
 }
 
-/** Room comes back by itself, and a pause was somebody's wish: those waits need nobody. */
-function todoFor(word: WaitWord): string | undefined {
+/** Room comes back by itself: such a wait needs nobody. A pause was somebody's wish, and may have been forgotten. */
+function todoFor(word: WaitWord, groups: readonly string[]): string | undefined {
   const { mend, todo } = WAITING[word];
+  if (word === "GroupsPaused") {
+    const group = groups.length === 1 ? groups[0] : "GROUP";
+    return `resume the group when its pause is over (\`longshore group resume ${group}\`), or cancel the run`;
+  }
   const words = mend === "group" ? "mend the group, whose lines stand below" : todo;
   return mend === undefined ? undefined : `${words}, or cancel the run`;
 }

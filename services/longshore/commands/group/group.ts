@@ -113,7 +113,7 @@ Of what stays it names up to five runs, and why: a stalled one, or one whose Job
 Exit 0: the group is empty. Exit 1: a Job is left when the time has passed. The group stays paused in both cases.`,
     }),
     accept: verb("accept", accept, {
-      summary: "trust the namespace that a moved group has now",
+      summary: "trust the namespace that a group has now, after its old one was deleted or renamed; runs there end as lost",
       options: { yes: OPTIONS.yes },
       more: `
 For a group with the diagnosis GroupMoved: its namespace was deleted and made again, the groups file names another one, or another cluster answers. The namespace that the next probe finds is then trusted. Runs in the old namespace end as lost, whatever their Jobs do; if the old namespace still exists, delete its Jobs by hand. Without --yes, accept only says what would be given up.`,
@@ -260,8 +260,23 @@ async function pause(asked: Asked): Promise<number> {
   await asked.ledger.setGroup(name, { paused: true });
   const goesOn =
     slotsUsed === 0 ? "nothing runs there" : slotsUsed === 1 ? "1 Job there goes on" : `${slotsUsed} Jobs there go on`;
-  tell(asked.surroundings, `${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}`);
+  tell(asked.surroundings, `${name} ${paused ? "was paused already" : "is paused"}; ${goesOn}, and ${await unbegunIn(asked)}`);
+  const resume = `longshore group resume ${name}${configWords(asked.config)}`;
+  say(asked.surroundings, paragraph(`\`${resume}\` lets it take runs again.`, {}, screenIn(asked.surroundings)));
   return 0;
+}
+
+const COUNTED_MOST = 1000;
+
+/** A run that waits has no group yet, so that those for other groups are among them. */
+async function unbegunIn({ ledger }: Pick<Asked, "ledger">): Promise<string> {
+  const runs = await ledger.list({
+    state: "active",
+    newest: ["run.accepted", "run.restarted", "run.waiting"],
+    most: COUNTED_MOST,
+  });
+  const count = runs.length === COUNTED_MOST ? `${COUNTED_MOST} or more` : String(runs.length);
+  return runs.length === 0 ? "no run waits" : runs.length === 1 ? "1 run waits for a group" : `${count} runs wait for a group`;
 }
 
 async function resume(asked: Asked): Promise<number> {

@@ -47,8 +47,10 @@ export function pageOf(
   const hasPrinted = record.attempts.at(-1)?.started !== "no" && !isSilent(log);
   const verbs = run.state === "ended" ? [] : run.state === "active" ? ["follow", "cancel"] : ["follow"];
   const commands = verbs.map((verb) => `longshore runs ${verb} ${run.id}${place.where}`);
+  // A cancel was somebody's wish: there is nothing to mend.
+  const needsActor = diagnosis !== undefined && diagnosis.code !== "Cancelled";
   return [
-    ...headOf(run.id, statusOfRecord(record, story), diagnosis && actorAt(place, diagnosis.blame), screen),
+    ...headOf(run.id, statusOfRecord(record, story), needsActor ? actorAt(place, diagnosis.blame) : undefined, screen),
     ...(advice ? diagnosisLines(advice, screen) : []),
     ...(diagnosis === undefined ? [] : evidenceBeside(diagnosis)).flatMap((it) =>
       paragraph(it, { indent: 2, mark: "seen: " }, screen),

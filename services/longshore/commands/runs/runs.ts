@@ -14,19 +14,18 @@ import {
 import type { Values as ValuesOf } from "../../command.ts";
 import { exitCodeOf, follow } from "../../following.ts";
 import { placeOf } from "../../place.ts";
+import { type Sending, sendingIn } from "../../sending.ts";
 import { GOES_ON, watch } from "../../watching.ts";
 import { findLongshore } from "../../which-longshore.ts";
+import { columnsFor, emptyAmong } from "./columns.ts";
 import { correctionOf, refuseWithoutFailure } from "./corrections.ts";
 import { outputOf, printLogs, sliceOf } from "./logs.ts";
 import { freeVolumes } from "./free.ts";
 import { SECRET, secretValuesOf } from "../secret-files.ts";
 import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./page.ts";
 import { brokerOf, ledgerOf, sendTo } from "../publish.ts";
-import { endMs, filterFor, noRuns, statusOf, statusText, STATUS_WORDS } from "../../status.ts";
-import { type Column, table } from "../../screen/rows.ts";
-import type { Screen } from "../../screen/screen.ts";
-import { shortened } from "../../screen/text.ts";
-import { span, timeText } from "../../screen/times.ts";
+import { filterFor, noRuns, statusOf, STATUS_WORDS } from "../../status.ts";
+import { table } from "../../screen/rows.ts";
 import { headOf } from "../../terminal.ts";
 
 const REASON = { type: "string", value: "TEXT", about: "why, for those who read the run's story" } as const;
@@ -52,7 +51,7 @@ type Values = ValuesOf<typeof OPTIONS>;
 /** A verb on one run. */
 function verb(
   name: string,
-  act: (run: RunId, values: Values, surroundings: Surroundings) => Promise<number>,
+  act: (run: RunId, values: Values, surroundings: Surroundings, sending: Sending) => Promise<number>,
   of: { readonly summary: string; readonly usage?: string; readonly options?: Partial<typeof OPTIONS>; readonly more: string },
 ) {
   const { summary, usage = "", options, more } = of;
@@ -65,11 +64,13 @@ function verb(
     namedBy: { list: "runs list", field: "run" },
     more,
     async run(values, [id = ""], surroundings) {
-      const run = await runMeant(name, id, values, surroundings).catch((error: unknown) => {
-        if (name === "follow" && surroundings.signal.aborted) surroundings.note?.(UNSHOWN);
-        throw error;
+      const showing = `longshore runs show ${id}${configWords(values.config)}`;
+      using sending = sendingIn(READING.includes(name) ? { signal: surroundings.signal } : surroundings, {
+        no: `stopped before the ${name} was sent: the run stays as it was.`,
+        perhaps: `stopped while the ${name} was sent: \`${showing}\` says whether a launcher has it.`,
       });
-      return await act(run, values, surroundings);
+      const run = await runMeant(name, id, values, surroundings);
+      return await act(run, values, surroundings, sending);
     },
   });
 }
@@ -97,8 +98,10 @@ async function runMeant(verb: string, id: string, { config }: Values, surroundin
   const alike = (await ledger.list({ like: { begins, ends: ends ?? "" }, most: NAMED_MOST + 1 })).map((it) => it.id);
   const [first, second] = alike;
   if (first === undefined) {
-    if (ends === undefined) return run.data; // the verb says that there is none
-    throw runUnknown(id, config);
+    if (ends !== undefined) throw runUnknown(id, config);
+    const [meant, other] = await ledger.list({ like: { begins: "", ends: run.data }, most: 2 });
+    if (meant !== undefined && other === undefined) throw runUnknown(id, config, meant.id);
+    return run.data; // the verb says that there is none
   }
   if (second === undefined) return first;
   const named = alike.slice(0, NAMED_MOST).join(", ");
@@ -159,9 +162,9 @@ Exit 0: the run has ended. Exit 1: there is nothing to cancel, or it was refused
     restart: verb("restart", restart, {
       summary: "restart a run that has ended, and wait for its new end",
       usage: "[--from failed|start|STEP] [--with FIELD=VALUE ...] [options]",
-      options: { from: OPTIONS.from, with: OPTIONS.with, secret: SECRET },
+      options: { from: OPTIONS.from, with: OPTIONS.with, secret: SECRET, follow: OPTIONS.follow },
       more: `
-It waits until the run has ended again, and prints the story meanwhile. Ctrl-C ends only the waiting: the run goes on.
+It waits until the run has ended again, and prints the story meanwhile, with or without --follow. Ctrl-C ends only the waiting: the run goes on.
 
   longshore runs restart orders/8812/export --with resources.limits.memory=2Gi
   longshore runs restart orders/8812/export --with env.MODE=slow --with deadline=2h
@@ -171,12 +174,12 @@ It waits until the run has ended again, and prints the story meanwhile. Ctrl-C e
 Exit 0: the run succeeded. Exit 1: it did not, or the restart was refused. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
     free: verb("free", free, {
-      summary: "give up the volumes that a run kept when it ended",
+      summary: "delete the volumes that an ended run kept, so that others have their room",
       more: `
 The volumes go with what is in them, and so do the run's Jobs and pods in the cluster; its story and its log stay. After that only a restart \`--from start\` is possible. \`runs show\` says what a run keeps, and until when it does so by itself.`,
     }),
     abandon: verb("abandon", abandon, {
-      summary: "give up a run that nobody can end any more",
+      summary: "end a run as lost, whatever its Job does, since its cluster is gone for good",
       usage: "--yes [--reason TEXT]",
       options: { yes: OPTIONS.yes, reason: REASON },
       more: `
@@ -204,28 +207,10 @@ async function list(values: Values, surroundings: Surroundings): Promise<number>
   if (rows.length === 0) tell(surroundings, noRuns(outcome ?? values.state, (await ledger.list({ most: MOST })).length, MOST));
   else {
     const screen = screenIn(surroundings);
-    say(surroundings, table(rows, columnsFor(screen, await ledger.now()), screen));
+    const empty = await emptyAmong(rows, ledger, await findLongshore({ config: values.config }, surroundings));
+    say(surroundings, table(rows, columnsFor(screen, await ledger.now(), empty), screen));
   }
   return 0;
-}
-
-/** If there is no room for a whole time, a run's age still tells when it was. */
-const NARROW_MOST = 79;
-
-const columnsFor = ({ columns = Number.POSITIVE_INFINITY }: Screen, nowMs: number): readonly Column<RunRow>[] => [
-  { head: "STATE", cell: (it) => statusText(statusOf(it)) },
-  { head: "RUN", yields: true, shorten: shortened, cell: ({ id }) => id },
-  { head: "GROUP", goes: 1, cell: ({ group }) => group ?? "-" },
-  columns <= NARROW_MOST
-    ? { head: "AGE", goes: 2, cell: ({ acceptedAtMs }) => span(Math.max(0, nowMs - acceptedAtMs)) }
-    : { head: "ACCEPTED", goes: 2, cell: ({ acceptedAtMs }) => timeText(acceptedAtMs) },
-  { head: "TOOK", cell: (it) => tookText(it, nowMs) },
-];
-
-/** From the last restart, if there was one, to the run's own end, as in the run's story. */
-function tookText({ begunAtMs, endedAtMs, finishedAtMs }: RunRow, nowMs: number): string {
-  if (endedAtMs === undefined) return `${span(Math.max(0, nowMs - begunAtMs))} so far`;
-  return span(Math.max(0, endMs(endedAtMs, finishedAtMs) - begunAtMs));
 }
 
 function recordOf(row: Omit<RunRow, "cursor">): object {
@@ -286,11 +271,14 @@ function bookOf(record: RunRecord, story: readonly StoryEvent[]): object {
 const begunAtMs = ({ acceptedAtMs }: RunRecord["run"], story: readonly StoryEvent[]): number =>
   story.findLast(({ type }) => type === "run.restarted")?.atMs ?? acceptedAtMs;
 
-const runUnknown = (run: string, config: string | undefined): Failure =>
+/** `meant`: the one run whose id ends so, as a list shows it. */
+const runUnknown = (run: string, config: string | undefined, meant?: string): Failure =>
   new Failure(
     "refuse",
     "RunUnknown",
-    `no run has the id ${run}; \`longshore runs list${configWords(config)}\` shows what there is. A request that no launcher has taken yet is not among them`,
+    meant !== undefined
+      ? `no run has the id ${run}; did you mean ${meant}?`
+      : `no run has the id ${run}; \`longshore runs list${configWords(config)}\` shows what there is. A request that no launcher has taken yet is not among them`,
   );
 
 /** Follows the run from now on, with the broker that a command is sent to. */
@@ -306,18 +294,9 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
   return { ...followed, broker, ledger, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** Else Ctrl-C during the first second is answered with nothing. */
-const UNSHOWN = "stopped before anything was shown; the run goes on as it was.";
-
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
-  using stopped = new DisposableStack();
-  let isShown = false;
-  stopped.defer(() => {
-    if (!isShown && surroundings.signal.aborted) surroundings.note?.(UNSHOWN);
-  });
   await using followed = await following(run, values, surroundings);
   if (followed.found === undefined) throw runUnknown(run, values.config);
-  isShown = true;
   const { record } = followed.found;
   const story = await followed.ledger.story(run, 0, STORY_MOST);
   say(surroundings, headOf(run, statusOfRecord(record, story), undefined, screenIn(surroundings)));
@@ -341,7 +320,7 @@ async function logs(
   return await printLogs({ record, story }, { run, step, slice, follows, config }, surroundings);
 }
 
-async function cancel(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+async function cancel(run: RunId, values: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   const command = commandOf("run.cancel", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
   // Else the cancel would be kept for a run that may never come, and the following would never end.
@@ -349,7 +328,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
   const { state, outcome } = followed.found.record.run;
   if (state === "ended")
     throw new Failure("refuse", "AlreadyEnded", `there is nothing to cancel: ${run} has ended already (${outcome ?? "ended"})`);
-  await sendTo(followed.broker, command, surroundings);
+  await sending.send(() => sendTo(followed.broker, command, surroundings));
   const hasJobs = followed.found.record.attempts.some(({ claimNo }) => claimNo > 0);
   tell(surroundings, `asked to cancel ${run}${hasJobs ? "; it ends when its pods are gone" : ""}`);
   // Any end of the run will do. The command failed only if it was refused, or if following was stopped.
@@ -359,7 +338,7 @@ async function cancel(run: RunId, values: Values, surroundings: Surroundings): P
 }
 
 /** Asks for --yes, because nothing takes this back: nobody looks for a Job that was given up. */
-async function abandon(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+async function abandon(run: RunId, values: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   if (values.yes !== true)
     throw new Usage(
       `abandon ends ${run} as lost, whatever its Job does: the Job may still run, and is deleted if its cluster answers. Say --yes if that is meant`,
@@ -367,26 +346,26 @@ async function abandon(run: RunId, values: Values, surroundings: Surroundings): 
   const command = commandOf("run.abandon", { run, ...(values.reason !== undefined && { reason: values.reason }) });
   await using followed = await following(run, values, surroundings, command);
   if (followed.found === undefined) throw runUnknown(run, values.config);
-  await sendTo(followed.broker, command, surroundings);
+  await sending.send(() => sendTo(followed.broker, command, surroundings));
   const onStop = () => ({ says: "stopped waiting; the run is given up all the same:", commands: ["follow"] as const });
   const end = await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings);
   return end === "run.lost" ? 0 : end === "command.refused" ? 1 : exitCodeOf(end);
 }
 
-async function free(run: RunId, { config }: Values, surroundings: Surroundings): Promise<number> {
+async function free(run: RunId, { config }: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   await using ledger = await ledgerOf(config, surroundings);
   const found = await ledger.find(run);
   if (found === undefined) throw runUnknown(run, config);
-  return await freeVolumes(found.record, config, surroundings);
+  return await freeVolumes(found.record, config, surroundings, sending);
 }
 
-async function restart(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
+async function restart(run: RunId, values: Values, surroundings: Surroundings, sending: Sending): Promise<number> {
   const from = (values.from ?? "failed") as "failed";
   const given = { ...correctionOf(values.with ?? []), ...(await secretValuesOf(values.secret, surroundings)) };
   const command = commandOf("run.restart", { run, from, ...((values.with ?? values.secret) && { with: given }) });
   await using followed = await following(run, values, surroundings, command);
   if (followed.found !== undefined) refuseWithoutFailure(followed.found.record, values);
-  await sendTo(followed.broker, command, surroundings);
+  await sending.send(() => sendTo(followed.broker, command, surroundings));
   tell(surroundings, `asked to restart ${run}`);
   const onStop = () => (followed.isTaken() ? GOES_ON : RESTART_UNTAKEN);
   return exitCodeOf(await watch({ run, config: values.config, onStop }, followed.toEnd, surroundings));
