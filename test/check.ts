@@ -11,6 +11,7 @@ const root = resolve(import.meta.dirname, "..");
 export const CHECKS: Readonly<Record<string, readonly string[]>> = {
   types: ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"],
   "types of domain": ["node_modules/typescript/bin/tsc", "-p", "packages/domain/tsconfig.json"],
+  "types of the page": ["node_modules/typescript/bin/tsc", "--noEmit", "-p", "services/console/page/tsconfig.json"],
   lint: ["node_modules/oxlint/bin/oxlint", "--type-aware", "packages", "services", "test"],
   format: ["node_modules/@biomejs/biome/bin/biome", "format", "."],
   tidy: ["test/tidy.ts"],
@@ -21,7 +22,7 @@ async function check(name: string, command: readonly string[]): Promise<boolean>
   const { ok, said } = await run(command);
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   process.stdout.write(
-    `${ok ? "ok    " : "FAILED"} ${name.padEnd(16)} ${seconds.padStart(5)} s\n${ok ? "" : `${said.trimEnd()}\n`}`,
+    `${ok ? "ok    " : "FAILED"} ${name.padEnd(17)} ${seconds.padStart(5)} s\n${ok ? "" : `${said.trimEnd()}\n`}`,
   );
   return ok;
 }

@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { brokerOf } from "@longshore/broker/settings.ts";
+import { ConsoleConfig } from "@longshore/console/config.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { settingsHelp } from "@longshore/runtime/config/settings-help.ts";
@@ -17,7 +18,7 @@ import t from "tap";
 import { parse } from "yaml";
 import { z } from "zod";
 
-const PROGRAMS = { launcher: LauncherConfig, watcher: WatcherConfig, recorder: RecorderConfig };
+const PROGRAMS = { launcher: LauncherConfig, watcher: WatcherConfig, recorder: RecorderConfig, console: ConsoleConfig };
 /** Whole lists of rules, which only a file can hold. */
 const IN_FILES_ALONE = ["sinks"];
 
@@ -58,7 +59,7 @@ for (const [name, schema] of Object.entries(PROGRAMS)) {
     for (const path of all.filter((it) => it !== "failpoint")) t.ok(at(path) !== undefined || isFile(path), path); // failpoints are for tests alone
     const { error } = schema.safeParse(whole);
     t.same(
-      error?.issues.filter(({ code }) => code === "unrecognized_keys"),
+      (error?.issues ?? []).filter(({ code }) => code === "unrecognized_keys"),
       [],
     );
   });

@@ -8,6 +8,7 @@ import { doctor } from "./commands/doctor/doctor.ts";
 import { explain } from "./explain.ts";
 import { group } from "./commands/group/group.ts";
 import { ledger } from "./commands/ledger.ts";
+import { link } from "./commands/link.ts";
 import { publish } from "./commands/publish.ts";
 import { rbac } from "./commands/rbac.ts";
 import { runs } from "./commands/runs/runs.ts";
@@ -21,7 +22,7 @@ import { up } from "./commands/up.ts";
 import { prose, table } from "./help.ts";
 import manifest from "./package.json" with { type: "json" };
 
-const OWN = { up, demo, publish, runs, definitions, group, sinks, doctor, rbac, ledger };
+const OWN = { up, demo, link, publish, runs, definitions, group, sinks, doctor, rbac, ledger };
 export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion: completionOf(OWN) };
 
 const WHAT = "longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.";

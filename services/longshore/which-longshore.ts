@@ -24,6 +24,8 @@ export interface Longshore {
   readonly ledgerUrl: string;
   readonly groupsFile: string;
   readonly definitionsDir?: string | undefined;
+  /** The address of the web console that runs in the same process. */
+  readonly console?: string | undefined;
   /** The launcher's config file, if a person named one. */
   readonly settings?: string | undefined;
   /** The mark of the key in that file (packages/ledger/key-mark.ts). */
@@ -42,6 +44,7 @@ const Running = z.object({
   ledgerUrl: z.string(),
   groupsFile: z.string(),
   definitionsDir: z.string().optional(),
+  console: z.string().optional(),
   toServe: z.record(z.string(), z.string()).optional(),
 });
 export type Running = z.infer<typeof Running>;

@@ -33,6 +33,7 @@ for (const [what, line] of [
   ["a failure of which nothing ran", /^ {4}failed after .*, (nothing ran: restart it, or publish it under a new id|started: unknown)$/m],
   ["a kill that cost nothing", /^ {4}launcher 2 adopted the Job after .*: succeeded, still 1 Job$/m],
   ["the sum", /^ {2}4 runs {2}8 Jobs {2}0 duplicate Jobs {2}0 unaccounted$/m],
+  ["what the console shows of it", /^ {2}the console shows 4 runs: 1 failed, 3 succeeded$/m],
   ["the next step", /^ {2}Next: `npm start` /m],
 ] as const) // biome-ignore format: a table
   t.match(out, line, what);

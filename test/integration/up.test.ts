@@ -100,6 +100,21 @@ await t.test(
   },
 );
 
+await t.test("the console is up: `longshore link` signs in once, and four jobs are prepared", async (t) => {
+  await first.prints("one-time, 10 min");
+  const { code, out } = await longshore(folder.path, "link", "--name", "Ada");
+  t.equal(code, 0);
+  t.match(out, /^http:\/\/127\.0\.0\.1:\d+\/enter#[\w-]{32}\n$/);
+  const body = JSON.stringify({ token: new URL(out).hash.slice(1) });
+  const enter = () => fetch(new URL("/v1/enter", out), { method: "POST", headers: { "content-type": "application/json" }, body });
+  const entered = await enter();
+  t.match(await entered.json(), { name: "Ada" });
+  t.equal((await enter()).status, 403);
+  const cookie = entered.headers.getSetCookie()[0]?.split(";")[0] ?? "";
+  const answer: unknown = await (await fetch(new URL("/v1/definitions", out), { headers: { cookie } })).json();
+  t.match(answer, { cards: [{ name: "broken" }, { name: "export" }, { name: "greet" }, { name: "slow" }] });
+});
+
 await t.test("the events of a run in the pocket name no kubectl either", async (t) => {
   await longshore(folder.path, "publish", "--image", "busybox", "--run", "fails", "--follow", "--", "false");
   const { out } = await longshore(folder.path, "runs", "show", "fails", "--json");

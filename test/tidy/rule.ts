@@ -26,7 +26,7 @@ export function isTest(path: string): boolean {
 /** A file that is started, not imported. */
 export function isProgram({ path, code }: Source): boolean {
   return (
-    /(^|\/)main\.ts$/.test(path) ||
+    /(^|\/)main\.tsx?$/.test(path) ||
     /\bimport\.meta\.main\b/.test(code) ||
     path.endsWith(".mjs") ||
     /^test\/(run|check|tidy)\.ts$/.test(path)

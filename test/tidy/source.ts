@@ -28,7 +28,7 @@ export interface Tree {
 }
 
 const FOLDERS = "{packages,services,test,config,deploy,.ci}/**/*";
-const READ = /(\.(ts|mjs|json|ya?ml|md|sql|py|sh)|Dockerfile|\.ci\/run)$/;
+const READ = /(\.(tsx?|mjs|json|ya?ml|md|sql|py|sh)|Dockerfile|\.ci\/run)$/;
 
 /** Programs that run from the checkout keep their passwords in these folders, so no tool may read or print them. */
 const SECRET = /(^|\/)\.longshore$|^config\/(.*\/)?secrets$/;
@@ -45,7 +45,7 @@ export function readTree(root: string): Tree {
 export function treeOf(files: Readonly<Record<string, string>>): Tree {
   const texts = new Map(Object.entries(files));
   const sources = Object.entries(files)
-    .filter(([path]) => /\.(ts|mjs)$/.test(path))
+    .filter(([path]) => /\.(tsx?|mjs)$/.test(path))
     .map(([path, text]) => sourceOf(path, text, workspaces(texts)));
   return { sources, texts };
 }

@@ -11,6 +11,7 @@ import { Duration } from "../units.ts";
 
 /** The person behind a command. Accepted only from the broker users that the launcher's setting `operators` names. */
 export const Actor = z.strictObject({ name: z.string().min(1).max(200), id: z.string().max(200).optional() });
+export type Actor = z.infer<typeof Actor>;
 
 const Reason = z.string().max(1000);
 const Generation = z

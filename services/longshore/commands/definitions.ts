@@ -5,6 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { bodyOf } from "@longshore/contract/request/definition.ts";
 import type { ParametersSchema } from "@longshore/contract/request/parameters.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
@@ -90,6 +91,12 @@ export async function definitionsOf(named: string | undefined, surroundings: Sur
   if (named === undefined && !existsSync(dir)) return undefined;
   await definitionsAtStart(dir);
   return dir;
+}
+
+/** The checkout's own definitions: what the pocket offers if the folder has none of its own. */
+export function examplesDir(): string | undefined {
+  const dir = definitionsIn(fileURLToPath(new URL("../../..", import.meta.url)));
+  return existsSync(dir) ? dir : undefined;
 }
 
 type Body = StoredDefinition["body"];

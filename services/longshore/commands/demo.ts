@@ -2,10 +2,11 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { LINK_MS } from "@longshore/console/sign-in/tokens.ts";
 import { command, during, say, screenIn, type Surroundings } from "../command.ts";
 import { HOME_MODE } from "../embedded/home.ts";
 import { openStage, type Stage } from "../embedded/demo-stage.ts";
-import { paragraph } from "../screen/rows.ts";
+import { paragraph, whole } from "../screen/rows.ts";
 import { toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 
@@ -15,7 +16,7 @@ export const demo = command({
   usage: [""],
   options: {},
   more: `
-It takes about half a minute; nothing is installed or left behind. It starts a Postgres, a pocket cluster (commands as local processes), two launchers and a watcher as processes of their own. It turns a message into a Job and a story, sends the message again, runs five steps on one volume, asks for an image that does not exist, and kills a launcher at the worst moment.
+It takes about half a minute; nothing is installed or left behind. It starts a Postgres, a pocket cluster (commands as local processes), two launchers and a watcher as processes of their own, and a web console. It turns a message into a Job and a story, sends the message again, runs five steps on one volume, asks for an image that does not exist, and kills a launcher at the worst moment. Then, on a terminal, it prints a link to the console and waits for Ctrl-C; elsewhere it reads its runs back from the console.
 
 Exit 0: everything happened as it should. Exit 1: it did not.`,
   async run(_, __, surroundings) {
@@ -23,10 +24,12 @@ Exit 0: everything happened as it should. Exit 1: it did not.`,
     await chmod(home, HOME_MODE);
     try {
       const what =
-        "longshore demo. Real: Postgres, launcher ×2, watcher. The pocket cluster runs commands as local processes; it pulls no images.";
+        "longshore demo. Real: Postgres, launcher ×2, watcher, console. The pocket cluster runs commands as local processes; it pulls no images.";
       say(surroundings, paragraph(what, {}, screenIn(surroundings)));
       await using stage = await openStage(home, surroundings);
-      return await tell(stage, surroundings);
+      // Somebody has to see the link and to press Ctrl-C, or the demo would wait for ever.
+      const isWatched = screenIn(surroundings).columns !== undefined && process.stdin.isTTY;
+      return await tell(stage, isWatched, surroundings);
     } finally {
       await rm(home, { recursive: true, force: true });
       if (surroundings.signal.aborted) surroundings.note?.("stopped; nothing is left behind.");
@@ -56,7 +59,7 @@ function pipeline(programs: readonly (readonly [step: string, program: string])[
   return { volumes: [{ name: "data", size: "1Mi" }], steps };
 }
 
-async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
+async function tell(stage: Stage, isWatched: boolean, surroundings: Surroundings): Promise<number> {
   const screen = screenIn(surroundings);
   const title = (text: string) => say(surroundings, paragraph(text, { tone: "strong" }, screen));
   const told = (text: string) => say(surroundings, paragraph(text, { indent: 4 }, screen));
@@ -104,6 +107,7 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
   );
 
   const sum = await waiting("waiting until nothing is left to do", () => stage.sum());
+  const shown = await waiting("reading the runs back from the console", () => stage.console.states());
   const asItShould =
     first.outcome === "succeeded" &&
     shared.outcome === "succeeded" &&
@@ -113,12 +117,28 @@ async function tell(stage: Stage, surroundings: Surroundings): Promise<number> {
     bad.outcome === "failed" &&
     killed.outcome === "succeeded" &&
     killed.jobs === 1 &&
+    shown.length === sum.runs &&
     sum.duplicateJobs === 0 &&
     sum.unaccounted === 0;
   const verdict = `${sum.runs} runs  ${sum.jobs} Jobs  ${sum.duplicateJobs} duplicate Jobs  ${sum.unaccounted} unaccounted`;
   const { tone } = toned(asItShould ? "ok" : "fail");
   say(surroundings, paragraph(verdict, { indent: 2, tone }, screen));
   const next = "Next: `npm start` leaves a Longshore running in this folder, for runs of your own.";
+  say(surroundings, paragraph(shownWords(shown), { indent: 2 }, screen));
   if (asItShould) say(surroundings, paragraph(next, { indent: 2 }, screen));
+  if (asItShould && isWatched) await untilSeen(stage, surroundings);
   return asItShould ? 0 : 1;
+}
+
+/** "the console shows 4 runs: 3 succeeded, 1 failed". */
+function shownWords(states: readonly string[]): string {
+  const counts = [...Map.groupBy(states.toSorted(), (it) => it)].map(([state, all]) => `${all.length} ${state}`);
+  return `the console shows ${states.length} runs: ${counts.join(", ")}`;
+}
+
+async function untilSeen(stage: Stage, surroundings: Surroundings): Promise<void> {
+  const { signal } = surroundings;
+  say(surroundings, ["", whole(`console  ${await stage.console.link()}  one-time, ${LINK_MS / 60_000} min`, 2)]);
+  say(surroundings, paragraph("Ctrl-C ends it, and leaves nothing behind.", { indent: 2 }, screenIn(surroundings)));
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }

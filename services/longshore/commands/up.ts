@@ -1,9 +1,10 @@
 /**
- * `longshore up`: launcher and watcher in this process, with a Postgres, broker and cluster of its own unless others are named;
+ * `longshore up`: launcher, watcher and web console in this process, with a Postgres, broker and cluster of its own unless others are named;
  * and a recorder, if there is somebody to tell.
  */
 import { Installation } from "@longshore/contract/ids.ts";
-import { LauncherConfig } from "@longshore/launcher/config.ts";
+import type { OnListening } from "@longshore/console/main.ts";
+import { newLink } from "@longshore/console/sign-in/tokens.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
@@ -11,10 +12,8 @@ import { readGroups } from "@longshore/kubernetes/groups.ts";
 import { BROKERS, openBroker } from "@longshore/broker/brokers.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { together } from "@longshore/runtime/loop.ts";
 import { withoutCredentials } from "@longshore/runtime/config/secret.ts";
-import { RecorderConfig, SinksFile } from "@longshore/recorder/config.ts";
-import { WatcherConfig } from "@longshore/watcher/config.ts";
+import { SinksFile } from "@longshore/recorder/config.ts";
 import { command, configWords, during, fileAt, say, screenIn, type Surroundings, Usage } from "../command.ts";
 import {
   brokerBefore,
@@ -38,11 +37,12 @@ import {
   postgresIn,
   writeConfig,
 } from "../embedded/home.ts";
-import { HIDDEN_URLS, urlNamed, withoutUrls } from "../embedded/named-urls.ts";
-import { onStderr, programLog } from "../embedded/program-log.ts";
+import { HIDDEN_URLS, urlNamed } from "../embedded/named-urls.ts";
+import { consoleConfig, readConfigs, recorderConfig, serve } from "../embedded/programs.ts";
 import { type Named, realCluster } from "../embedded/real-cluster.ts";
 import { dataDirIn, lockHome, writeRunning } from "../which-longshore.ts";
-import { definitionsOf } from "./definitions.ts";
+import { definitionsOf, examplesDir } from "./definitions.ts";
+import { person, sayLink } from "./link.ts";
 import { paragraph, row, whole } from "../screen/rows.ts";
 import type { Screen } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
@@ -96,6 +96,10 @@ export const up = command({
       about:
         "a recorder's config file (config/recorder.yaml): its sinks are told of the runs; of the rest only addresses is read",
     },
+    "no-console": {
+      type: "boolean",
+      about: "start no web console (else it listens on this machine alone: 127.0.0.1:7373, or the next free port)",
+    },
     data: {
       type: "string",
       value: "DIR",
@@ -112,7 +116,8 @@ ${HIDDEN_URLS}`,
     const ledger = await urlNamed("ledger", values.ledger, surroundings);
     const told = values.sinks === undefined ? undefined : sinksIn(fileAt(values.sinks, surroundings));
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
-    const definitionsDir = await definitionsOf(values.definitions, surroundings);
+    const definitionsDir =
+      (await definitionsOf(values.definitions, surroundings)) ?? (kubeconfig === undefined ? examplesDir() : undefined);
     const home = data === undefined ? dataDirIn(surroundings.cwd) : fileAt(data, surroundings);
     const file = kubeconfig === undefined ? undefined : fileAt(kubeconfig, surroundings);
     const options = { kubeconfig: file ?? "", context, namespace, allowPrograms };
@@ -179,7 +184,7 @@ ${HIDDEN_URLS}`,
       ...(values.definitions === undefined ? [] : ["--definitions", definitionsDir ?? ""]),
     ];
     const commandFor = (options: readonly string[]) => startCommand([...options, ...others]);
-    await using _running = await writeRunning(home, {
+    const running = {
       pid: process.pid,
       installation: Installation.parse(INSTALLATION),
       brokerUrl,
@@ -187,7 +192,8 @@ ${HIDDEN_URLS}`,
       groupsFile: files.groups,
       definitionsDir,
       toServe: Object.fromEntries(Object.entries(starts).map(([group, options]) => [group, commandFor(options)])),
-    });
+    };
+    await using _running = await writeRunning(home, running);
     // The other commands look into .longshore of their folder, so that another data folder has to be named.
     const config = data === undefined ? "" : configWords(files.launcher);
     for (const it of left)
@@ -208,7 +214,12 @@ ${HIDDEN_URLS}`,
       ),
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
-    const ended = await serve({ ...configs, recorder: telling }, config, surroundings);
+    const page = values["no-console"] === true ? undefined : consoleConfig(configs.launcher, brokerUrl, postgres.url);
+    const onListening: OnListening = async ({ url, pages }) => {
+      await writeRunning(home, { ...running, console: url });
+      sayLink(await newLink(pages.signIns, url, person()), config, surroundings);
+    };
+    const ended = await serve({ ...configs, recorder: telling, console: page, onListening }, config, surroundings);
     say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
     return ended;
   },
@@ -323,53 +334,11 @@ async function withLedger<T>(url: string, ask: (ledger: Ledger) => Promise<T>): 
   return await ask(opened);
 }
 
-/** Both programs read the same variables, so each must accept the other's settings. */
-function readConfigs(files: { readonly launcher: string; readonly watcher: string }, surroundings: Pick<Surroundings, "env">) {
-  const env = withoutUrls(surroundings.env);
-  return {
-    launcher: readConfig(LauncherConfig, { file: files.launcher, env, beside: [WatcherConfig] }),
-    watcher: readConfig(WatcherConfig, { file: files.watcher, env, beside: [LauncherConfig] }),
-  };
-}
-
 const sinksIn = (file: string): SinksFile => {
   const found = readConfig(SinksFile, { file, env: {} });
   if (Object.keys(found.sinks).length === 0) throw new Usage(`${file} has no sink: config/recorder.yaml shows one`);
   return found;
 };
-
-const recorderConfig = (
-  { sinks, addresses }: SinksFile,
-  ledgerUrl: string,
-  { installation, log }: LauncherConfig,
-): RecorderConfig => ({
-  ...RecorderConfig.parse({ installation, ledger: { url: ledgerUrl }, http: { listen: "127.0.0.1:0" } }),
-  log,
-  sinks,
-  addresses,
-});
-
-/** Loads the programs only here: else each command would load them, a fifth of all its modules. */
-async function serve(
-  configs: ReturnType<typeof readConfigs> & { readonly recorder: RecorderConfig | undefined },
-  where: string,
-  surroundings: Pick<Surroundings, "signal" | "screen">,
-): Promise<number> {
-  const place = onStderr(screenIn(surroundings), where);
-  const telling = configs.recorder;
-  const { launcher } = await import("@longshore/launcher/main.ts");
-  const { watcher } = await import("@longshore/watcher/main.ts");
-  const { recorder } = await import("@longshore/recorder/main.ts");
-  await together(surroundings.signal, {
-    launcher: async (signal) =>
-      void (await launcher(configs.launcher, programLog("launcher", configs.launcher.log, place), signal)),
-    watcher: async (signal) => void (await watcher(configs.watcher, programLog("watcher", configs.watcher.log, place), signal)),
-    ...(telling && {
-      recorder: async (signal: AbortSignal) => void (await recorder(telling, programLog("recorder", telling.log, place), signal)),
-    }),
-  });
-  return 0;
-}
 
 export async function started<T>(surroundings: Surroundings, name: string, what: string, start: () => Promise<T>): Promise<T> {
   const began = systemClock.now();

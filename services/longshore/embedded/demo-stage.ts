@@ -12,10 +12,13 @@ import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { withoutSettings } from "@longshore/runtime/config/config.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { type Child, inTime, startChild } from "./child.ts";
+import { type DemoConsole, openConsole } from "./demo-console.ts";
 import { say, screenIn, type Surroundings } from "../command.ts";
 import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { commandOf } from "../checked-command.ts";
+import { examplesDir } from "../commands/definitions.ts";
 import { partLine, started } from "../commands/up.ts";
+import { consoleConfig } from "./programs.ts";
 import { wordOf } from "../terminal.ts";
 
 export interface Heard {
@@ -33,6 +36,8 @@ export interface Ran {
 }
 
 export interface Stage extends AsyncDisposable {
+  /** The demo's own web console. */
+  readonly console: DemoConsole;
   publish(run: string, request: object): Promise<void>;
   run(run: string, request: object, on?: (event: Heard) => void): Promise<Ran>;
   /** Commands that the launchers recorded as duplicates, by their own metrics. */
@@ -51,6 +56,7 @@ export interface Stage extends AsyncDisposable {
 }
 
 const PATIENCE_MS = 60_000;
+const QUIET = { level: "silent", format: "json" } as const;
 
 export async function openStage(home: string, surroundings: Surroundings): Promise<Stage> {
   const { signal } = surroundings;
@@ -61,9 +67,10 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   const cluster = parts.use(
     await started(surroundings, "cluster", "the pocket", () => pocketIn(home, { requestLog, throwaway: true })),
   );
+  const definitionsDir = examplesDir();
   const files = await writeConfig({
     home, brokerUrl: postgres.url, ledgerUrl: postgres.url, cluster,
-    launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", partitionLease: "2s" } },
+    launcher: { defaults: { giveUpAfter: { ImageNotFound: "1s" } }, pace: { claim: "1s", poll: "200ms", tally: "2s", partitionLease: "2s" }, ...(definitionsDir !== undefined && { definitionsDir }) },
   }); // biome-ignore format: where, then how fast
 
   const program = (name: "launcher" | "watcher", config: string, env: Record<string, string> = {}): Promise<Child> =>
@@ -77,6 +84,11 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
     return both;
   });
 
+  const console = parts.use(
+    await started(surroundings, "console", "on this machine alone", () =>
+      openConsole(consoleConfig({ installation: Installation.parse(INSTALLATION), log: QUIET }, postgres.url, postgres.url)),
+    ),
+  );
   const broker = parts.use(await openBroker({ url: postgres.url, log: silentLog, clock }));
   const jobName = (): never => {
     throw new Error("the demo begins no attempts itself");
@@ -200,7 +212,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   }
 
   return {
-    publish, run, duplicates, jobsLike, untilVolumesGone, sum, killBetweenCreateAndRecord,
+    console, publish, run, duplicates, jobsLike, untilVolumesGone, sum, killBetweenCreateAndRecord,
     untilDuplicates: (count) => until(duplicates, (it) => it >= count, signal),
     runsLike: async (prefix) => (await ledger.list({ most: 1000 })).filter(({ id }) => id.startsWith(prefix)).length,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),

@@ -28,7 +28,7 @@ export const onStderr = ({ program = "longshore" }: Screen, where: string): Plac
 });
 
 /** In a terminal, long lines are folded at their words, beneath the line's time. */
-export function programLog(name: "launcher" | "watcher" | "recorder", settings: LogSettings, place: Place): Log {
+export function programLog(name: "launcher" | "watcher" | "recorder" | "console", settings: LogSettings, place: Place): Log {
   const { write, screen } = place;
   const isJson = screen.columns === undefined || settings.format === "json";
   const log = isJson

@@ -1,9 +1,10 @@
 /**
  * Makes the servers that the slower tests need before the first of them runs, so that no test's time is spent on a build.
  *
- *   node test/harness/builds/prepare.ts rabbitmq | nats | kubernetes | node
+ *   node test/harness/builds/prepare.ts rabbitmq | nats | kubernetes | node | browser
  */
 import { NEEDS, type Need } from "../../runner/needs.ts";
+import { chromiumRoot } from "../browser/chromium.ts";
 import { toStderr } from "./cached.ts";
 import { forgetCompiled } from "./go.ts";
 import { nodePrograms } from "../kubernetes/node-programs.ts";
@@ -26,6 +27,7 @@ const MAKE: Readonly<Record<Need, () => Promise<unknown>>> = {
     await nodePrograms();
     await podProgram(); // needs the node's programs
   },
+  browser: () => chromiumRoot(),
 };
 
 if (import.meta.main) {

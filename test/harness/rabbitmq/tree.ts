@@ -4,7 +4,6 @@
  * The failure this prevents: Erlang processes that stay behind. The server and its port mapper are one process group, which
  * ends with the process that asked for the server.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs/promises";
@@ -12,6 +11,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { freePort, leash } from "@longshore/ledger/embedded-postgres.ts";
 import { toStderr } from "../builds/cached.ts";
+import { type Inside, inside, lastWords, signalGroup } from "../debian/tree.ts";
 import { processesOfGroup, untilStopped } from "../servers/processes.ts";
 import type { Account, Place, Running, Source } from "./where.ts";
 import { rabbitmqRoot } from "./tree-build.ts";
@@ -27,11 +27,7 @@ export const trees: Source = {
 
 const HOME = "/var/lib/rabbitmq"; // RabbitMQ's scripts accept no other folder
 
-interface Tree {
-  readonly root: string;
-  readonly data: string; // its path outside the tree; inside, it is HOME
-  readonly owner: { readonly uid: number; readonly gid: number };
-  readonly env: Readonly<Record<string, string>>;
+interface Tree extends Inside {
   readonly epmdPort: number;
 }
 
@@ -66,7 +62,7 @@ async function prepared(root: string, port: number, { user, password }: Account)
   for (const name of ["", ".erlang.cookie", "mnesia", "log", "plugins", "rabbitmq.conf"]) {
     await fs.chown(path.join(data, name), owner.uid, owner.gid);
   }
-  return { root, data, owner, epmdPort, env: environment(port, await freePort(), epmdPort) };
+  return { root, data, at: HOME, owner, epmdPort, env: environment(port, await freePort(), epmdPort) };
 }
 
 function environment(port: number, distPort: number, epmdPort: number): Record<string, string> {
@@ -98,21 +94,6 @@ async function ownerIn(root: string): Promise<{ uid: number; gid: number }> {
   return { uid: Number(uid), gid: Number(gid) };
 }
 
-/** Runs a script in mounts of its own, which end with the process: nothing stays mounted in the cache. */
-function inside({ root, data, owner, env }: Tree, script: string, args: readonly string[] = []): ChildProcess {
-  const enter = [
-    `mount --rbind /dev "${root}/dev"`,
-    `mount -t proc proc "${root}/proc"`,
-    `mount --bind "${data}" "${root}${HOME}"`,
-    `exec chroot --userspec=${owner.uid}:${owner.gid} --groups=${owner.gid} "${root}" /bin/sh -c "$0" sh "$@"`,
-  ].join(" && ");
-  return spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", enter, script, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env,
-    detached: true,
-  });
-}
-
 async function started(tree: Tree): Promise<Running> {
   const epmd = `epmd -port ${tree.epmdPort}`;
   // Starts the server only when our port mapper runs: a server that finds no port mapper starts its own, which outlives it. On
@@ -142,25 +123,6 @@ async function started(tree: Tree): Promise<Running> {
     },
     thaw: () => Promise.resolve(signalGroup(pid, "SIGCONT")),
   };
-}
-
-function signalGroup(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, name);
-  } catch (error) {
-    // Every process of the group may have ended already.
-    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
-  }
-}
-
-function lastWords(child: ChildProcess): () => string {
-  let said = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding("utf8").on("data", (text: string) => {
-      said = (said + text).slice(-4_000);
-    });
-  }
-  return () => said;
 }
 
 async function ctl(tree: Tree, args: readonly string[]): Promise<string> {

@@ -207,12 +207,14 @@ run
   14 steps jsonb not null
   15 accepted_at timestamp with time zone not null
   16 ended_at timestamp with time zone
+  17 definition text collate C default ((plan -> 'definition'::text) ->> 'name'::text)
   CHECK (((state = 'ended'::text) = (outcome IS NOT NULL)))
   CHECK (((state = 'tombstone'::text) = (plan IS NULL)))
   CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'lost'::text])))
   CHECK ((state = ANY (ARRAY['tombstone'::text, 'active'::text, 'cancelling'::text, 'ended'::text])))
   PRIMARY KEY (key)
   UNIQUE (id)
+  CREATE INDEX run_definition ON longshore.run USING btree (definition, key) WHERE (definition IS NOT NULL)
   CREATE INDEX run_unfinished ON longshore.run USING btree (state, key) WHERE (state <> 'ended'::text)
   CREATE UNIQUE INDEX run_id_key ON longshore.run USING btree (id)
   with fillfactor=80
@@ -223,6 +225,14 @@ run_spec
   03 secrets text
   PRIMARY KEY (run_key)
   CREATE INDEX run_spec_sealed ON longshore.run_spec USING btree (run_key) WHERE (secrets IS NOT NULL)
+
+sign_in
+  01 hash bytea not null
+  02 kind text not null
+  03 person jsonb not null
+  04 until timestamp with time zone not null
+  CHECK ((kind = ANY (ARRAY['link'::text, 'session'::text])))
+  PRIMARY KEY (hash)
 
 sink
   01 name text collate C not null

@@ -51,10 +51,20 @@ create table run (
   steps jsonb not null,
   accepted_at timestamptz not null,
   ended_at timestamptz,
+  definition text collate "C" generated always as (plan->'definition'->>'name') stored,
   check ((state = 'ended') = (outcome is not null)),
   check ((state = 'tombstone') = (plan is null))
 ) with (fillfactor = 80);
 create index run_unfinished on run (state, key) where state <> 'ended';
+create index run_definition on run (definition, key) where definition is not null;
+
+-- Who is signed in to the console, and links that sign in once. Only hashes: nothing of it signs anybody in.
+create table sign_in (
+  hash bytea primary key,
+  kind text not null check (kind in ('link', 'session')),
+  person jsonb not null,
+  until timestamptz not null
+);
 
 create table run_spec (
   run_key bigint primary key,

@@ -1,0 +1,120 @@
+/**
+ * Makes the page's files with esbuild: a script, a style sheet and two fonts, named by their content.
+ *
+ * The failure this prevents: a browser that keeps yesterday's script beside today's server. A name changes with the content, so
+ * that a file may be kept for ever, and only the page itself is asked for again. What was made is kept beside the dependencies, and
+ * made anew only if one of its sources has changed.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+
+export interface PageFile {
+  readonly type: string;
+  readonly body: Uint8Array;
+}
+
+export interface PageFiles {
+  readonly html: string;
+  /** By their names, such as "main-1f2e3d.js". */
+  readonly assets: ReadonlyMap<string, PageFile>;
+}
+
+const folder = join(import.meta.dirname, "page");
+const require = createRequire(import.meta.url);
+const FONTS = {
+  "next.woff2": "@fontsource-variable/atkinson-hyperlegible-next/files/atkinson-hyperlegible-next-latin-wght-normal.woff2",
+  "mono.woff2": "@fontsource-variable/atkinson-hyperlegible-mono/files/atkinson-hyperlegible-mono-latin-wght-normal.woff2",
+};
+
+/** Where what esbuild made is kept, with the digest of each file that it was made of. */
+const KEPT = join(import.meta.dirname, "../../node_modules/.cache/longshore/page.json");
+
+const Made = z.object({ sources: z.record(z.string(), z.string()), texts: z.record(z.string(), z.string()) });
+type Made = z.infer<typeof Made>;
+
+export async function bundlePage(kept = KEPT): Promise<PageFiles> {
+  const assets = new Map<string, PageFile>();
+  const keep = (name: string, type: string, body: Uint8Array): string => {
+    const named = name.replace(".", `-${digestOf(body).slice(0, 10)}.`);
+    assets.set(named, { type, body });
+    return `/assets/${named}`;
+  };
+  const fonts = await Promise.all(
+    Object.entries(FONTS).map(
+      async ([name, path]) => [name, keep(name, "font/woff2", await readFile(require.resolve(path)))] as const,
+    ),
+  );
+  const { texts } = (await madeBefore(kept)) ?? (await makeAndKeep(kept));
+  const styled = fonts.reduce((css, [name, url]) => css.replaceAll(`fonts/${name}`, url), texts["style.css"] ?? "");
+  const bytes = new TextEncoder();
+  const html = (await readFile(join(folder, "index.html"), "utf8"))
+    .replace("icon.svg", keep("icon.svg", "image/svg+xml", await readFile(join(folder, "icon.svg"))))
+    .replace("main.js", keep("main.js", "text/javascript; charset=utf-8", bytes.encode(texts["main.tsx"])))
+    .replace("style.css", keep("style.css", "text/css; charset=utf-8", bytes.encode(styled)));
+  return { html, assets };
+}
+
+const digestOf = (body: Uint8Array | string): string => createHash("sha256").update(body).digest("hex");
+
+/** Returns what was made by the last start, unless one of its sources has changed since. */
+async function madeBefore(kept: string): Promise<Made | undefined> {
+  const text = await readFile(kept, "utf8").catch(() => undefined);
+  const made = text === undefined ? undefined : Made.safeParse(parsed(text)).data;
+  if (made === undefined) return undefined;
+  const same = Object.entries(made.sources).map(async ([path, digest]) => {
+    const body = await readFile(join(folder, path)).catch(() => undefined);
+    return body !== undefined && digestOf(body) === digest;
+  });
+  return (await Promise.all(same)).every((it) => it) ? made : undefined;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // cut off by a full disk: the same as if nothing were kept
+  }
+}
+
+async function makeAndKeep(kept: string): Promise<Made> {
+  const [script, style] = await Promise.all([make("main.tsx"), make("style.css")]);
+  const made = {
+    sources: { ...script.sources, ...style.sources },
+    texts: { "main.tsx": script.text, "style.css": style.text },
+  };
+  // A folder that nobody may write to costs a start a moment, and no more.
+  const beside = `${kept}.${process.pid}`;
+  await mkdir(dirname(kept), { recursive: true })
+    .then(() => writeFile(beside, JSON.stringify(made)))
+    .then(() => rename(beside, kept))
+    .catch(() => undefined);
+  return made;
+}
+
+async function make(entry: string): Promise<{ readonly text: string; readonly sources: Made["sources"] }> {
+  const { build } = await import("esbuild"); // an image has the page made already, and no esbuild
+  const { outputFiles, metafile } = await build({
+    entryPoints: [join(folder, entry)],
+    bundle: true,
+    metafile: true,
+    absWorkingDir: folder,
+    minify: true,
+    write: false,
+    format: "esm",
+    target: ["es2023", "chrome120", "firefox120", "safari17"],
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    external: ["fonts/*"],
+    legalComments: "none",
+    logLevel: "silent",
+  });
+  const [file] = outputFiles;
+  if (file === undefined) throw new TypeError(`esbuild made nothing of ${entry}`);
+  // The versions of all that made it stand in package.json.
+  const paths = [...Object.keys(metafile.inputs), "../package.json"];
+  const sources = paths.map(async (path) => [path, digestOf(await readFile(join(folder, path)))] as const);
+  return { text: file.text, sources: Object.fromEntries(await Promise.all(sources)) };
+}

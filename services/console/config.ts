@@ -1,0 +1,26 @@
+/** The console's settings. config/console.yaml shows every field; with an unknown field the console does not start. */
+import { brokerSettings } from "@longshore/broker/settings.ts";
+import { Installation } from "@longshore/contract/ids.ts";
+import { oneSecret, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
+import { programSettings } from "@longshore/runtime/program.ts";
+import { z } from "zod";
+
+export const ConsoleConfig = z.strictObject({
+  ...programSettings,
+  installation: Installation,
+  broker: brokerSettings(),
+  ledger: z.strictObject({ ...secretSetting("url") }).check(oneSecret("url")),
+  http: z
+    .strictObject({
+      /** Loopback only: who may do what is not asked for yet. */
+      listen: z
+        .string()
+        .regex(/^(127\.0\.0\.1|\[::1\]):\d+$/, "is not on this machine alone: write 127.0.0.1:7373")
+        .default("127.0.0.1:7373"),
+      /** How many ports are tried, from that of `listen` on, if others listen there. */
+      ports: z.int().min(1).max(100).default(1),
+      health: z.string().default("127.0.0.1:9093"),
+    })
+    .prefault({}),
+});
+export type ConsoleConfig = z.output<typeof ConsoleConfig>;

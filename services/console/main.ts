@@ -1,0 +1,80 @@
+/**
+ * The console: a page for people who may run a prepared job but not touch a cluster, and for those behind them.
+ *
+ *   browser ─▶ console ─▶ ledger (reads)          and for deeds: console ─▶ broker ─▶ launcher
+ *
+ * It holds no credential of a cluster, and changes no run: a deed is a message, as any application would send it.
+ */
+import { openBroker } from "@longshore/broker/brokers.ts";
+import { brokerOf } from "@longshore/broker/settings.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
+import { openPages } from "@longshore/ledger/open-pages.ts";
+import type { Pages } from "@longshore/ledger/pages.ts";
+import { systemClock } from "@longshore/runtime/clock.ts";
+import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
+import { address, serveHealth } from "@longshore/runtime/health.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import { type ProgramEnd, together } from "@longshore/runtime/loop.ts";
+import { openMetrics } from "@longshore/runtime/metrics.ts";
+import { runProgram } from "@longshore/runtime/program.ts";
+import { openStarting } from "@longshore/runtime/starting.ts";
+import { bundlePage } from "./bundle.ts";
+import { ConsoleConfig } from "./config.ts";
+import { openLive } from "./live.ts";
+import { listenOnFree, openServer } from "./serve.ts";
+
+/** The first launcher makes the schema, so that a console that starts with it has to wait. */
+const isOutage = (error: unknown): error is Failure =>
+  isTransient(error) || (error instanceof Failure && ["LedgerNew", "LedgerBehind"].includes(error.code));
+
+/** `onListening` is for whoever runs the console in its own process and has to print its address. */
+export type OnListening = (at: { readonly url: string; readonly pages: Pages }) => Promise<void>;
+
+export async function webConsole(
+  config: ConsoleConfig,
+  log: Log,
+  signal: AbortSignal,
+  onListening: OnListening = async () => undefined,
+): Promise<ProgramEnd> {
+  const clock = systemClock;
+  const metrics = openMetrics("console", "0.1.0");
+  const starting = openStarting(["broker", "ledger"], { clock, log, signal, isOutage });
+  await using _health = await serveHealth({ listen: config.http.health, metrics, clock, ...starting.health });
+  const files = await bundlePage();
+  await using pages = await starting.reach("ledger", () =>
+    openPages({ url: secretOf(config.ledger, "url")?.reveal() ?? "", installation: config.installation, log }),
+  );
+  await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock }));
+  const live = openLive({ broker, clock, log });
+  const { host, port } = address(config.http.listen);
+  let chosen = port;
+  const server = await openServer({
+    installation: config.installation,
+    hosts: (name) => ["127.0.0.1", "localhost", "[::1]"].some((it) => name === `${it}:${chosen}`),
+    port: () => chosen,
+    ...{ clock, log, pages, broker, files, live, signal },
+  });
+  chosen = await listenOnFree(server, { host, port, ports: config.http.ports });
+  const url = `http://${host}:${chosen}`;
+  starting.started({
+    parts: {
+      broker: () => ({ ready: broker.status().kind === "connected", says: broker.status().kind }),
+      ledger: async () => ({ ready: (await pages.now()) > 0, says: "answers" }),
+    },
+    refresh: async () => undefined,
+  });
+  log.info("the console is up", { url });
+  await onListening({ url, pages });
+  try {
+    return await together(signal, { live: (signal) => live.follow(signal), server: untilStopped });
+  } finally {
+    server.server.closeAllConnections();
+    await server.close();
+  }
+}
+
+const untilStopped = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+
+if (import.meta.main)
+  await runProgram("console", ConsoleConfig, webConsole, { forPerson: (it) => (it instanceof Failure ? it : undefined) });

@@ -1,0 +1,72 @@
+/**
+ * The page's side of the console's HTTP: questions, deeds, and the stream of changes.
+ *
+ * The failure this prevents: six tabs that freeze each other, since a browser opens only six connections to a server. A stream is
+ * closed while its tab is hidden, and opened again when it is seen.
+ */
+export interface Problem {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly problems?: readonly { readonly path: string; readonly message: string }[];
+}
+
+export class Refusal extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+}
+
+const AWAY: Problem = { status: 0, title: "Not reached", detail: "The console cannot be reached. It is tried again by itself." };
+
+async function call<T>(path: string, init?: RequestInit): Promise<T> {
+  const response = await fetch(path, init).catch(() => undefined);
+  if (response === undefined) throw new Refusal(AWAY);
+  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
+  const body: unknown = await response.json().catch(() => undefined);
+  const told = typeof body === "object" && body !== null ? (body as Partial<Problem>) : {};
+  throw new Refusal({
+    title: response.statusText,
+    detail: "The console failed. Its log says why.",
+    ...told,
+    status: response.status,
+  });
+}
+
+const url = (path: string, query: Readonly<Record<string, string>>): string =>
+  Object.keys(query).length === 0 ? path : `${path}?${new URLSearchParams(query).toString()}`;
+
+export const ask = <T>(path: string, query: Readonly<Record<string, string>> = {}): Promise<T> => call<T>(url(path, query));
+
+export const post = <T>(path: string, body: object): Promise<T> =>
+  call<T>(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+
+/** Calls back with each piece of news until the function that it returns is called. */
+export function stream(
+  path: string,
+  query: Readonly<Record<string, string>>,
+  news: (data: string) => void,
+  heard: (isLive: boolean) => void,
+): () => void {
+  let source: EventSource | undefined;
+  const open = (): void => {
+    if (document.hidden || source !== undefined) return;
+    source = new EventSource(url(path, query));
+    source.addEventListener("open", () => heard(true));
+    source.addEventListener("error", () => heard(false));
+    for (const type of ["run", "changed"]) source.addEventListener(type, (event) => news((event as MessageEvent<string>).data));
+  };
+  const close = (): void => {
+    source?.close();
+    source = undefined;
+  };
+  const seen = (): void => (document.hidden ? close() : open());
+  document.addEventListener("visibilitychange", seen);
+  open();
+  return () => {
+    document.removeEventListener("visibilitychange", seen);
+    close();
+  };
+}

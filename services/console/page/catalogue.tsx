@@ -1,0 +1,119 @@
+/** The catalogue: every prepared job as a card. What one may run is filled in; how it went stands under its name. */
+import type { JSX } from "preact";
+import type { Card } from "../views/card.ts";
+import { isOver, type State } from "../views/state.ts";
+import { Empty, LiveMark, Shown } from "./frame.tsx";
+import { here } from "./go.ts";
+import { Icon, StateLine, TenMarks } from "./marks.tsx";
+import { useAnswer, useNow } from "./use.ts";
+import { roughly, span, when } from "./words.ts";
+
+interface Answer {
+  readonly nowMs: number;
+  readonly cards: readonly Card[];
+}
+
+const FILTERS: Readonly<Record<string, { readonly word: string; readonly takes: (card: Card) => boolean }>> = {
+  "": { word: "All", takes: () => true },
+  running: { word: "Running", takes: ({ last }) => last !== undefined && !isOver(last.state) },
+  failed: { word: "Failed last time", takes: ({ last }) => last?.state === "failed" || last?.state === "lost" },
+};
+
+export function Catalogue(): JSX.Element {
+  const asked = useAnswer<Answer>("/v1/definitions", {});
+  const chosen = here.value.searchParams.get("show") ?? "";
+  return (
+    <Shown asked={asked}>
+      {({ cards }) =>
+        cards.length === 0 ? <NothingPrepared /> : (
+          <>
+            <div class="head">
+              <h1>Catalogue</h1>
+              <div class="filters" role="group" aria-label="Show">
+                {Object.entries(FILTERS).map(([key, { word, takes }]) => (
+                  <a key={key} href={key === "" ? "/" : `/?show=${key}`} aria-current={key === chosen ? "true" : undefined}>
+                    {word} <span class="count">{cards.filter(takes).length}</span>
+                  </a>
+                ))}
+              </div>
+              <LiveMark staleSinceMs={asked.staleSinceMs} />
+            </div>
+            <ul class="cards">
+              {cards.filter((FILTERS[chosen] ?? FILTERS[""])?.takes ?? (() => true)).map((it) => <CardOf key={it.name} card={it} />)}
+            </ul>
+            <Legend />
+          </>
+        )
+      }
+    </Shown>
+  ); // biome-ignore format: as it stands on the page
+}
+
+function CardOf({ card: { name, title, description, marks, last, usualMs } }: { readonly card: Card }): JSX.Element {
+  const goesOn = last !== undefined && !isOver(last.state);
+  const now = useNow(goesOn);
+  return (
+    <li class="card">
+      <h2>{title}</h2>
+      <p class="about">{description}</p>
+      <div class="last">
+        {last === undefined ? (
+          <span class="state none"><Icon of="to come" /><b>Not run yet</b></span>
+        ) : (
+          <StateLine state={last.state}>
+            {goesOn ? `for ${span(now - (last.startedAtMs ?? last.askedAtMs))}` : when(last.endedAtMs ?? last.askedAtMs, now)}
+            <br />
+            {[!goesOn && last.startedAtMs !== undefined && last.endedAtMs !== undefined && `${last.state === "succeeded" ? "in" : "after"} ${span(last.endedAtMs - last.startedAtMs)}`, last.by && `by ${last.by.name}`].filter(Boolean).join(", ")}
+            {last.state === "failed" && <><br /><a href={runUrl(last.id)}>See why</a></>}
+          </StateLine>
+        )}
+      </div>
+      <div class="foot">
+        <div>
+          <TenMarks marks={marks} />
+          <small>{usualMs === undefined ? "no usual time yet" : `usually ${roughly(usualMs)}`}</small>
+        </div>
+        {goesOn ? <a class="button" href={runUrl(last.id)} aria-label={`View ${title}`}>View</a> : <a class="button act" href={`/start?definition=${encodeURIComponent(name)}`} aria-label={`Run ${title}`}>Run</a>}
+      </div>
+    </li>
+  ); // biome-ignore format: as it stands on the page
+}
+
+export const runUrl = (id: string): string => `/run?${new URLSearchParams({ id }).toString()}`;
+
+function Legend(): JSX.Element {
+  const shown: readonly State[] = ["succeeded", "failed", "stopped", "running"];
+  return (
+    <p class="legend">
+      The last ten runs, newest on the right:
+      {shown.map((it) => (
+        <span key={it}>
+          <TenMark state={it} /> {it}
+        </span>
+      ))}
+    </p>
+  );
+}
+
+const TenMark = ({ state }: { readonly state: State }): JSX.Element => (
+  <span class="one-mark">
+    <TenMarks marks={[state]} />
+  </span>
+);
+
+const NothingPrepared = (): JSX.Element => (
+  <Empty mark="to come" title="No job is prepared yet">
+    <p>A job is prepared by a file in the launcher's folder of definitions. This is a whole one:</p>
+    <pre>{`# config/definitions/greet.yaml
+name: greet
+title: Say hello
+parameters:
+  type: object
+  properties:
+    name: { type: string, default: world }
+image: busybox
+command: [sh, -c, 'echo "Hello, $NAME!"']
+env: { NAME: "\${{ parameters.name }}" }`}</pre>
+    <p>Its card appears here by itself.</p>
+  </Empty>
+);

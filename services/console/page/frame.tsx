@@ -1,0 +1,129 @@
+/** What every page has around it: the header, the search, and what a page says while it has nothing to show. */
+import type { ComponentChildren, JSX } from "preact";
+import type { Problem } from "./api.ts";
+import { go, here } from "./go.ts";
+import { Icon, type Mark } from "./marks.tsx";
+import { Told } from "./told.tsx";
+import type { Asked } from "./use.ts";
+import { when } from "./words.ts";
+
+export interface Me {
+  readonly name: string;
+  readonly installation: string;
+}
+
+/** The L is drawn as the line on which everything stands. */
+const Wordmark = (): JSX.Element => (
+  <a class="wordmark" href="/">
+    <i>L</i>ongshore
+  </a>
+);
+
+export function Frame({ me, children }: { readonly me: Me; readonly children: ComponentChildren }): JSX.Element {
+  const at = here.value.pathname;
+  const tab = (href: string, word: string): JSX.Element => (
+    <a href={href} aria-current={at === href ? "page" : undefined}>
+      {word}
+    </a>
+  );
+  return (
+    <>
+      <a class="skip" href="#content">To the content</a>
+      <header>
+        <Wordmark />
+        <span class="installation">{me.installation}</span>
+        <nav aria-label="Pages">
+          {tab("/", "Catalogue")}
+          {tab("/runs", "Runs")}
+        </nav>
+        <Search />
+        <span class="me">{me.name}</span>
+      </header>
+      <main id="content" tabIndex={-1}>{children}</main>
+    </>
+  ); // biome-ignore format: as it stands on the page
+}
+
+/** Takes a run's id: whoever has one was given it to be looked at. */
+function Search(): JSX.Element {
+  const find = (event: SubmitEvent): void => {
+    event.preventDefault();
+    const form = event.currentTarget as HTMLFormElement;
+    const given = new FormData(form).get("id");
+    const text = typeof given === "string" ? given.trim() : "";
+    if (text !== "") go(`/run?${new URLSearchParams({ id: text }).toString()}`);
+  };
+  return (
+    <form class="search" role="search" onSubmit={find}>
+      <Icon of="search" />
+      <input
+        name="id"
+        aria-label="Find a run by its id"
+        placeholder="Find a run by its id"
+        autocomplete="off"
+        spellcheck={false}
+      />
+    </form>
+  );
+}
+
+export const Back = ({ to, children }: { readonly to: string; readonly children: string }): JSX.Element => (
+  <a class="back" href={to}>
+    <Icon of="back" /> {children}
+  </a>
+);
+
+export const LiveMark = ({ staleSinceMs }: { readonly staleSinceMs: number | undefined }): JSX.Element => (
+  <span class="live" role="status">
+    <Icon of={staleSinceMs === undefined ? "live" : "stale"} />
+    {staleSinceMs === undefined ? "Live" : `Live updates paused, as of ${when(staleSinceMs, Date.now()).replace("today ", "")}`}
+  </span>
+);
+
+/** What stands where nothing can be shown: a heading, why, and what to do. */
+export const Empty = ({
+  mark,
+  title,
+  children,
+}: {
+  readonly mark: Mark;
+  readonly title: string;
+  readonly children?: ComponentChildren;
+}): JSX.Element => (
+  <section class="empty">
+    <Icon of={mark} />
+    <h1>{title}</h1>
+    {children}
+  </section>
+);
+
+const MARK_OF: Readonly<Record<number, Mark>> = { 401: "padlock", 403: "padlock", 404: "gone" };
+
+export const Trouble = ({ problem: { status, title, detail } }: { readonly problem: Problem }): JSX.Element => (
+  <Empty mark={MARK_OF[status] ?? "stale"} title={title}>
+    <p><Told>{detail}</Told></p>
+    {status === 404 && <p>Look for it in <a href="/runs">the runs</a> or <a href="/">the catalogue</a>.</p>}
+  </Empty>
+); // biome-ignore format: one sentence a line
+
+/** Shows the answer as soon as there is one. Nothing is drawn before 300 ms: what comes at once would only flicker. */
+export function Shown<T>({
+  asked,
+  children,
+}: {
+  readonly asked: Asked<T>;
+  readonly children: (value: T) => ComponentChildren;
+}): JSX.Element {
+  const { value, problem, isSlow } = asked;
+  if (problem !== undefined) return <Trouble problem={problem} />;
+  if (value !== undefined) return <>{children(value)}</>;
+  return (
+    <>
+      {isSlow && (
+        <p class="loading" role="status">
+          Loading
+        </p>
+      )}
+    </>
+  );
+}

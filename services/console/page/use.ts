@@ -1,0 +1,69 @@
+/** What pages keep: an answer of the console that stays on the screen while it is asked for again. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, type Problem, Refusal, stream } from "./api.ts";
+
+export interface Asked<T> {
+  readonly value: T | undefined;
+  readonly problem: Problem | undefined;
+  /** Since when nothing new was heard: what is shown may be old. */
+  readonly staleSinceMs: number | undefined;
+  /** True once an answer takes long enough for a person to notice. */
+  readonly isSlow: boolean;
+}
+
+const SLOW_MS = 300;
+
+/** Asks once, and again at each change of this run, or of any run. */
+export function useAnswer<T>(path: string, query: Readonly<Record<string, string>>, run?: string): Asked<T> {
+  const [state, set] = useState<Asked<T>>({ value: undefined, problem: undefined, staleSinceMs: undefined, isSlow: false });
+  const key = JSON.stringify([path, query, run]);
+  const current = useRef(key);
+  useEffect(() => {
+    current.current = key;
+    const slow = setTimeout(() => set((it) => ({ ...it, isSlow: it.value === undefined })), SLOW_MS);
+    const mine = (): boolean => current.current === key;
+    const look = (): Promise<void> =>
+      ask<T>(path, query).then(
+        (value) => {
+          if (mine()) set({ value, problem: undefined, staleSinceMs: undefined, isSlow: false });
+        },
+        (error: unknown) => {
+          if (!mine() || !(error instanceof Refusal)) return;
+          const { problem } = error;
+          const passes = problem.status === 0 || problem.status >= 500;
+          set((it) =>
+            passes && it.value !== undefined
+              ? { ...it, staleSinceMs: it.staleSinceMs ?? Date.now() }
+              : { ...it, problem, isSlow: false },
+          );
+        },
+      );
+    void look();
+    const end = stream(
+      "/v1/events",
+      run === undefined ? {} : { run },
+      () => void look(),
+      (isLive) => {
+        if (!mine()) return;
+        if (isLive) void look();
+        else set((it) => ({ ...it, staleSinceMs: it.staleSinceMs ?? Date.now() }));
+      },
+    );
+    return () => {
+      clearTimeout(slow);
+      end();
+    };
+  }, [key]);
+  return state;
+}
+
+/** The time, once a second: durations that still grow. */
+export function useNow(isRunning: boolean): number {
+  const [now, set] = useState(Date.now());
+  useEffect(() => {
+    if (!isRunning) return undefined;
+    const timer = setInterval(() => set(Date.now()), 1_000);
+    return () => clearInterval(timer);
+  }, [isRunning]);
+  return now;
+}

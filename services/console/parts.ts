@@ -1,0 +1,23 @@
+/** What every route of the console stands on. */
+import type { Broker } from "@longshore/broker/port.ts";
+import type { Installation } from "@longshore/contract/ids.ts";
+import type { Pages } from "@longshore/ledger/pages.ts";
+import type { Clock } from "@longshore/runtime/clock.ts";
+import type { Log } from "@longshore/runtime/log.ts";
+import type { PageFiles } from "./bundle.ts";
+import type { Live } from "./live.ts";
+
+export interface Parts {
+  readonly installation: Installation;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly pages: Pages;
+  readonly broker: Broker;
+  readonly live: Live;
+  readonly files: PageFiles;
+  /** The names under which browsers may ask for us: any other could be a page that was rebound to our address. */
+  readonly hosts: (host: string) => boolean;
+  /** Known once the server listens. */
+  readonly port: () => number;
+  readonly signal: AbortSignal;
+}

@@ -1,0 +1,28 @@
+/** Answers that are no success: problem+json (RFC 9457), each with a sentence for the person who reads it. */
+export class Refused extends Error {
+  readonly status: 400 | 401 | 403 | 404 | 409 | 422 | 503;
+  readonly title: string;
+  /** The fields that are wrong, with the reason for each. */
+  readonly fields: readonly FieldProblem[];
+
+  constructor(status: Refused["status"], title: string, detail: string, fields: readonly FieldProblem[] = []) {
+    super(detail);
+    this.status = status;
+    this.title = title;
+    this.fields = fields;
+  }
+}
+
+export interface FieldProblem {
+  /** A path into the parameters, such as "/month". */
+  readonly path: string;
+  readonly message: string;
+}
+
+export const problemOf = ({ status, title, message, fields }: Refused): object => ({
+  type: "about:blank",
+  title,
+  status,
+  detail: message,
+  ...(fields.length > 0 && { problems: fields }),
+});

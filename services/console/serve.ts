@@ -1,0 +1,121 @@
+/**
+ * The console's HTTP server: the page's files, and the questions and deeds of the page.
+ *
+ * The failures this prevents: a page of somebody else that acts in the name of a person who is signed in; a name that was made to
+ * point at this machine; and an error of ours that tells a stranger about our inside. Every route says who may ask it: one that
+ * says nothing does not start.
+ */
+import cookie from "@fastify/cookie";
+import helmet from "@fastify/helmet";
+import { isTransient } from "@longshore/contract/problems/problem.ts";
+import type { AddressInfo } from "node:net";
+import Fastify, { type FastifyInstance } from "fastify";
+import { hasZodFastifySchemaValidationErrors, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import type { Parts } from "./parts.ts";
+import { problemOf, Refused } from "./problem.ts";
+import { catalogue } from "./routes/catalogue.ts";
+import { enter } from "./routes/enter.ts";
+import { events } from "./routes/events.ts";
+import { page } from "./routes/page.ts";
+import { runs } from "./routes/runs.ts";
+import "./sign-in/person.ts";
+import { isOwn, signedIn } from "./sign-in/session.ts";
+
+const BODY_BYTES_MAX = 256 * 1024;
+
+export async function openServer(options: Parts): Promise<FastifyInstance> {
+  const { log, hosts } = options;
+  const server = Fastify({ bodyLimit: BODY_BYTES_MAX, trustProxy: false, logger: false });
+  server.setValidatorCompiler(validatorCompiler);
+  server.setSerializerCompiler(serializerCompiler);
+  server.decorateRequest("person", undefined);
+  everyRouteSaysForWhom(server);
+  await server.register(cookie);
+  await server.register(helmet, {
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        ...Object.fromEntries(["scriptSrc", "styleSrc", "fontSrc", "imgSrc", "connectSrc"].map((it) => [it, ["'self'"]])),
+        ...Object.fromEntries(["baseUri", "formAction", "frameAncestors"].map((it) => [it, ["'none'"]])),
+        requireTrustedTypesFor: ["'script'"],
+        trustedTypes: ["'none'"],
+      },
+    },
+    strictTransportSecurity: false,
+    referrerPolicy: { policy: "no-referrer" },
+  });
+  server.addHook("onRequest", async (request) => {
+    const host = request.headers.host ?? "";
+    if (!hosts(host)) throw new Refused(403, "Not this name", `This console does not answer to the name ${host}.`);
+    if (!["GET", "HEAD"].includes(request.method) && !isOwn(request.headers, host))
+      throw new Refused(403, "Not from here", "Only the console's own page may do this.");
+    request.person = await signedIn(request, options);
+    if (request.routeOptions.config.for === "signed-in" && request.person === undefined)
+      throw new Refused(401, "Signed out", "Sign in again: a new link comes from `npx longshore link`.");
+  });
+  server.setErrorHandler(async (error, _request, reply) => {
+    const refused = refusedOf(error);
+    if (refused === undefined) log.error("an answer failed", { error });
+    const told = refused ?? {
+      status: 500,
+      title: "A fault of ours",
+      message: "The console failed. Its log says why.",
+      fields: [],
+    };
+    if (told.status === 503) reply.header("retry-after", "5");
+    return reply
+      .code(told.status)
+      .type("application/problem+json")
+      .serializer(JSON.stringify)
+      .send(problemOf(told as Refused));
+  });
+  server.setNotFoundHandler({}, async (_request, reply) =>
+    reply
+      .code(404)
+      .type("application/problem+json")
+      .serializer(JSON.stringify)
+      .send(problemOf(new Refused(404, "Not here", "There is nothing at this address."))),
+  );
+  enter(server, options);
+  catalogue(server, options);
+  runs(server, options);
+  events(server, options);
+  page(server, options);
+  return server;
+}
+
+function refusedOf(error: unknown): Refused | undefined {
+  if (error instanceof Refused) return error;
+  if (hasZodFastifySchemaValidationErrors(error))
+    return new Refused(422, "Not understood", error.validation.map(({ instancePath, message }) => `${instancePath} ${message}`).join("; "), error.validation.map(({ instancePath, message }) => ({ path: instancePath, message: message ?? "" }))); // biome-ignore format: one answer
+  if (isTransient(error))
+    return new Refused(503, "Not just now", "The ledger or the broker cannot be reached. Try again in a moment.");
+  const status = typeof error === "object" && error !== null && "statusCode" in error ? Number(error.statusCode) : 500;
+  if (status >= 400 && status < 500)
+    return new Refused(400, "Not understood", error instanceof Error ? error.message : String(error));
+  return undefined;
+}
+
+/** A route that is written without a thought of who may ask it would be open to everybody. */
+export function everyRouteSaysForWhom(server: FastifyInstance): void {
+  server.addHook("onRoute", ({ config, url }) => {
+    if (config?.for === undefined) throw new TypeError(`the route ${url} does not say who may ask it`);
+  });
+}
+
+/** Listens on the first port that nobody else has, and returns it. */
+export async function listenOnFree(
+  server: FastifyInstance,
+  { host, port, ports }: { readonly host: string; readonly port: number; readonly ports: number },
+): Promise<number> {
+  for (let tried = 0; ; tried++) {
+    try {
+      await server.listen({ host, port: port + tried });
+      return (server.server.address() as AddressInfo).port;
+    } catch (error) {
+      if (tried + 1 < ports && error instanceof Error && "code" in error && error.code === "EADDRINUSE") continue;
+      throw error;
+    }
+  }
+}

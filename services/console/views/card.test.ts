@@ -1,0 +1,54 @@
+import type { DefinitionName, RunId } from "@longshore/contract/ids.ts";
+import type { Definition } from "@longshore/contract/request/definition.ts";
+import type { RecentRun } from "@longshore/ledger/pages.ts";
+import t from "tap";
+import { cardOf } from "./card.ts";
+
+const definition = { name: "export", title: "Export a month", image: "busybox", command: ["true"] } as unknown as Definition;
+
+/** The newest first, each a minute before the one above it. */
+function recent(...runs: readonly Partial<RecentRun>[]): readonly RecentRun[] {
+  return runs.map((it, at) => ({
+    definition: "export" as DefinitionName,
+    id: `export/${at}` as RunId,
+    state: "ended",
+    outcome: "succeeded",
+    acceptedAtMs: -60_000 * at,
+    startedAtMs: -60_000 * at + 1_000,
+    endedAtMs: -60_000 * at + 5_000,
+    by: undefined,
+    newest: { type: "run.succeeded" },
+    ...it,
+  }));
+}
+
+t.test("a job that was never run has no marks, no last time and no usual time", async (t) => {
+  t.same(cardOf(definition, []), { name: "export", title: "Export a month", marks: [] });
+});
+
+t.test("marks stand from the oldest to the newest, and the last run says who asked and why it failed", async (t) => {
+  const card = cardOf(
+    definition,
+    recent(
+      { outcome: "failed", by: { name: "Ada" }, newest: { type: "run.failed", code: "ExitCode" } },
+      {},
+      { outcome: "cancelled" },
+    ),
+  );
+  t.same(card.marks, ["stopped", "succeeded", "failed"]);
+  t.match(card.last, { id: "export/0", state: "failed", by: { name: "Ada" }, code: "ExitCode" });
+});
+
+t.test("one run that lasted a night, and runs that failed at once, do not change the usual time", async (t) => {
+  const { usualMs } = cardOf(
+    definition,
+    recent(
+      {},
+      { outcome: "failed", endedAtMs: 1_000 },
+      { endedAtMs: 36_000_000 },
+      {},
+      { state: "active", outcome: undefined, endedAtMs: undefined },
+    ),
+  );
+  t.equal(usualMs, 4_000);
+});

@@ -1,0 +1,59 @@
+/** A definition as its card shows it: what it does, how the last time went, and how long it usually takes. */
+import type { Owner, Definition } from "@longshore/contract/request/definition.ts";
+import type { Person, RecentRun } from "@longshore/ledger/pages.ts";
+import { isOver, type State, stateOf } from "./state.ts";
+
+export interface Card {
+  readonly name: string;
+  readonly title: string;
+  readonly description?: string;
+  readonly owner?: Owner;
+  /** The newest last: the marks on a card's line. */
+  readonly marks: readonly State[];
+  readonly last?: {
+    readonly id: string;
+    readonly state: State;
+    readonly askedAtMs: number;
+    readonly startedAtMs?: number;
+    readonly endedAtMs?: number;
+    readonly by?: Person;
+    readonly code?: string;
+  };
+  /** The middle of the durations of runs that succeeded. */
+  readonly usualMs?: number;
+}
+
+export function cardOf({ name, title, description, owner }: Definition, recent: readonly RecentRun[]): Card {
+  const [last] = recent;
+  const usualMs = usual(recent);
+  return {
+    name,
+    title: title ?? name,
+    ...(description !== undefined && { description }),
+    ...(owner && { owner }),
+    marks: recent.map(stateOf).reverse(),
+    ...(last && { last: lastOf(last) }),
+    ...(usualMs !== undefined && { usualMs }),
+  };
+}
+
+const lastOf = (it: RecentRun): NonNullable<Card["last"]> => ({
+  id: it.id,
+  state: stateOf(it),
+  askedAtMs: it.acceptedAtMs,
+  ...(it.startedAtMs !== undefined && { startedAtMs: it.startedAtMs }),
+  ...(it.endedAtMs !== undefined && { endedAtMs: it.endedAtMs }),
+  ...(it.by && { by: it.by }),
+  ...(it.newest?.code !== undefined && { code: it.newest.code }),
+});
+
+/** One run that lasted a night does not make the usual time of nine that lasted minutes: the middle, and no mean. */
+function usual(recent: readonly RecentRun[]): number | undefined {
+  const durations = recent
+    .filter((it) => isOver(stateOf(it)) && it.outcome === "succeeded")
+    .flatMap(({ startedAtMs, endedAtMs }) =>
+      startedAtMs === undefined || endedAtMs === undefined ? [] : [Math.max(0, endedAtMs - startedAtMs)],
+    )
+    .sort((a, b) => a - b);
+  return durations[Math.floor(durations.length / 2)];
+}

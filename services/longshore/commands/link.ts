@@ -1,0 +1,53 @@
+/** `longshore link`: a link that signs a person in to the web console, once. */
+import { userInfo } from "node:os";
+import { Failure } from "@longshore/contract/problems/problem.ts";
+import { LINK_MS, newLink } from "@longshore/console/sign-in/tokens.ts";
+import { openPages } from "@longshore/ledger/open-pages.ts";
+import type { Person } from "@longshore/ledger/pages.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { command, CONFIG, say, type Surroundings, Usage } from "../command.ts";
+import { whole } from "../screen/rows.ts";
+import { findLongshore } from "../which-longshore.ts";
+
+const NAME_MOST = 200;
+
+export const link = command({
+  name: "link",
+  summary: "print a link that signs in to the web console, once",
+  usage: ["[--name NAME] [--console URL]"],
+  options: {
+    name: {
+      type: "string",
+      value: "NAME",
+      about: "who signs in: runs that are asked for say so (default: your user's name on this machine)",
+    },
+    console: {
+      type: "string",
+      value: "URL",
+      about: "the console's address, such as http://127.0.0.1:7373 (default: that of the Longshore in this folder)",
+    },
+    config: CONFIG,
+  },
+  more: `
+The link works once, and for 10 minutes. A session then lasts for 12 hours. The console listens on this machine alone.`,
+  async run({ name = userInfo().username, console: named, config }, _, surroundings) {
+    if (name === "" || name.length > NAME_MOST) throw new Usage(`--name has 1 to ${NAME_MOST} characters`);
+    const { ledgerUrl, installation, console: running } = await findLongshore({ config }, surroundings);
+    const at = named ?? running;
+    if (at === undefined)
+      throw new Failure("halt", "NoConsole", "no console is known here: name its address, --console http://127.0.0.1:7373");
+    if (!URL.canParse(at)) throw new Usage(`--console needs an address such as http://127.0.0.1:7373; not "${at}"`);
+    await using pages = await openPages({ url: ledgerUrl, installation, log: silentLog, poolMax: 1 });
+    say(surroundings, [await newLink(pages.signIns, new URL(at).origin, { name })]);
+    return 0;
+  },
+});
+
+/** Whoever starts a Longshore on this machine is the person who signs in first. */
+export const person = (): Person => ({ name: userInfo().username });
+
+/** Prints a link for the person who reads this. */
+export function sayLink(link: string, config: string, surroundings: Pick<Surroundings, "out">): void {
+  const another = `npm run longshore -- link${config}`;
+  say(surroundings, ["", whole(`console  ${link}  one-time, ${LINK_MS / 60_000} min; another: ${another}`, 2)]);
+}

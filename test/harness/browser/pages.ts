@@ -1,0 +1,30 @@
+/** The console's pages as the story fills them: each is pictured, and judged in each of the ways in which people see it. */
+import type { Page } from "playwright-core";
+import { RUNS } from "./jobs.ts";
+
+export interface PageOf {
+  readonly path: string;
+  /** What is done on the page before it is looked at. */
+  readonly then?: (page: Page) => Promise<void>;
+}
+
+const runAt = (id: string): PageOf => ({ path: `/run?id=${encodeURIComponent(id)}` });
+
+export const PAGES: Readonly<Record<string, PageOf>> = {
+  catalogue: { path: "/" },
+  start: { path: "/start?definition=customer-export" },
+  "start-refused": {
+    path: "/start?definition=customer-export&minOrder=-5",
+    then: async (page) => {
+      await page.getByRole("button", { name: "Run", exact: true }).click();
+      await page.getByRole("alert").waitFor();
+    },
+  },
+  "run-running": runAt(RUNS.running),
+  "run-failed": runAt(RUNS.failed),
+  "run-succeeded": runAt(RUNS.succeeded),
+  "run-waiting": runAt(RUNS.waiting),
+  "run-stopped": runAt(RUNS.stopped),
+  runs: { path: "/runs" },
+  unknown: runAt("price-list/unknown"),
+};

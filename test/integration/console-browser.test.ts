@@ -1,0 +1,178 @@
+/**
+ * The console in a real browser, as people have theirs: narrow and wide, light and dark, with forced colours, without motion, with
+ * large text, and by the keyboard alone.
+ *
+ * The failures this prevents: a page that a part of its people cannot read or use; a second run for a second click; and an update
+ * that takes away what somebody is typing.
+ */
+// needs browser
+// runs at most 12 min
+import t from "tap";
+import { chromium } from "../harness/browser/chromium.ts";
+import { playStory, RUNS } from "../harness/browser/jobs.ts";
+import { wrongWith } from "../harness/browser/judge.ts";
+import { PAGES } from "../harness/browser/pages.ts";
+import { consoleStage } from "../harness/browser/stage.ts";
+import { open, seenIn, visit, type Ways } from "../harness/browser/visit.ts";
+
+t.setTimeout(0); // each wait of the harness has its own bound
+
+await using chrome = await chromium();
+await using stage = await consoleStage();
+await playStory(stage);
+await using person = await visit(chrome.browser);
+const { page } = person;
+await open(page, await stage.link("Maren Holt"));
+
+const WAYS: Readonly<Record<string, Ways>> = {
+  "wide and light": {},
+  "wide and dark": { dark: true },
+  "narrow and light": { width: 320 },
+  "narrow and dark, without motion": { width: 320, dark: true, reducedMotion: true },
+  "in forced colours": { forcedColours: true },
+  "narrow, in forced colours of the dark": { width: 320, forcedColours: true, dark: true },
+  "with text of twice the size": { largeText: true },
+};
+
+const focused = (): Promise<string> =>
+  page.evaluate<string>(
+    "(({ activeElement: it }) => it.getAttribute('aria-label') ?? (it.labels?.[0] ?? it).textContent.trim())(document)",
+  );
+
+/** Presses Tab until this has the focus, as somebody without a mouse does. */
+async function tabTo(name: string): Promise<void> {
+  const met: string[] = [];
+  for (let pressed = 0; pressed < 80; pressed++) {
+    await page.keyboard.press("Tab");
+    const at = await focused();
+    if (at === name || at.startsWith(`${name} `)) return;
+    met.push(at);
+  }
+  throw new Error(`Tab does not come to "${name}", only to ${met.join(" | ")}`);
+}
+
+await t.test("by the keyboard alone: sign in, run, stop, and read a failure", async (t) => {
+  await page.context().clearCookies();
+  await open(page, await stage.link("Priya Nair"));
+  t.notMatch(page.url(), /#/, "the link's token stays in no history");
+  await tabTo("Run Voucher codes");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Voucher codes" }).waitFor();
+  await tabTo("Seconds");
+  await page.keyboard.type("600");
+  await page.keyboard.press("Enter");
+  await page.getByRole("status").getByText("Running").waitFor();
+  await tabTo("Stop");
+  await page.keyboard.press("Enter");
+  await page.getByRole("status").getByText("Stopped").waitFor();
+  t.equal(await page.evaluate("document.activeElement.id"), "content", "the focus is not lost with the button");
+
+  await page.reload();
+  await tabTo("Find a run by its id");
+  await page.keyboard.type(RUNS.failed);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "The program ended with exit code 74." }).waitFor();
+  await tabTo("Copy for the ticket");
+  await page.keyboard.press("Enter");
+  const ticket = await page.getByRole("textbox", { name: "What is copied" }).inputValue();
+  t.match(ticket, "The program ended with exit code 74.");
+  t.match(ticket, "pricing@example.com");
+  t.match(ticket, "no space left on device");
+  t.match(ticket, page.url());
+});
+
+await t.test("pressing Run twice, a reload and Back are one run; other values are another", async (t) => {
+  const runs = async (): Promise<number> =>
+    (await stage.system.ledger.list({ most: 200 })).filter(({ id }) => id.startsWith("opening-hours/")).length;
+  const run = page.getByRole("button", { name: "Run", exact: true });
+  await open(page, `${stage.url}/start?definition=opening-hours`);
+  await page.reload();
+  await run.dblclick();
+  await page.waitForURL(/\/run\?/);
+  const first = page.url();
+  await page.goBack();
+  await run.click();
+  await page.waitForURL(first);
+  await page.goBack();
+  await page.reload();
+  await run.click();
+  await page.waitForURL(first);
+  t.equal(await runs(), 1);
+
+  await open(page, `${stage.url}/start?definition=vouchers`);
+  await run.click();
+  await page.waitForURL(/\/run\?/);
+  const second = page.url();
+  await page.goBack();
+  await page.getByLabel("Seconds").fill("1");
+  await run.click();
+  await page.getByRole("button", { name: "Run these values as a new run" }).click();
+  await page.waitForURL((url) => url.href !== second && url.pathname === "/run");
+  t.match(page.url(), /run\?id=vouchers/);
+});
+
+await t.test("what is typed, and where, outlasts a hundred updates", async (t) => {
+  await open(page, `${stage.url}/`);
+  const box = page.getByRole("textbox", { name: "Find a run by its id" });
+  await box.click();
+  await page.keyboard.type("newsletter");
+  await page.keyboard.press("ArrowLeft");
+  let updates = 0;
+  page.on("response", (it) => void (it.url().endsWith("/v1/definitions") && updates++));
+  const more = async (): Promise<boolean> => {
+    await stage.repeatEvent(RUNS.running);
+    return updates >= 100;
+  };
+  await stage.system.until("a hundred updates", more, 5 * 60_000);
+  t.equal(await box.inputValue(), "newsletter");
+  t.same(await page.evaluate("[document.activeElement.name, document.activeElement.selectionStart]"), ["id", 9]);
+});
+
+await t.test("what a screen reader is told of a run are its states, and no line of its log", async (t) => {
+  await open(page, `${stage.url}/start?definition=newsletter&seconds=3`);
+  await page.evaluate(`(() => {
+    globalThis.spoken = new Set();
+    const look = () => document.querySelectorAll("[role=status], [role=alert], [role=log], [aria-live]")
+      .forEach((it) => it.textContent.trim().length > 0 && spoken.add(it.textContent.trim()));
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+  })()`);
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await page.getByRole("status").getByText("Succeeded").waitFor();
+  await page.getByText("list 6 of 6 read").waitFor();
+  const spoken = await page.evaluate<readonly string[]>("[...spoken]");
+  t.ok(spoken.includes("Running") && spoken.includes("Succeeded"), "each state is told");
+  const states = ["Waiting", "Starting", "Running", "Succeeded", "Live", "Loading"];
+  t.same(
+    spoken.filter((it) => !states.includes(it) && !it.startsWith("Live updates paused")),
+    [],
+  );
+});
+
+await t.test("nothing moves for somebody who wants no motion", async (t) => {
+  await seenIn(page, { reducedMotion: true });
+  await open(page, stage.url + (PAGES["run-running"]?.path ?? ""));
+  t.equal(await page.evaluate("document.getAnimations().length"), 0);
+  await seenIn(page, {});
+  t.ok(Number(await page.evaluate("document.getAnimations().length")) > 0, "for others the running mark turns");
+});
+
+await t.test("each page is right in each of the ways in which people see it", async (t) => {
+  for (const [name, at] of Object.entries(PAGES)) {
+    await open(page, stage.url + at.path);
+    await at.then?.(page);
+    for (const [way, ways] of Object.entries(WAYS)) {
+      await seenIn(page, ways);
+      const isPlain = Object.keys(ways).every((it) => it === "width");
+      t.same(await wrongWith(page, isPlain ? "everything" : "on sight"), [], `${name}, ${way}`);
+    }
+    await seenIn(page, {});
+  }
+});
+
+t.same(person.complaints(), [], "the browser had nothing to complain of in any test");
+
+await t.test("a violation of the policy would be seen", async (t) => {
+  await page.evaluate("try { document.body.innerHTML = '<b>x</b>' } catch {}");
+  await stage.system.until("the complaint", () => person.complaints().some((it) => it.includes("require-trusted-types-for")));
+  t.pass();
+});
