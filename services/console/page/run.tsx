@@ -23,13 +23,13 @@ function Whole({ run, staleSinceMs }: { readonly run: RunView; readonly staleSin
   const over = isOver(run.state);
   const now = useNow(!over);
   useEffect(() => {
-    document.title = `${wordOf(run.state)}: ${run.definition ?? run.id} – Longshore`;
+    document.title = `${wordOf(run.state)}: ${run.title} – Longshore`;
   }, [run.state]);
   return (
     <>
       <Back to="/runs">Runs</Back>
       <div class="head of-run">
-        <h1>{run.definition ?? run.id}</h1>
+        <h1>{run.title}</h1>
         <span role="status"><StateLine state={run.state} /></span>
         {!over && <LiveMark staleSinceMs={staleSinceMs} />}
         {!over && <Stop run={run} />}
@@ -153,6 +153,7 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
   const [isCopied, setCopied] = useState<boolean>();
   const box = useRef<HTMLTextAreaElement>(null);
   const ticket = ticketOf(run);
+  const hint = hintOf(run);
   const copy = async (): Promise<void> => {
     try {
       await navigator.clipboard.writeText(ticket);
@@ -166,7 +167,7 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
     <section class={`failure panel ${run.state}`}>
       <div>
         <h2><Icon of={run.state} /> {run.why?.sentence ?? "Nobody saw how it ended."}</h2>
-        {run.why?.hint !== undefined && <p><Told>{run.why.hint}</Told></p>}
+        {hint !== undefined && <p><Told>{hint}</Told></p>}
         <dl>
           {run.owner !== undefined && <div><dt>Who can fix it</dt><dd><Contact owner={run.owner} /></dd></div>}
           {run.steps.some(({ state }) => state === "done") && <div><dt>Done</dt><dd>{namesOf(run, (state) => state === "done")}</dd></div>}
@@ -185,6 +186,10 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
   ); // biome-ignore format: as it stands on the page
 }
 
+/** A hint that names a command is for whoever gets the ticket: people here have no cluster to ask. */
+const hintOf = ({ why, log }: RunView): string | undefined =>
+  why === undefined || !/`(kubectl|longshore) /.test(why.hint) ? why?.hint : log && "What it printed stands below.";
+
 const namesOf = ({ steps }: RunView, wanted: (state: RunView["steps"][number]["state"]) => boolean): string =>
   steps.filter(({ state }) => wanted(state)).map(({ name }) => name).join(", "); // biome-ignore format: one line
 
@@ -192,10 +197,10 @@ const TICKET_LINES = 20;
 
 /** Everything that somebody else needs to act, in words. */
 function ticketOf(run: RunView): string {
-  const { definition, id, state, by, why, owner, log, endedAtMs, askedAtMs } = run;
+  const { title, state, by, why, owner, log, endedAtMs, askedAtMs } = run;
   const lines = log?.tail.trimEnd().split("\n").slice(-TICKET_LINES) ?? [];
   return [
-    `${definition ?? id}: ${wordOf(state).toLowerCase()}, ${exactly(endedAtMs ?? askedAtMs)}.${by ? ` Asked by ${by.name}.` : ""}`,
+    `${title}: ${wordOf(state).toLowerCase()}, ${exactly(endedAtMs ?? askedAtMs)}.${by ? ` Asked by ${by.name}.` : ""}`,
     ...(why === undefined ? [] : [`${why.code}: ${why.sentence}`, why.hint]),
     ...(owner === undefined ? [] : [`To act: ${[owner.name, owner.contact].filter(Boolean).join(", ")}`]),
     location.href,

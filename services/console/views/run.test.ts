@@ -31,11 +31,21 @@ t.test("the newest stage has no length as long as it lasts", async (t) => {
   ]);
 });
 
+t.test("a run is called as its definition is, and by its id if it has none", async (t) => {
+  const plan = { simple: true, steps: [] };
+  const named = (of: RunRecord, title?: string) => runView(of, request, story(["run.accepted"]), title).title;
+  t.equal(named(record(), "Monthly export"), "Monthly export");
+  t.equal(named(record()), "export");
+  t.equal(named(record({ plan })), "export/1");
+});
+
 t.test("a wait says what it waits for, in words that need no cluster", async (t) => {
   const told = (reason: string) =>
     stagesOf(runView(record(), request, story(["run.accepted"], ["run.waiting", { reason }]))).at(-1);
   t.same(told("ConcurrencyLimit"), ["Waiting", undefined, "for the run before it"]);
   t.same(told("GroupFull"), ["Waiting", undefined, "for a free place"]);
+  const view = runView(record(), request, story(["run.accepted"], ["run.waiting", { reason: "ConcurrencyLimit" }]));
+  t.equal(view.story.at(-1)?.says, "for the run before it");
 });
 
 t.test("a failure says why, and a stall as long as nothing has ended it", async (t) => {

@@ -27,6 +27,8 @@ export interface Stage {
 
 export interface RunView {
   readonly id: string;
+  /** What its heading says: its definition's title, as it is today. */
+  readonly title: string;
   readonly definition?: string;
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly state: State;
@@ -68,7 +70,12 @@ interface Told {
 
 const told = ({ data }: StoryEvent): Told => data as Told;
 
-export function runView({ run }: RunRecord, request: RunRequest, story: readonly StoryEvent[]): RunView {
+export function runView(
+  { run }: RunRecord,
+  request: RunRequest,
+  story: readonly StoryEvent[],
+  title: string = run.plan.definition?.name ?? run.id,
+): RunView {
   const life = story.filter(({ generation }) => generation === run.generation);
   const newest = story.at(-1);
   const state = stateOf({ ...run, newest: newest && { type: newest.type as never } });
@@ -81,6 +88,7 @@ export function runView({ run }: RunRecord, request: RunRequest, story: readonly
   const owner = data?.owner ?? definition?.owner;
   return {
     id: run.id,
+    title,
     ...(definition && { definition: definition.name }),
     parameters: "parameters" in request && request.parameters ? request.parameters : {},
     state,
@@ -141,5 +149,6 @@ function stepState(step: RunRecord["run"]["steps"][string] | undefined): RunView
 function saysOf(event: StoryEvent): string {
   const { actor, step, attempt, reason, why, diagnosis } = told(event);
   const of = [step === "main" ? undefined : step, attempt !== undefined && attempt > 1 ? `attempt ${attempt}` : undefined];
-  return [...of, diagnosis?.sentence ?? why ?? reason, actor && `by ${actor.name}`].filter((it) => it !== undefined).join(", ");
+  const because = diagnosis?.sentence ?? why ?? (event.type === "run.waiting" ? waitWords(reason) : reason);
+  return [...of, because, actor && `by ${actor.name}`].filter((it) => it !== undefined).join(", ");
 }
