@@ -159,23 +159,51 @@ function namesOf(schema: unknown): readonly string[] {
 
 const stepFields: readonly string[] = Object.keys(StepRequest.shape);
 
-/** Returns one line for each key, up to the number that will be told. */
+/** What fields are called elsewhere: in a Job of Kubernetes, a compose file, another scheduler. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  activeDeadlineSeconds: "deadline",
+  backoffLimit: "retries",
+  cluster: "group",
+  cmd: "command",
+  container: "image",
+  cpu: "resources",
+  entrypoint: "command",
+  environment: "env",
+  initContainers: "init",
+  memory: "resources",
+  serviceAccountName: "serviceAccount",
+  timeout: "deadline",
+  variables: "env",
+  volumeMounts: "mounts",
+};
+
+/** Returns one line for each key, up to the number that will be told. The first that resembles nothing names all fields. */
 function unknownFields(keys: readonly string[], known: readonly string[]): string {
+  let isListed = false;
+  const line = (key: string): string => {
+    const told = unknownField(key, known);
+    if (told !== undefined) return told;
+    const all = isListed ? "." : `; these are: ${known.join(", ")}.`;
+    isListed = true;
+    return `${quoted(key)} is not a field here${all}`;
+  };
   return keys
     .slice(0, PROBLEMS_MAX + 1)
-    .map((key) => unknownField(key, known))
+    .map(line)
     .join("\n");
 }
 
 /** A restart's corrections know `steps` beside the fields of a step. */
 const isPipeline = (known: readonly string[]): boolean => known.includes("steps") && !known.includes("image");
 
-function unknownField(key: string, known: readonly string[]): string {
-  const quoted = JSON.stringify(cut(key, SEGMENT_MAX));
-  if (isPipeline(known) && stepFields.includes(key)) return `${quoted} belongs inside a step, since "steps" is given.`;
-  const meant = nearest(key, known);
-  if (meant !== undefined) return `${quoted} is not a field here: did you mean "${meant}"?`;
-  return `${quoted} is not a field here; these are: ${known.join(", ")}.`;
+const quoted = (key: string): string => JSON.stringify(cut(key, SEGMENT_MAX));
+
+/** `undefined`: it resembles no field. */
+function unknownField(key: string, known: readonly string[]): string | undefined {
+  if (isPipeline(known) && stepFields.includes(key)) return `${quoted(key)} belongs inside a step, since "steps" is given.`;
+  const other = Object.hasOwn(ELSEWHERE, key) ? ELSEWHERE[key] : undefined;
+  const meant = other !== undefined && known.includes(other) ? other : nearest(key, known);
+  return meant === undefined ? undefined : `${quoted(key)} is not a field here: did you mean "${meant}"?`;
 }
 
 /** Returns the known name that a misspelt name most likely stands for, if one is near enough to be meant. */

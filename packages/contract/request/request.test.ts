@@ -77,6 +77,21 @@ t.test("tells an author who mixed the two forms where the field belongs", async 
   );
 });
 
+t.test("knows what fields are called elsewhere, and names all fields once", async (t) => {
+  const said = refusal({ run: "a", image: "x", timeout: "5m", environment: {}, priorty: 1, colour: "red", shape: "round" });
+  t.match(
+    said.map(({ message }) => message),
+    [
+      '"timeout" is not a field here: did you mean "deadline"?',
+      '"environment" is not a field here: did you mean "env"?',
+      '"priorty" is not a field here: did you mean "priority"?',
+      /^"colour" is not a field here; these are: .*deadline/,
+      '"shape" is not a field here.',
+    ],
+  );
+  t.equal(refusal({ run: "a", image: "x", constructor: 1 })[0]?.path, "/data/constructor");
+});
+
 t.test("answers a flood of problems with a bounded list", async (t) => {
   const env = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`${at}`, "x"]));
   const problems = refusal({ run: "a", image: "x", env });
