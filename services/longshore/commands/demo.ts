@@ -2,11 +2,11 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LINK_MS } from "@longshore/console/sign-in/tokens.ts";
 import { command, during, say, screenIn, type Surroundings } from "../command.ts";
 import { HOME_MODE } from "../embedded/home.ts";
 import { openStage, type Stage } from "../embedded/demo-stage.ts";
-import { paragraph, whole } from "../screen/rows.ts";
+import { linkLines } from "./link.ts";
+import { paragraph } from "../screen/rows.ts";
 import { toned } from "../screen/screen.ts";
 import { span } from "../screen/times.ts";
 
@@ -138,7 +138,7 @@ function shownWords(states: readonly string[]): string {
 
 async function untilSeen(stage: Stage, surroundings: Surroundings): Promise<void> {
   const { signal } = surroundings;
-  say(surroundings, ["", whole(`console  ${await stage.console.link()}  one-time, ${LINK_MS / 60_000} min`, 2)]);
+  say(surroundings, linkLines(await stage.console.link()));
   say(surroundings, paragraph("Ctrl-C ends it, and leaves nothing behind.", { indent: 2 }, screenIn(surroundings)));
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }

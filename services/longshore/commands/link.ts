@@ -46,8 +46,14 @@ The link works once, and for 10 minutes. A session then lasts for 12 hours. The 
 /** Whoever starts a Longshore on this machine is the person who signs in first. */
 export const person = (): Person => ({ name: userInfo().username });
 
-/** Prints a link for the person who reads this. */
+/** Prints a link for the person who reads this. What is copied stands alone at the end of its line. */
 export function sayLink(link: string, config: string, surroundings: Pick<Surroundings, "out">): void {
   const another = `npm run longshore -- link${config}`;
-  say(surroundings, ["", whole(`console  ${link}  one-time, ${LINK_MS / 60_000} min; another: ${another}`, 2)]);
+  say(surroundings, [...linkLines(link), whole("another:", 11), whole(another, 13)]);
 }
+
+export const linkLines = (link: string): readonly string[] => [
+  "",
+  whole(`console  ${link}`, 2),
+  whole(`one-time, ${LINK_MS / 60_000} min`, 11),
+];

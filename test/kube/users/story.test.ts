@@ -152,7 +152,7 @@ await t.test("kill -9 of the launcher while a container runs: another tells how 
 });
 
 await t.test("no hold of ours is left on any Job", async (t) => {
-  const { items } = JSON.parse(await kubectl(cluster, site, "get", "jobs", "-A", "-o", "json")) as {
+  const { items } = JSON.parse(await kubectl(cluster, site, "get", "jobs", "-o", "json")) as {
     items: { metadata: { name: string; finalizers?: string[] } }[];
   };
   t.same(

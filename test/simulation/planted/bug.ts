@@ -14,6 +14,8 @@ export interface PlantedBug {
   readonly breaks: readonly string[];
   /** The troubles that show it: scenarios with these alone are made for it, and tried first. */
   readonly only?: readonly string[];
+  /** The first of those scenarios that catches it at present. It saves a search, and may go stale without harm. */
+  readonly firstSeed?: number;
   /** Ordinary scenarios that catch it, for a bug that needs several troubles at once: a change of scenarios makes them stale. */
   readonly seeds?: readonly number[];
 }

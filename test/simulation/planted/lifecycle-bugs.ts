@@ -16,7 +16,8 @@ export const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G3", "G5", "G10"],
-    seeds: [947, 3201],
+    only: ["answeredTwice"],
+    firstSeed: 47,
   },
   {
     name: "◆ a fence that has passed shows that nothing has landed",
@@ -98,8 +99,8 @@ export const LIFECYCLE: readonly PlantedBug[] = [
       ),
     ],
     breaks: ["G5", "G3", "G10"],
-    only: ["lateCreate"],
-    seeds: [741],
+    only: ["answeredTwice"],
+    firstSeed: 56,
   },
   {
     name: "◆ a refusal for now frees the slot although an older create is on the wire",

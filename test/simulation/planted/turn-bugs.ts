@@ -13,7 +13,7 @@ export const TURNS: readonly PlantedBug[] = [
     ],
     breaks: ["A slot"],
     only: ["crowd"],
-    seeds: [82],
+    firstSeed: 40,
   },
   {
     name: "who was accepted first is placed first, whatever the priority",
