@@ -73,8 +73,12 @@ export async function webConsole(
   }
 }
 
+/** It may have been stopped before it began to serve. */
 const untilStopped = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 
 if (import.meta.main)
   await runProgram("console", ConsoleConfig, webConsole, { forPerson: (it) => (it instanceof Failure ? it : undefined) });

@@ -106,6 +106,12 @@ const jsonOf = <T>({ body }: Answer): T => JSON.parse(body) as T;
 
 const cookie = await signIn("Ada");
 
+await t.test("one that is stopped at the moment when it begins to serve ends", async (t) => {
+  const early = new AbortController();
+  await webConsole(config, silentLog, early.signal, async () => early.abort());
+  t.ok(early.signal.aborted);
+});
+
 await t.test("a link signs in once, and its cookie is for this console alone", async (t) => {
   const link = await newLink(pages.signIns, url, { name: "Bo" });
   const body = { token: tokenOf(link) };
