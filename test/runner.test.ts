@@ -230,7 +230,8 @@ t.test("a test file says what it borrows in its call", async (t) => {
     await using cloud = await kubernetes({ nodes: "simulated", clusters: 2, shared: true });
     await using own = await kubernetes({ nodes: "none" });`;
   t.same(borrowsOf(text), ["rabbitmq 4.0", "kubernetes simulated"]);
-  const asking = findTests(root).filter(({ path }) => /shared: true/.test(readFileSync(join(root, path), "utf8")));
+  t.same(borrowsOf("const { cluster } = await lentPlane(t);"), ["kubernetes none"], "a helper of the harness borrows for it");
+  const asking = findTests(root).filter(({ path }) => /shared: true|lentPlane\(/.test(readFileSync(join(root, path), "utf8")));
   t.ok(asking.length > 5);
   for (const { path, borrows } of asking) t.ok(borrows.length > 0, path);
 });

@@ -18,12 +18,19 @@ export interface Lender extends AsyncDisposable {
   over(borrows: readonly string[]): Promise<void>;
 }
 
+/** Helpers of the harness that borrow for the file that calls them. */
+const BORROWING: readonly (readonly [RegExp, string])[] = [[/\blentPlane\(/, "kubernetes none"]];
+
 /** Returns the beginnings of the names of servers that a test file borrows: "kubernetes simulated", "rabbitmq 4.0". */
 export function borrowsOf(text: string): string[] {
-  return [...text.matchAll(/\b(kubernetes|rabbitmq)\(\{([^{}]*\bshared: true\b[^{}]*)\}/g)].flatMap(([, kind, options = ""]) => {
-    const [, flavour] = /\b(?:nodes|version): "([\w.]+)"/.exec(options) ?? [];
-    return flavour === undefined ? [] : [`${kind} ${flavour}`];
-  });
+  const byHelpers = BORROWING.flatMap(([call, what]) => (call.test(text) ? [what] : []));
+  const named = [...text.matchAll(/\b(kubernetes|rabbitmq)\(\{([^{}]*\bshared: true\b[^{}]*)\}/g)].flatMap(
+    ([, kind, options = ""]) => {
+      const [, flavour] = /\b(?:nodes|version): "([\w.]+)"/.exec(options) ?? [];
+      return flavour === undefined ? [] : [`${kind} ${flavour}`];
+    },
+  );
+  return [...named, ...byHelpers];
 }
 
 export async function openLender(
