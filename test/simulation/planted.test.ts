@@ -2,7 +2,7 @@
  * Plants each bug of planted/bugs.ts in a copy of the sources. A scenario with the troubles that the bug names must break there,
  * and the invariant must be one that the bug names. The same scenario must pass without the bug.
  */
-// runs at most 30 min
+// runs at most 45 min
 import t, { type Test } from "tap";
 import type { PlantedBug } from "./planted/bug.ts";
 import { PLANTED } from "./planted/bugs.ts";

@@ -3,7 +3,7 @@
  *
  * A failure names the invariant and the seed: `npm run sim -- --scenarios 1 --seed S --verbose` shows what led to it.
  */
-// runs at most 30 min
+// runs at most 45 min
 import { availableParallelism } from "node:os";
 import t from "tap";
 import { runMany, seedsFrom } from "./many.ts";
