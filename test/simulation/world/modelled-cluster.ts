@@ -11,7 +11,7 @@ import type { Kubelet, PodReport } from "@longshore/pocket/api.ts";
 import type { RequestEntry } from "@longshore/pocket/cluster.ts";
 import { expand } from "@longshore/pocket/pods/command.ts";
 import { createModel, type Model } from "@longshore/pocket/testing/model.ts";
-import type { JobObject, PodObject } from "@longshore/pocket/objects.ts";
+import { CONTROLLER_UID, JOB_NAME, type JobObject, type PodObject } from "@longshore/pocket/objects.ts";
 import { type PodScript, type ScriptedPods, scriptedPods } from "@longshore/pocket/testing/scripted.ts";
 import type { ModelDelays } from "@longshore/pocket/testing/delays.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -290,12 +290,14 @@ function watched(
 ): Kubelet {
   return {
     start: (pod, report, look) => {
-      const { uid, name } = pod.metadata;
+      const { uid, name, labels = {} } = pod.metadata;
       const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller === true);
+      // A pod that was orphaned before it was placed has no owner any more, and runs all the same.
+      const job = owner?.uid ?? labels[CONTROLLER_UID];
       const say = (what: string): void => trace.say(`${cluster} pod ${name} ${what}`);
       const see = (it: PodReport): void => {
         const ran = it.kind === "placed" ? it.containers.map(({ state }) => state).find((state) => state.kind === "running" || (state.kind === "terminated" && state.startedAtMs !== undefined)) : undefined; // biome-ignore format: one question
-        if (ran === undefined || owner === undefined) return;
+        if (ran === undefined || job === undefined) return;
         const known = history.pods.get(uid);
         if (known === undefined) {
           say("runs");
@@ -303,8 +305,8 @@ function watched(
         }
         const life = known ?? {
           cluster,
-          job: owner.uid,
-          jobName: owner.name,
+          job,
+          jobName: owner?.name ?? labels[JOB_NAME] ?? "",
           uid,
           startedMs: clock.now(),
           claims: claimsIn(pod.spec.volumes),
