@@ -23,10 +23,10 @@ export async function openPages({ url, installation, log, poolMax = 4 }: PagesOp
     await prepareSchema(database, url, { migrate: false });
     await epochOf(database, installation);
     const { find, list, story, now } = runQueries(database);
-    const { definitions } = definitionQueries(database);
+    const { definition, definitions } = definitionQueries(database);
     return {
       installation,
-      ...{ find, list, story, now, definitions },
+      ...{ find, list, story, now, definition, definitions },
       recent: (names, most) => recentRuns(database, names, most),
       signIns: signInQueries(database),
       [Symbol.asyncDispose]: () => database.close(),

@@ -5,12 +5,15 @@
  */
 import type { Actor } from "@longshore/contract/messages/command.ts";
 import type { DefinitionName, Installation } from "@longshore/contract/ids.ts";
+import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Ledger, RunRow } from "./port.ts";
 
 export type Person = Actor;
 
 export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "find" | "list" | "story" | "now"> {
   readonly installation: Installation;
+  /** The definition of this name, if a launcher has put one. */
+  definition(name: string): Promise<Definition | undefined>;
   /** The newest runs of each of these definitions, the newest first. */
   recent(definitions: readonly DefinitionName[], most: number): Promise<ReadonlyMap<DefinitionName, readonly RecentRun[]>>;
   readonly signIns: SignIns;

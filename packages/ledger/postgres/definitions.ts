@@ -21,6 +21,8 @@ where definition.digest <> excluded.digest`,
 
 const ALL: Statement = { name: "definitions", text: "select name, digest, body, since from definition order by name" };
 
+const ONE: Statement = { name: "definition", text: "select name, digest, body, since from definition where name = $1" };
+
 interface Columns {
   readonly name: DefinitionName;
   readonly digest: string;
@@ -34,4 +36,5 @@ export const definitionQueries = (database: Database) => ({
   },
   definitions: async (): Promise<readonly StoredDefinition[]> =>
     (await database.all<Columns>(ALL)).map(({ digest, body, since }) => ({ digest, body, sinceMs: since })),
+  definition: async (name: string): Promise<Definition | undefined> => (await database.all<Columns>(ONE, [name]))[0]?.body,
 });

@@ -27,12 +27,12 @@ export function catalogue(plain: FastifyInstance, { pages, clock }: Parts): void
     "/v1/definition",
     { config: { for: "signed-in" }, schema: { querystring: z.object({ name: DefinitionName }) } },
     async ({ query: { name } }) => {
-      const found = (await pages.definitions()).find(({ body }) => body.name === name);
+      const found = await pages.definition(name);
       if (found === undefined) throw new Refused(404, "No such job", `Nothing is prepared under the name ${name}.`);
       const recent = await pages.recent([name], MARKS);
       return {
-        card: cardOf(found.body, recent.get(name) ?? []),
-        parameters: found.body.parameters ?? { type: "object", properties: {} },
+        card: cardOf(found, recent.get(name) ?? []),
+        parameters: found.parameters ?? { type: "object", properties: {} },
         run: newRun(name, clock.now()),
       };
     },

@@ -98,7 +98,7 @@ async function ask(
       throw new Refused(409, "Run already", "This form was sent before, with other values. Open it again for a new run.");
     return { status: 200, answer: { run } };
   }
-  const definition = (await pages.definitions()).find(({ body }) => body.name === name)?.body;
+  const definition = await pages.definition(name);
   if (definition === undefined) throw new Refused(404, "No such job", `Nothing is prepared under the name ${name}.`);
   const resolved = resolve(definition, { definition: definition.name, parameters }, run);
   if (resolved.kind === "refused")

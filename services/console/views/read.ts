@@ -7,12 +7,12 @@ import { type RunView, runView } from "./run.ts";
 const STORY_MOST = 1_000;
 
 export async function viewOf(
-  { pages }: { readonly pages: Pick<Pages, "definitions" | "find" | "story"> },
+  { pages }: { readonly pages: Pick<Pages, "definition" | "find" | "story"> },
   id: RunId,
 ): Promise<RunView> {
   const [found, story] = await Promise.all([pages.find(id), pages.story(id, 0, STORY_MOST)]);
   if (found === undefined) throw new Refused(404, "No such run", `No run has the id ${id}.`);
   const name = found.record.run.plan.definition?.name;
-  const definition = name === undefined ? undefined : (await pages.definitions()).find(({ body }) => body.name === name);
-  return runView(found.record, found.request, story, definition?.body.title);
+  const definition = name === undefined ? undefined : await pages.definition(name);
+  return runView(found.record, found.request, story, definition?.title);
 }
