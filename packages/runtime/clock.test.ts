@@ -4,7 +4,7 @@
  */
 import { getEventListeners } from "node:events";
 import t from "tap";
-import { onAbort, systemClock } from "./clock.ts";
+import { onAbort, systemClock, untilAborted } from "./clock.ts";
 import { stepsClock } from "./testing/steps-clock.ts";
 
 for (const [name, clock] of Object.entries({ systemClock, stepsClock: stepsClock() })) {
@@ -20,6 +20,18 @@ for (const [name, clock] of Object.entries({ systemClock, stepsClock: stepsClock
     t.equal(getEventListeners(stop.signal, "abort").length, 0);
   });
 }
+
+t.test("a wait for a signal's abort ends with it, and at once if it has been", async (t) => {
+  const stop = new AbortController();
+  let isOver = false;
+  const waiting = untilAborted(stop.signal).then(() => (isOver = true));
+  await new Promise(setImmediate);
+  t.notOk(isOver);
+  stop.abort();
+  await waiting;
+  await untilAborted(stop.signal);
+  t.ok(isOver);
+});
 
 t.test("of all who wait for a signal, those that called off hear nothing of its abort", async (t) => {
   const stop = new AbortController();

@@ -29,6 +29,10 @@ export function onAbort(signal: AbortSignal, end: () => void): () => void {
   return () => void shared.delete(end);
 }
 
+/** Resolves when the signal aborts, also if it has done so already. */
+export const untilAborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => (signal.aborted ? resolve() : void onAbort(signal, resolve)));
+
 /** Makes a clock's `sleep` from its `alarm`. */
 export function sleepBy(alarm: Clock["alarm"]): Clock["sleep"] {
   return (ms, signal) =>

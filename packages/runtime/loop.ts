@@ -71,11 +71,11 @@ export function lingering(signal: AbortSignal, { clock, ms }: { readonly clock: 
     callOff = clock.alarm(ms, () => own.abort(signal.reason));
   };
   if (signal.aborted) follow();
-  else signal.addEventListener("abort", follow, { once: true });
+  const stopFollowing = onAbort(signal, follow);
   return {
     signal: own.signal,
     release: () => {
-      signal.removeEventListener("abort", follow);
+      stopFollowing();
       callOff?.();
     },
   };

@@ -10,7 +10,7 @@ import { brokerOf } from "@longshore/broker/settings.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { openPages } from "@longshore/ledger/open-pages.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
-import { systemClock } from "@longshore/runtime/clock.ts";
+import { systemClock, untilAborted } from "@longshore/runtime/clock.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
 import { address, serveHealth } from "@longshore/runtime/health.ts";
 import type { Log } from "@longshore/runtime/log.ts";
@@ -66,19 +66,12 @@ export async function webConsole(
   log.info("the console is up", { url });
   await onListening({ url, pages });
   try {
-    return await together(signal, { live: (signal) => live.follow(signal), server: untilStopped });
+    return await together(signal, { live: (signal) => live.follow(signal), server: untilAborted });
   } finally {
     server.server.closeAllConnections();
     await server.close();
   }
 }
-
-/** It may have been stopped before it began to serve. */
-const untilStopped = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 
 if (import.meta.main)
   await runProgram("console", ConsoleConfig, webConsole, { forPerson: (it) => (it instanceof Failure ? it : undefined) });

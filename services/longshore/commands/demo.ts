@@ -2,6 +2,7 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { untilAborted } from "@longshore/runtime/clock.ts";
 import { command, during, say, screenIn, type Surroundings } from "../command.ts";
 import { HOME_MODE } from "../embedded/home.ts";
 import { openStage, type Stage } from "../embedded/demo-stage.ts";
@@ -140,5 +141,5 @@ async function untilSeen(stage: Stage, surroundings: Surroundings): Promise<void
   const { signal } = surroundings;
   say(surroundings, linkLines(await stage.console.link()));
   say(surroundings, paragraph("Ctrl-C ends it, and leaves nothing behind.", { indent: 2 }, screenIn(surroundings)));
-  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  await untilAborted(signal);
 }
