@@ -1,8 +1,8 @@
 /** A restart of a run with volumes: which it finds again, which it may not have yet, and when it gets new ones. */
-import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import t from "tap";
 import {
+  ABANDONED,
   anchorOf,
   BY_PARAMETERS,
   counts,
@@ -18,8 +18,6 @@ import {
 } from "../testing/anchored.ts";
 import { NAMESPACE, never, RUN } from "../testing/stage.ts";
 import { createUnderAnchor } from "./anchor.ts";
-
-const DIAGNOSIS = diagnose("Abandoned", "An operator gave it up.");
 
 t.test("a run that failed keeps its volumes for a day, and a restart finds the same ones", async (t) => {
   const it = await withVolumes(t);
@@ -101,7 +99,7 @@ t.test("a pod of an earlier generation that has not ended keeps the next one wai
   const it = await withVolumes(t, { pods: { startsAfterMs: 10, onStop: { kind: "stuck" } } });
   await create(it);
   await it.clock.sleep(5_000);
-  await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+  await it.record({ kind: "abandon", diagnosis: ABANDONED });
   t.match(anchorOf(it)?.state, "kept");
   await it.parts.ledger.recordAnchors([]);
   await it.publish("run.restart", { run: RUN, from: "failed" });
@@ -119,7 +117,7 @@ t.test(
     await it.clock.sleep(20_000);
     await makePod(it, "unlabelled");
     await it.clock.sleep(20_000);
-    await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+    await it.record({ kind: "abandon", diagnosis: ABANDONED });
     await it.record({ kind: "children", found: "none" });
     await it.publish("run.restart", { run: RUN, from: "failed" });
     const run = it.model.tables.runs.get(RUN)?.record.run;

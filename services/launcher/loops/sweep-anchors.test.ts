@@ -1,11 +1,11 @@
 /** What an ended run gives up: its anchor, and with it volumes and Jobs. Nothing of a neighbour's, and nothing too early. */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
-import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import { Installation, RunId, Uid } from "@longshore/contract/ids.ts";
 import { LABELS, MANAGED_BY } from "@longshore/domain/run/marks.ts";
 import t, { type Test } from "tap";
 import { createUnderAnchor } from "../jobs/anchor.ts";
 import {
+  ABANDONED,
   anchorOf,
   type Claimed,
   counts,
@@ -21,8 +21,6 @@ import {
 } from "../testing/anchored.ts";
 import { GROUP, NAMESPACE, never, RUN, stage } from "../testing/stage.ts";
 import { sweepAnchors } from "./sweep.ts";
-
-const DIAGNOSIS = diagnose("Abandoned", "An operator gave it up.");
 
 t.test("a run that succeeded gives up its volumes, but not before its last attempt is done", async (t) => {
   const it = await withVolumes(t);
@@ -157,7 +155,7 @@ t.test("a missing permission to look at an anchor, or for volumes, is told", asy
 t.test("volumes in a namespace that a person gave up are told and counted no more", async (t) => {
   const it = await over(t);
   const elsewhere = { ...it, cluster: { ...it.cluster, namespace: "new" } };
-  it.parts.views.set(GROUP, { state: "barred", namespaceUid: "uid-of-new", diagnosis: DIAGNOSIS });
+  it.parts.views.set(GROUP, { state: "barred", namespaceUid: "uid-of-new", diagnosis: ABANDONED });
   await sweepAll(elsewhere);
   t.equal(anchorOf(it)?.state, "sweeping", "a namespace that is not there may be a mistake in the file");
   it.parts.views.set(GROUP, { state: "healthy", namespaceUid: "uid-of-new" });
@@ -171,7 +169,7 @@ t.test("while a create of the anchor may land, its absence shows nothing", async
     faults: [{ on: "create", resource: "configmaps", trouble: { kind: "delayed", byMs: 300_000 } }],
   });
   const creating = create(it);
-  await it.parts.recording({ run: RUN, step: it.work.attempt.step, n: 1, input: { kind: "abandon", diagnosis: it.work.attempt.notes.stall ?? DIAGNOSIS } }); // biome-ignore format: one line
+  await it.parts.recording({ run: RUN, step: it.work.attempt.step, n: 1, input: { kind: "abandon", diagnosis: it.work.attempt.notes.stall ?? ABANDONED } }); // biome-ignore format: one line
   await creating;
   const begunAtMs = await it.parts.ledger.now();
   await it.parts.ledger.recordAnchors([{ run: RUN, number: 1, input: { kind: "gone", begunAtMs } }]);
@@ -182,7 +180,7 @@ t.test("a pod whose create landed after its step had ended does not keep the run
   const it = await withVolumes(t, {}, TOKEN);
   await create(it);
   await it.clock.sleep(5_000);
-  await it.record({ kind: "abandon", diagnosis: DIAGNOSIS });
+  await it.record({ kind: "abandon", diagnosis: ABANDONED });
   await it.record({ kind: "children", found: "none" });
   await makePod(it, "late", it.parts.keys.childLabels(RUN, it.attempt().step));
   await makePod(it, "somebody-elses");

@@ -4,6 +4,7 @@
  * The failure this prevents: two tests that each end a run in a way of their own, of which one is no launcher's way.
  */
 import type { CommandData } from "@longshore/contract/messages/command.ts";
+import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
 import type { Work } from "@longshore/ledger/port.ts";
 import type { Test } from "tap";
 import { createUnderAnchor } from "../jobs/anchor.ts";
@@ -33,6 +34,8 @@ export const BY_PARAMETERS = {
 
 /** More of a request: its program may make pods. */
 export const TOKEN = { serviceAccount: { name: "worker", token: true } };
+
+export const ABANDONED = diagnose("Abandoned", "An operator gave it up.");
 
 export interface Claimed extends Stage {
   readonly work: Work;
