@@ -6,6 +6,7 @@
  */
 import type { ServerResponse } from "node:http";
 import { RunId } from "@longshore/contract/ids.ts";
+import { onAbort } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
@@ -68,8 +69,7 @@ async function stream(options: Parts, run: RunId | undefined, reader: Reader): P
   raw.writeHead(200, { ...headers, "content-type": "text/event-stream", "cache-control": "no-store" });
   const gone = new AbortController();
   raw.once("close", () => gone.abort());
-  const stopped = () => raw.end();
-  options.signal.addEventListener("abort", stopped, { once: true });
+  const stopListening = onAbort(options.signal, () => raw.end());
   const changed = wakeUp(clock);
   let changes = 0;
   const off = live.on(run, () => {
@@ -104,7 +104,7 @@ async function stream(options: Parts, run: RunId | undefined, reader: Reader): P
     raw.end();
   } finally {
     off();
-    options.signal.removeEventListener("abort", stopped);
+    stopListening();
   }
 }
 
