@@ -1,9 +1,10 @@
 /** The newest runs of many definitions, for cards: one look at an index for each definition, whatever else the ledger holds. */
 import type { DefinitionName, RunId } from "@longshore/contract/ids.ts";
-import type { Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
+import type { Outcome } from "@longshore/contract/messages/event.ts";
 import type { RunState } from "@longshore/domain/run/record.ts";
 import type { Person, RecentRun } from "../pages.ts";
 import type { Database, Statement } from "./connection.ts";
+import { type NewestColumns, newestOf } from "./rows.ts";
 
 const RECENT: Statement = {
   name: "recent-runs",
@@ -20,7 +21,7 @@ left join event newest on newest.run_key = r.key and newest.seq = r.seq
 order by d.name, r.key desc`,
 };
 
-interface Columns {
+interface Columns extends NewestColumns {
   readonly definition: DefinitionName;
   readonly id: RunId;
   readonly state: RunState;
@@ -29,9 +30,6 @@ interface Columns {
   readonly ended_at: number | null;
   readonly actor: Person | null;
   readonly started_at: number | null;
-  readonly newest: RunEventType | null;
-  readonly reason: string | null;
-  readonly code: string | null;
 }
 
 export async function recentRuns(
@@ -52,8 +50,5 @@ const recentOf = (row: Columns): RecentRun => ({
   endedAtMs: row.ended_at ?? undefined,
   by: row.actor ?? undefined,
   startedAtMs: row.started_at ?? undefined,
-  newest:
-    row.newest === null
-      ? undefined
-      : { type: row.newest, ...(row.reason !== null && { reason: row.reason }), ...(row.code !== null && { code: row.code }) },
+  newest: newestOf(row),
 });

@@ -5,8 +5,10 @@
  * through the ledger. `null` is Postgres' word and `undefined` ours; times are milliseconds on both sides (connection.ts).
  */
 import type { GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
+import type { RunEventType } from "@longshore/contract/messages/event.ts";
 import { NO_PLAN } from "@longshore/domain/run/plan.ts";
 import type { Anchor, Attempt, Plan, Run, RunRecord } from "@longshore/domain/run/record.ts";
+import type { NewestEvent } from "../port.ts";
 import type { Queries, Statement } from "./connection.ts";
 
 export interface RunColumns {
@@ -25,6 +27,25 @@ export interface RunColumns {
   readonly steps: Run["steps"];
   readonly accepted_at: number;
   readonly ended_at: number | null;
+}
+
+/** What a list of runs shows of an event. */
+export interface NewestColumns {
+  readonly newest: RunEventType | null;
+  readonly reason: string | null;
+  readonly code: string | null;
+  /** Absent for a list that does not show it. */
+  readonly exit_code?: number | null;
+}
+
+export function newestOf({ newest, reason, code, exit_code = null }: NewestColumns): NewestEvent | undefined {
+  if (newest === null) return undefined;
+  return {
+    type: newest,
+    ...(reason !== null && { reason }),
+    ...(code !== null && { code }),
+    ...(exit_code !== null && { exitCode: exit_code }),
+  };
 }
 
 export interface AttemptColumns {

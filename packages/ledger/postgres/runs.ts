@@ -1,11 +1,11 @@
 /** Queries for people: one run, many runs, a run's story, and counts of everything. */
-import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
+import type { EventType, Outcome } from "@longshore/contract/messages/event.ts";
 import type { DefinitionName, GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
-import type { Counts, NewestEvent, RunFilter, RunRow, StoryEvent } from "../port.ts";
-import type { AnchorColumns, AttemptColumns, RunColumns } from "./rows.ts";
+import type { Counts, RunFilter, RunRow, StoryEvent } from "../port.ts";
+import type { AnchorColumns, AttemptColumns, NewestColumns, RunColumns } from "./rows.ts";
 import { OUTBOX_LEASE } from "./write.ts";
 import {
   ANCHOR_COLUMNS,
@@ -13,6 +13,7 @@ import {
   ATTEMPT_COLUMNS,
   ATTEMPT_GROUP,
   attemptOf,
+  newestOf,
   RUN_COLUMNS,
   RUN_GROUP,
   runOf,
@@ -90,7 +91,7 @@ from (
 
 const TIME: Statement = { name: "time", text: "select clock_timestamp() as now" };
 
-interface ListColumns {
+interface ListColumns extends NewestColumns {
   readonly key: string;
   readonly id: RunId;
   readonly tenant: TenantName;
@@ -102,10 +103,6 @@ interface ListColumns {
   readonly restarted_at: number | null;
   readonly ended_at: number | null;
   readonly finished_at: string | null;
-  readonly newest: RunEventType | null;
-  readonly reason: string | null;
-  readonly code: string | null;
-  readonly exit_code: number | null;
 }
 
 interface StoryColumns {
@@ -127,16 +124,6 @@ interface CountColumns {
   readonly anchors: number;
   readonly has_launcher: boolean;
   readonly now: number;
-}
-
-function newestOf({ newest, reason, code, exit_code }: ListColumns): NewestEvent | undefined {
-  if (newest === null) return undefined;
-  return {
-    type: newest,
-    ...(reason !== null && { reason }),
-    ...(code !== null && { code }),
-    ...(exit_code !== null && { exitCode: exit_code }),
-  };
 }
 
 export function runQueries(database: Database) {
