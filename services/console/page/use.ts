@@ -13,7 +13,10 @@ export interface Asked<T> {
 
 const SLOW_MS = 300;
 
-/** Asks once, and again at each change of this run, or of any run. */
+/**
+ * Asks once. A run's stream then brings each new view of it; that of all runs says only that something changed, and so this asks
+ * again.
+ */
 export function useAnswer<T>(path: string, query: Readonly<Record<string, string>>, run?: string): Asked<T> {
   const [state, set] = useState<Asked<T>>({ value: undefined, problem: undefined, staleSinceMs: undefined, isSlow: false });
   const key = JSON.stringify([path, query, run]);
@@ -22,10 +25,12 @@ export function useAnswer<T>(path: string, query: Readonly<Record<string, string
     current.current = key;
     const slow = setTimeout(() => set((it) => ({ ...it, isSlow: it.value === undefined })), SLOW_MS);
     const mine = (): boolean => current.current === key;
+    const take = (value: T): void => set({ value, problem: undefined, staleSinceMs: undefined, isSlow: false });
+    let isTold = false; // an answer that comes after a view of the open stream may be older than that view
     const look = (): Promise<void> =>
       ask<T>(path, query).then(
         (value) => {
-          if (mine()) set({ value, problem: undefined, staleSinceMs: undefined, isSlow: false });
+          if (mine() && !isTold) take(value);
         },
         (error: unknown) => {
           if (!mine() || !(error instanceof Refusal)) return;
@@ -42,9 +47,15 @@ export function useAnswer<T>(path: string, query: Readonly<Record<string, string
     const end = stream(
       "/v1/events",
       run === undefined ? {} : { run },
-      () => void look(),
+      (news) => {
+        if (!mine()) return;
+        isTold = run !== undefined;
+        if (isTold) take(JSON.parse(news) as T);
+        else void look();
+      },
       (isLive) => {
         if (!mine()) return;
+        isTold = false;
         if (isLive) void look();
         else set((it) => ({ ...it, staleSinceMs: it.staleSinceMs ?? Date.now() }));
       },
