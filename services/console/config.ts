@@ -17,7 +17,7 @@ export const ConsoleConfig = z.strictObject({
         .string()
         .regex(/^(127\.0\.0\.1|\[::1\]):\d+$/, "is not on this machine alone: write 127.0.0.1:7373")
         .default("127.0.0.1:7373"),
-      /** How many ports are tried, from that of `listen` on, if others listen there. */
+      /** The number of ports to try, from the port of `listen` on: other programs may listen there. */
       ports: z.int().min(1).max(100).default(1),
       health: z.string().default("127.0.0.1:9093"),
     })

@@ -1,4 +1,4 @@
-/** What every route of the console stands on. */
+/** The parts that every route of the console uses. */
 import type { Broker } from "@longshore/broker/port.ts";
 import type { Installation } from "@longshore/contract/ids.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";

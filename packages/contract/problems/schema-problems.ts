@@ -159,7 +159,7 @@ function namesOf(schema: unknown): readonly string[] {
 
 const stepFields: readonly string[] = Object.keys(StepRequest.shape);
 
-/** What fields are called elsewhere: in a Job of Kubernetes, a compose file, another scheduler. */
+/** Names of our fields in other systems: a Job of Kubernetes, a compose file, another scheduler. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   activeDeadlineSeconds: "deadline",
   backoffLimit: "retries",

@@ -112,7 +112,7 @@ export function placeAttempts(placing: Placing, at: Advancing): PlacedAttempts {
   return { changes, placed, told, claimed, more: changes.size > 0 && (isStopped || lines.some(isLeft)) };
 }
 
-/** What the attempts so far have left for those that come after them. */
+/** One round of placing: the attempts placed so far, and the slots and storage that they left for the next ones. */
 interface Round extends Placing {
   readonly at: Advancing;
   readonly changes: Map<RunId, Change>;

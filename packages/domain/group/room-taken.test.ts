@@ -1,4 +1,4 @@
-/** What one attempt takes of a group besides a slot: a slot for each of its slices, and storage for the run's volumes. */
+/** The room that one attempt takes in a group: a slot for each of its slices, and storage for the run's volumes. */
 import { GroupSettings } from "@longshore/contract/group-settings.ts";
 import t from "tap";
 import {

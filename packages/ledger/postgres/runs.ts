@@ -69,7 +69,7 @@ where r.id = $1 and e.seq > $2 order by e.seq limit $3`,
 /** An attempt that is due for longer than this is overdue: no loop came for it. */
 export const OVERDUE_MS = 60_000;
 
-/** Of objects, only those that are not gone are read: a ledger keeps the rows of all anchors that ever were. */
+/** Reads no object that is gone: a ledger keeps the rows of all anchors that ever were. */
 export const COUNTS: Statement = {
   name: "counts",
   text: `

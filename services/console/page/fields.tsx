@@ -50,7 +50,7 @@ export function labelOf(name: string, { title }: Schema): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** What the field shows at first. */
+/** The text that the field shows at first. */
 export function textOf(schema: Schema, value: unknown): string {
   if (value === undefined) return "";
   const kind = kindOf(schema);
@@ -58,7 +58,7 @@ export function textOf(schema: Schema, value: unknown): string {
   return typeof value === "string" && kind !== "json" ? value : JSON.stringify(value);
 }
 
-/** What the field's text means. `undefined`: nothing was given, so that the definition's default counts. */
+/** The value that the field's text stands for. `undefined`: no value was given, and the definition's default counts. */
 export function valueOf(schema: Schema, text: string): unknown {
   const kind = kindOf(schema);
   if (kind === "yes-no") return text === "true";

@@ -1,4 +1,4 @@
-/** What every page has around it: the header, the search, and what a page says while it has nothing to show. */
+/** The frame of each page: the header, the search, and the words for a page that has nothing to show. */
 import type { ComponentChildren, JSX } from "preact";
 import type { Problem } from "./api.ts";
 import { go, here } from "./go.ts";
@@ -80,7 +80,7 @@ export const LiveMark = ({ staleSinceMs }: { readonly staleSinceMs: number | und
   </span>
 );
 
-/** What stands where nothing can be shown: a heading, why, and what to do. */
+/** A heading, a reason and the next step, where nothing can be shown. */
 export const Empty = ({
   mark,
   title,

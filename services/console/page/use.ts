@@ -1,4 +1,4 @@
-/** What pages keep: an answer of the console that stays on the screen while it is asked for again. */
+/** Answers of the console that stay on the screen while the page asks for them again. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, type Problem, Refusal, stream } from "./api.ts";
 

@@ -20,7 +20,7 @@ const PING_MS = 15_000;
 const LOOK_MS = 5_000;
 /** While the broker is away, open runs are looked at this often. */
 const AWAY_LOOK_MS = 2_000;
-/** Who signs out in another tab is told no more after this time. */
+/** A person who signed out in another tab hears nothing more after this time. */
 const RIGHTS_MS = 60_000;
 /** Changes that come together are one. */
 const TOGETHER_MS = 100;
