@@ -338,11 +338,12 @@ await t.test(
   "started again, it still knows what was: the run whose program was ended with the pocket is told as that",
   async (t) => {
     const second = await longshoreUp(folder.path);
+    // Followed before it is listed: a start is told as soon as it takes runs, and the watcher looks after that.
+    const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
+    t.match(end, /failed +.*LocalStop/);
     const { out } = await longshore(folder.path, "runs", "list");
     t.match(out, /^SUCCEEDED +first /m);
     t.match(out, /^FAILED LocalStop +lasting /m);
-    const { out: end } = await longshore(folder.path, "runs", "follow", "lasting");
-    t.match(end, /failed +.*LocalStop/);
     await ends(t, second);
   },
 );
