@@ -7,7 +7,7 @@
  */
 import { z } from "zod";
 import type { GroupName } from "./ids.ts";
-import { Quantity, quantity } from "./units.ts";
+import { Bytes, quantity } from "./units.ts";
 
 const patterns = z.array(z.string().min(1).max(500)).min(1).max(1_000).optional();
 
@@ -19,7 +19,7 @@ export const GroupSettings = z.strictObject({
       /** Creates are claimed no faster than this; more attempts wait in line, or go to another group. */
       createsPerSecond: z.number().min(0.1).max(10_000).optional(),
       /** The room of all volumes that stand for runs at once, such as "2Ti". Absent: the cluster's quota alone decides. */
-      storage: Quantity.optional(),
+      storage: Bytes.optional(),
     })
     .prefault({}),
   /** `false`: Jobs without our finalizer, for clusters that forbid it. A Job may then vanish before its outcome is read. */

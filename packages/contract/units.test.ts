@@ -3,7 +3,7 @@ import fc from "fast-check";
 import t from "tap";
 import { DIAGNOSES, diagnose } from "./messages/diagnosis.ts";
 import { readCommand } from "./messages/envelope.ts";
-import { Duration, durationMs, durationText, Quantity, quantity } from "./units.ts";
+import { Bytes, Duration, durationMs, durationText, Quantity, quantity } from "./units.ts";
 
 // biome-ignore format: a table
 const durations = [["0s", 0], ["500ms", 500], ["90s", 90_000], ["15m", 900_000], ["24h", 86_400_000], ["366d", 31_622_400_000]] as const;
@@ -70,3 +70,15 @@ t.test("a number in the place of a duration or a quantity is told the unit that 
   t.match(said.join("\n"), /\/data\/deadline A duration is a text with its unit, such as "30s"/);
   t.match(said.join("\n"), /\/data\/resources\/limits\/memory A quantity is a text, .*"512Mi"/);
 });
+
+for (const [text, meant] of [
+  ["512", "512Mi"],
+  ["1000000", "1000000Mi"],
+  ["512m", "512Mi"],
+] as const)
+  t.test(`${text} as a size is told that Kubernetes reads it as bytes`, async (t) => {
+    t.match(Bytes.safeParse(text).error?.issues[0]?.message, `"${text}" is less than 1 MiB; did you mean "${meant}"?`);
+  });
+
+for (const text of ["0", "1048576", "134217728", "64Ki", "1k", "512Mi"])
+  t.test(`${text} is a size`, async (t) => void t.equal(Bytes.parse(text), text));

@@ -65,3 +65,18 @@ export const Quantity = z
   .regex(QUANTITY, { error: ({ input }) => withoutBytes(input) ?? quantityRule })
   .refine((text) => !QUANTITY.test(text) || quantity(text) !== undefined, "A quantity is less than 2^63.")
   .meta({ title: "quantity" });
+
+/** A size below this is a size whose unit was forgotten: Kubernetes would take "512" as 512 bytes. */
+const BYTES_LEAST = 2 ** 20;
+
+/** An amount of memory or storage. */
+export const Bytes = Quantity.refine(
+  (text) => {
+    const bytes = /^[\d.]+[num]?$/.test(text) ? quantity(text) : undefined;
+    return bytes === undefined || bytes === 0 || bytes >= BYTES_LEAST;
+  },
+  {
+    error: ({ input }) =>
+      `As Kubernetes reads it, "${input}" is less than 1 MiB; did you mean "${Number.parseInt(String(input))}Mi"?`,
+  },
+).meta({ title: "quantity" });

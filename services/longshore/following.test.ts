@@ -208,7 +208,7 @@ t.test("at the end come the program's last lines, the diagnosis in a sentence, i
   const end = it.said().split("\n").slice(-9);
   t.match(end, [
     "  It ended with exit code 1.",
-    /^ {2}Hint: Read the program's log/,
+    "  Hint: What it printed may say why; all of it stands here.",
     "  log: 2 lines",
     "    ·[2Jboom",
     "    bang",
@@ -226,6 +226,15 @@ t.test("what a run that succeeded has printed is shown, and no restart is offere
   await finish(it.ledger, work, () => ({ ...complete(work), evidence: { started: "yes", log } }));
   await (await it.follow()).soFar();
   t.match(it.said(), /succeeded\n {2}log: 1 line\n {4}hi\n {2}next:\n {4}longshore runs show a\n$/);
+});
+
+t.test("of a run that printed nothing, it says so", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  const log = { state: "complete", lines: 0, tail: "" } as const;
+  await finish(it.ledger, work, () => ({ ...complete(work), evidence: { started: "yes", log } }));
+  await (await it.follow()).soFar();
+  t.match(it.said(), /succeeded\n {2}log: it printed nothing\n {2}next:/);
 });
 
 const LOG = { state: "complete", lines: 2, tail: "first\nlast\n" } as const;

@@ -68,15 +68,21 @@ t.test("a hint from an event names its Job already, and still asks the group's c
     hintAt(place, { code: "ExitCode", hint: filled }),
     `${log}; \`longshore runs show orders/1 --config launcher.yaml\` names both.`,
   );
-  t.equal(hintAt(place, { code: "ExitCode", hint: filled }, { log: { state: "complete", tail: "hi" } }), `${log}.`);
+  t.equal(hintAt(place, { code: "ExitCode", hint: filled }, { log: { state: "partial", tail: "hi" } }), `${log}.`);
 });
 
 t.test("beside the log, a hint does not send its reader to the same page, and the command for the log stands once", async (t) => {
   const place = at("prod-b", "batch", "shop");
-  const told = hintAt(place, { code: "ExitCode", hint }, { log: { state: "complete", tail: "hi" } });
+  const long = { state: "complete", tail: "hi\n".repeat(21) };
+  const told = hintAt(place, { code: "ExitCode", hint }, { log: long });
   t.equal(told, "Read the program's log: `kubectl -n batch logs job/orders-1-main-1-abc`.");
   t.equal(restOf(place, told), undefined);
   t.equal(restOf(place), "kubectl -n batch logs job/orders-1-main-1-abc");
+});
+
+t.test("beside the whole log, a hint names no command that prints the same once more", async (t) => {
+  const told = hintAt(at("prod-b", "batch", "shop"), { code: "ExitCode", hint }, { log: { state: "complete", tail: "hi" } });
+  t.equal(told, "What it printed may say why; all of it stands here.");
 });
 
 t.test("a group that is named by an address gives kubectl no cluster, and a groups file that is gone harms nobody", async (t) => {

@@ -113,8 +113,16 @@ interface Printed {
 
 export const isSilent = (log: Printed | undefined): boolean => log?.state === "complete" && log.tail === "";
 
+/** A screen shows at most this many lines of a log. */
+export const LOG_LINES_MOST = 20;
+
+/** True if the screen shows all that the program has printed. */
+const isShownWhole = (log: Printed | undefined): boolean =>
+  log?.state === "complete" && log.tail !== "" && log.tail.trimEnd().split("\n").length <= LOG_LINES_MOST;
+
 function clusterHint({ kubectl = "" }: Place, code: string, hint: string, { log, isOnPage = false }: Shown): string {
   if (code === "ExitCode" && isSilent(log)) return SILENT;
+  if (code === "ExitCode" && isShownWhole(log)) return SHOWN;
   const isShown = isOnPage || (log !== undefined && log.tail !== "");
   const fresh = isShown ? hint.replace(/; `longshore runs show [^`]+` names both/, "") : hint;
   return fresh.replaceAll(/`kubectl /g, `\`${kubectl} `);
@@ -129,7 +137,8 @@ function pocketHint(place: Place, code: string, hint: string, { log, isOnPage = 
   return isOnPage ? `${place.hasLog ? `Read what it printed: \`${LOGS}\`. ` : ""}${TRY}` : asked(place);
 }
 
-const SILENT = "It printed nothing.";
+export const SILENT = "It printed nothing.";
+const SHOWN = "What it printed may say why; all of it stands here.";
 const TRY = "Try its command in a terminal: it ran on this machine.";
 
 const LOGS = "longshore runs logs <run>";

@@ -4,7 +4,7 @@ import type { SliceCounts } from "@longshore/contract/messages/fact.ts";
 import { isTerminal } from "@longshore/contract/messages/event.ts";
 import { type RunRequest, stepsOf } from "@longshore/contract/request/request.ts";
 import type { Again } from "./advice.ts";
-import { hintAt, type Place, restOf } from "./place.ts";
+import { hintAt, LOG_LINES_MOST, type Place, restOf, SILENT } from "./place.ts";
 import { paragraph, pasted, row, whole } from "./screen/rows.ts";
 import { painted, type Screen, toned } from "./screen/screen.ts";
 import { plain, printed } from "./screen/text.ts";
@@ -166,7 +166,7 @@ export function afterEnd(data: object, again: Again, screen: Screen, place: Plac
   const hint = diagnosis && hintAt(place, diagnosis, { log });
   return [
     ...(diagnosis ? diagnosisLines({ sentence: diagnosis.sentence, hint }, screen) : []),
-    ...(isShown ? [] : logLines(log, screen, restOf(place, hint))),
+    ...(isShown ? [] : logLines(log, screen, { hint, rest: restOf(place, hint) })),
     ...nextLines([`longshore runs show ${place.run}${place.where}`], again, screen),
   ];
 }
@@ -202,14 +202,16 @@ export const diagnosisLines = (
   ...(hint === undefined ? [] : paragraph(hint, { indent: 2, mark: "Hint: " }, screen)),
 ];
 
-const LOG_LINES_MOST = 20;
-
-/** `rest`: the command that prints the whole log. */
-export function logLines(log: Log | undefined, screen: Screen, rest: string | undefined): readonly string[] {
+/** `rest`: the command that prints the whole log. `hint`: what the screen has told already. */
+export function logLines(
+  log: Log | undefined,
+  screen: Screen,
+  { hint = "", rest }: { readonly hint: string | undefined; readonly rest: string | undefined },
+): readonly string[] {
   if (log === undefined) return [];
   const title = (text: string) => paragraph(text, { indent: 2, tone: "faint" }, screen);
   if (log.state === "unavailable") return title("log: unavailable, the pod was gone or its node did not answer");
-  if (log.tail === "") return [];
+  if (log.tail === "") return log.state === "complete" && !hint.startsWith(SILENT) ? title("log: it printed nothing") : [];
   const tail = log.tail.trimEnd().split("\n");
   const shown = tail.slice(-LOG_LINES_MOST);
   const isWhole = log.state === "complete" && shown.length === tail.length;

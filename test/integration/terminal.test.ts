@@ -23,15 +23,18 @@ if (process.platform !== "linux") {
 } else await inTerminals();
 
 async function inTerminals(): Promise<void> {
-  await t.test("up, in a terminal: its screen fits, and it says for what it waits", async (t) => {
+  await t.test("up, in a terminal: its screen fits, and it says for what it waits and what was refused", async (t) => {
     await using own = await emptyFolder();
     await using up = inTerminal(own.path, 60, ["up"]);
     await up.prints("Ctrl-C stops it.");
     await longshore(own.path, "publish", "--image", "busybox", "--run", "fails", "--follow", "--", "sh", "-c", "exit 3");
+    await longshore(own.path, "publish", "--image", "another", "--run", "fails");
+    await up.prints("REFUSED");
     const { out } = await up.stop();
     fits(t, out, 60);
-    t.notMatch(out, / info /, "only what fails");
+    t.notMatch(out, / info /, "only what fails or is refused");
     t.equal(stripVTControlCharacters(out).split("ExitCode").length, 2, `told once: ${out}`);
+    t.match(stripVTControlCharacters(out), /REFUSED {2}fails from .*\n {11}.+/);
     t.match(stripVTControlCharacters(out), /ledger {4}a Postgres of its own, ready after/);
   });
 

@@ -6,7 +6,7 @@ const visible = /^[\x21-\x7e]+$/;
 export const word = (what: string, most: number) =>
   z
     .string()
-    .min(1, `A message's ${what} is not empty.`)
+    .min(1, { error: `A message's ${what} is not empty.`, abort: true })
     .max(most)
     .regex(visible, `A message's ${what} is plain ASCII without spaces.`);
 

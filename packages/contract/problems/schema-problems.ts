@@ -183,7 +183,7 @@ function unknownFields(keys: readonly string[], known: readonly string[]): strin
   const line = (key: string): string => {
     const told = unknownField(key, known);
     if (told !== undefined) return told;
-    const all = isListed ? "." : `; these are: ${known.join(", ")}.`;
+    const all = isListed ? "." : `; these are: ${[...known, ...otherForms(known)].join(", ")}.`;
     isListed = true;
     return `${quoted(key)} is not a field here${all}`;
   };
@@ -192,6 +192,10 @@ function unknownFields(keys: readonly string[], known: readonly string[]): strin
     .map(line)
     .join("\n");
 }
+
+/** A request of the short form may have been meant as one of the other forms. */
+const otherForms = (known: readonly string[]): readonly string[] =>
+  known.includes("run") && known.includes("image") ? ["or steps", "or definition in place of image"] : [];
 
 /** A restart's corrections know `steps` beside the fields of a step. */
 const isPipeline = (known: readonly string[]): boolean => known.includes("steps") && !known.includes("image");

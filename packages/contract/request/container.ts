@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { orExpression, orTemplate } from "../expressions/template.ts";
-import { Quantity } from "../units.ts";
+import { Bytes, Quantity } from "../units.ts";
 
 export const text = (most: number) =>
   z
@@ -59,14 +59,16 @@ const EnvSecretValue = z.strictObject({ secretValue: SecretKey });
 /** Each value is a text, a field that only the cluster knows, or a key of a Secret that only the pod sees. */
 const Env = table(EnvName, z.union([text(32_768), EnvField, EnvSecret, EnvSecretValue]), 1000);
 
-const amountsOf = <T extends z.ZodType>(amount: T) =>
-  z.strictObject({ cpu: amount.optional(), memory: amount.optional(), "ephemeral-storage": amount.optional() });
-const resourcesOf = <T extends z.ZodType>(amount: T) =>
+const amountsOf = <T extends z.ZodType>(amount: T, bytes: T) =>
+  z.strictObject({ cpu: amount.optional(), memory: bytes.optional(), "ephemeral-storage": bytes.optional() });
+const resourcesOf = <T extends z.ZodType>(amount: T, bytes: T) =>
   z.strictObject({
-    limits: amountsOf(amount)
+    limits: amountsOf(amount, bytes)
       .describe("At most this much: `cpu`, `memory`, `ephemeral-storage`. Above its memory it is killed.")
       .optional(),
-    requests: amountsOf(amount).describe("A node must have this much free. Without it, as much as the limit says.").optional(),
+    requests: amountsOf(amount, bytes)
+      .describe("A node must have this much free. Without it, as much as the limit says.")
+      .optional(),
   });
 
 const Image = z
@@ -102,7 +104,7 @@ export const container = {
         'Environment variables by their names: a text, which is kept in clear; `{"field": "spec.nodeName"}`, which the cluster fills in; `{"secret": "db", "key": "password"}`, a key of a Secret in the namespace of the group, which only the pod sees; or `{"secretValue": "token"}`, one of the run\'s `secretValues`.',
     })
     .optional(),
-  resources: resourcesOf(orTemplate(Quantity)).optional(),
+  resources: resourcesOf(orTemplate(Quantity), orTemplate(Bytes)).optional(),
   workingDir: orTemplate(Folder).describe("The folder in which the program starts. Without it, the image's.").optional(),
 };
 
@@ -112,10 +114,10 @@ export const renderedContainer = {
   command: Words.optional(),
   args: Words.optional(),
   env: Env.optional(),
-  resources: resourcesOf(Quantity).optional(),
+  resources: resourcesOf(Quantity, Bytes).optional(),
   workingDir: Folder.optional(),
 };
 export type RenderedContainer = z.infer<z.ZodObject<typeof renderedContainer>>;
 
 /** Fields of a container that a restart may correct. Corrections are values: no expression in them is replaced. */
-export const correctable = { image: Image, env: Env, resources: resourcesOf(Quantity) };
+export const correctable = { image: Image, env: Env, resources: resourcesOf(Quantity, Bytes) };

@@ -85,7 +85,7 @@ t.test("knows what fields are called elsewhere, and names all fields once", asyn
       '"timeout" is not a field here: did you mean "deadline"?',
       '"environment" is not a field here: did you mean "env"?',
       '"priorty" is not a field here: did you mean "priority"?',
-      /^"colour" is not a field here; these are: .*deadline/,
+      /^"colour" is not a field here; these are: .*deadline.*, or steps, or definition in place of image\.$/,
       '"shape" is not a field here.',
     ],
   );

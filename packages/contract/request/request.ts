@@ -9,7 +9,7 @@ import {
 } from "./container.ts"; // biome-ignore format: a list of names
 import { GroupName, StepName } from "../ids.ts";
 import { orExpression, orTemplate } from "../expressions/template.ts";
-import { Duration, Quantity } from "../units.ts";
+import { Bytes, Duration } from "../units.ts";
 import { Files, type RenderedFile } from "./files.ts";
 import { SecretValues } from "./secret-values.ts";
 import { RenderedSlices, Slices } from "./slices.ts";
@@ -105,7 +105,7 @@ const shortForm = {
     )
     .optional(),
   scratch: z
-    .array(z.strictObject({ path: orTemplate(ScratchPath), size: orTemplate(Quantity) }))
+    .array(z.strictObject({ path: orTemplate(ScratchPath), size: orTemplate(Bytes) }))
     .max(SCRATCH_MAX)
     .describe(
       "Empty folders that live as long as the pod, each with its `path` and `size`. All of the pod's containers see them; a pod that writes more is evicted.",
@@ -325,7 +325,7 @@ export function stepsOf(request: RunRequest): readonly StepRequest[] {
 export const Rendered = z.object({
   ...renderedContainer,
   init: z.array(z.object({ name: InitName, ...renderedContainer })).optional(),
-  scratch: z.array(z.object({ path: ScratchPath, size: Quantity })).optional(),
+  scratch: z.array(z.object({ path: ScratchPath, size: Bytes })).optional(),
   slices: RenderedSlices.optional(),
   labels: table(ownLabelName, labelValue, 50).optional(),
   annotations: Annotations.optional(),

@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { orExpression, orTemplate } from "../expressions/template.ts";
-import { Duration, Quantity, quantity } from "../units.ts";
+import { Bytes, Duration, quantity } from "../units.ts";
 
 /** Names of Kubernetes objects and of a pod's volumes. */
 const dnsLabel = (what: string) =>
@@ -31,7 +31,7 @@ const VolumeName = dnsLabel("A volume's name");
 
 const Access = z.enum(["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"]);
 
-const Size = Quantity.refine((text) => quantity(text) !== 0, "A volume's size is more than 0.");
+const Size = Bytes.refine((text) => quantity(text) !== 0, "A volume's size is more than 0.");
 
 const StorageClass = dnsName("A storage class's name");
 

@@ -23,7 +23,7 @@ import type { Definitions } from "../definitions/known.ts";
 import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
 
-type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "definitions" | "clock" | "metrics" | "operators">;
+type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "definitions" | "clock" | "metrics" | "operators" | "log">;
 
 export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome> {
   return async (delivery) => {
@@ -34,8 +34,12 @@ export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome
       return read;
     }
     const intake = await intakeOf(parts, honoured(parts, read, delivery.user), correlationIdOf(delivery.correlationId));
-    const { kind: outcome } = await parts.admitting(answered(intake, delivery));
-    parts.metrics.count("longshore_commands_total", { type: read.kind === "command" ? read.command.type : "invalid", outcome });
+    const admitted = await parts.admitting(answered(intake, delivery));
+    const { run, source, command } = intake;
+    // No warning: the sender is told, and must mend it. A person at the screen of `longshore up` may be the sender.
+    if (admitted.kind === "refused") parts.log.info("command.refused", { run, source, command, problems: admitted.problems });
+    const type = read.kind === "command" ? read.command.type : "invalid";
+    parts.metrics.count("longshore_commands_total", { type, outcome: admitted.kind });
     return { kind: "recorded" };
   };
 }

@@ -208,7 +208,7 @@ ${HIDDEN_URLS}`,
       whole(`npm run longshore -- publish${config} --image busybox --follow -- sh -c 'echo hi'`, 4),
       whole(`npm run longshore -- runs list${config}`, 4),
       ...paragraph(
-        "`runs list` and `runs follow` show what runs and what has ended; here stands only what fails or waits for you.",
+        "`runs list` and `runs follow` show what runs and what has ended; here stands only what fails, is refused or waits for you.",
         { indent: 2 },
         screen,
       ),

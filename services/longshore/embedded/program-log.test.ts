@@ -57,3 +57,22 @@ t.test("in a terminal a run's trouble reads as on the other screens, with the co
   piped.log.warn("run.failed", fields);
   t.match(JSON.parse(piped.lines[0] ?? ""), { msg: "run.failed", ...fields });
 });
+
+t.test("in a terminal a refused request is told with its sender and all its problems, at most ten in a minute", async (t) => {
+  const { log, lines } = logOf("launcher", 60);
+  const problems = [
+    { path: "/data/image", code: "RequestInvalid", message: "The image is missing." },
+    { path: "/data/memory", code: "RequestInvalid", message: "512 has no unit;\u001b[2J did you mean 512Mi?" },
+  ];
+  log.info("command.refused", { run: "v/5", source: "/shop/orders", command: "c", problems });
+  t.match(lines.join("").trimEnd().split("\n"), [
+    /^\d\d:\d\d:\d\dZ {2}REFUSED {2}v\/5 from \/shop\/orders$/,
+    "           /data/image: The image is missing.",
+    "           /data/memory: 512 has no unit;",
+  ]);
+  t.notOk(lines.join("").includes("\u001b"), "a sender cannot clear the screen");
+  for (let more = 0; more < 30; more++) log.info("command.refused", { source: "/shop", command: `c${more}`, problems: [] });
+  t.equal(lines.length, 11);
+  t.match(lines[9], /REFUSED {2}a message from \/shop/);
+  t.match(lines[10], /more is refused/);
+});

@@ -1,14 +1,16 @@
 /**
  * The logs of the programs beside the screen of `up`.
  *
- * The failures this prevents: a run's failure that a person reads twice, because both programs log it; and fields for machines
- * (`code=… sentence="…"`) on the screen of a person, without a command to copy; and a run that waits for a person who looks at
- * an empty screen.
+ * The failures this prevents: a run's failure that a person reads twice, because both programs log it; fields for machines
+ * (`code=… sentence="…"`) on the screen of a person, without a command to copy; a run that waits for a person who looks at an
+ * empty screen; and a request that is refused unseen, because its sender listens to no answer.
  */
 import { systemClock } from "@longshore/runtime/clock.ts";
+import type { Problem } from "@longshore/contract/problems/problem.ts";
 import { type Fields, type Log, type LogSettings, openLog } from "@longshore/runtime/log.ts";
 import { paragraph, pasted, row } from "../screen/rows.ts";
-import { type Screen, screenOf } from "../screen/screen.ts";
+import { type Screen, screenOf, toned } from "../screen/screen.ts";
+import { plain } from "../screen/text.ts";
 import { clockTime, timeText } from "../screen/times.ts";
 import { statusText } from "../status.ts";
 import { wordOf } from "../terminal.ts";
@@ -35,7 +37,11 @@ export function programLog(name: "launcher" | "watcher" | "recorder" | "console"
     ? openLog(name, settings, { write })
     : openLog(name, settings, { isTTY: true, write: (line) => write(foldedLine(line, screen)) });
   if (name === "watcher") return sayingOtherwise(log, (message) => message === "attempt.failed"); // its launcher tells it
-  return isJson ? log : sayingOtherwise(log, (message, fields) => told(message, fields, place));
+  if (isJson) return log;
+  const refused = refusals(place);
+  return sayingOtherwise(log, (message, fields) =>
+    message === "command.refused" ? refused(fields) : told(message, fields, place),
+  );
 }
 
 function foldedLine(line: string, screen: Screen): string {
@@ -59,6 +65,8 @@ interface Trouble {
   readonly nextAttemptAt?: string;
 }
 
+const now = () => ({ text: clockTime(systemClock.now()), tone: "faint" }) as const;
+
 const TIME_WIDTH = 9;
 const BENEATH = TIME_WIDTH + 2;
 
@@ -68,12 +76,49 @@ function told(message: string, fields: Fields, { write, screen, where }: Place):
   if (!message.startsWith("run.") || run === undefined) return false;
   const status = statusText({ word: wordOf(message), ...(code !== undefined && { code }) });
   const again = nextAttemptAt === undefined ? "" : ` It is tried again at ${timeText(Date.parse(nextAttemptAt))}.`;
-  const time = { text: clockTime(systemClock.now()), tone: "faint" } as const;
   const lines = [
-    ...row([time, status, run], { widths: [TIME_WIDTH, status.text.length] }, screen),
+    ...row([now(), status, run], { widths: [TIME_WIDTH, status.text.length] }, screen),
     ...(sentence + again === "" ? [] : paragraph(`${sentence}${again}`.trimStart(), { indent: BENEATH }, screen)),
     pasted(`longshore runs show ${run}${where}`, BENEATH, screen),
   ];
   write(`${lines.join("\n")}\n`);
   return true;
+}
+
+interface Refusal {
+  readonly run?: string;
+  readonly source: string;
+  readonly problems: readonly Problem[];
+}
+
+/** A sender with a mistake in a loop would push everything else off the screen. */
+const REFUSALS_MOST = 10;
+const REFUSALS_EACH_MS = 60_000;
+
+/** Tells what is wrong with a request and who sent it: the first few of each minute. */
+function refusals({ write, screen }: Place): (fields: Fields) => true {
+  let sinceMs = 0;
+  let count = 0;
+  return (fields) => {
+    const { run = "a message", source, problems } = fields as unknown as Refusal;
+    if (systemClock.now() - sinceMs >= REFUSALS_EACH_MS) [sinceMs, count] = [systemClock.now(), 0];
+    count += 1;
+    if (count > REFUSALS_MOST + 1) return true;
+    const refused = toned("refused");
+    const lines =
+      count > REFUSALS_MOST
+        ? row([now(), "more is refused; for a minute, this screen says no more of it"], { widths: [TIME_WIDTH] }, screen)
+        : [
+            ...row(
+              [now(), { ...refused, text: "REFUSED" }, `${plain(run)} from ${plain(source)}`],
+              { widths: [TIME_WIDTH, refused.text.length] },
+              screen,
+            ),
+            ...problems.flatMap(({ path, message }) =>
+              paragraph(`${path === "" ? "" : `${path}: `}${plain(message)}`, { indent: BENEATH }, screen),
+            ),
+          ];
+    write(`${lines.join("\n")}\n`);
+    return true;
+  };
 }

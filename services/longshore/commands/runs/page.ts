@@ -69,7 +69,7 @@ export function pageOf(
         finishedMs: event === end && event.generation === run.generation ? finishedMs : undefined,
       }),
     ),
-    ...logLines(log, screen, rest),
+    ...logLines(log, screen, { hint: advice?.hint, rest }),
     ...(log === undefined && hasPrinted && place.hasLog && rest !== undefined
       ? [...paragraph("log: this prints what it has printed", { indent: 2, tone: "faint" }, screen), pasted(rest, 2, screen)]
       : []),
