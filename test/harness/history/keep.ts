@@ -3,11 +3,12 @@
  *
  * The failure this prevents: a judge who begins to look when everything is over.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { canonical } from "@longshore/contract/json.ts";
 import type { Site } from "../site.ts";
 import { openTap, showsAll } from "../upstream.ts";
 import type { AttemptRow, History, LedgerRows, Passed, Sent } from "./journals.ts";
-import { rowsOf } from "./rows.ts";
+import { rowsOf, sentEvents } from "./rows.ts";
 import { watchOf } from "./watch.ts";
 
 export interface Keeping extends AsyncDisposable {
@@ -44,6 +45,7 @@ export async function keepHistory({ brokerUrl, ledgerUrl, sites, all }: Places):
     },
     restored: (group) => void restored.add(group),
     async collect() {
+      await tapped(passed, await sentEvents(ledgerUrl));
       const before = await rowsOf(ledgerUrl);
       const clusters = watches.map(async ({ site: { group, launcher, asked }, watch }) => {
         await watch.caughtUp();
@@ -55,6 +57,20 @@ export async function keepHistory({ brokerUrl, ledgerUrl, sites, all }: Places):
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** A tap gets an event within this time after the broker has confirmed it to its launcher. */
+const TAPPED_WITHIN_MS = 10_000;
+const TAP_LOOK_MS = 50;
+
+/** Waits until the tap has what the broker has: it confirms an event to its launcher, and shows it to the tap, each in its time. */
+async function tapped(passed: readonly Passed[], sent: Awaited<ReturnType<typeof sentEvents>>): Promise<void> {
+  const id = (it: { readonly run: string | undefined; readonly sequence: number | undefined }) => `${it.run} ${it.sequence}`;
+  for (let waitedMs = 0; waitedMs < TAPPED_WITHIN_MS; waitedMs += TAP_LOOK_MS) {
+    const seen = new Set(passed.map(id));
+    if (sent.every((it) => seen.has(id(it)))) return;
+    await sleep(TAP_LOOK_MS);
+  }
 }
 
 /**

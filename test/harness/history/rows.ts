@@ -20,22 +20,35 @@ from longshore.event e join longshore.run r on r.key = e.run_key`;
 const COMMANDS = `select id, source from longshore.command`;
 const NOTICES = `select body ->> 'command' as command from longshore.notice where type = 'command.refused'`;
 
-export async function rowsOf(url: string): Promise<LedgerRows> {
+const SENT = `
+select r.id as run, e.seq as sequence from longshore.event e join longshore.run r on r.key = e.run_key
+where not exists (select from longshore.outbox o where o.run_key = e.run_key and o.seq = e.seq)`;
+
+type Ask = <R extends object>(text: string) => Promise<readonly R[]>;
+
+async function asking<T>(url: string, read: (ask: Ask) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    const ask = async <R extends object>(text: string): Promise<readonly R[]> =>
+    return await read(async <R extends object>(text: string) =>
       (await client.query<R>(text)).rows.map(
         (row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, v ?? undefined])) as R,
-      );
-    return {
-      runs: await ask<LedgerRows["runs"][number]>(RUNS),
-      attempts: await ask<LedgerRows["attempts"][number]>(ATTEMPTS),
-      events: await ask<LedgerRows["events"][number]>(EVENTS),
-      commands: await ask<LedgerRows["commands"][number]>(COMMANDS),
-      refused: (await ask<{ command: string }>(NOTICES)).map(({ command }) => command),
-    };
+      ),
+    );
   } finally {
     await client.end();
   }
 }
+
+/** The events of which the ledger says that the broker has them. */
+export const sentEvents = (url: string): Promise<readonly { readonly run: string; readonly sequence: number }[]> =>
+  asking(url, (ask) => ask(SENT));
+
+export const rowsOf = (url: string): Promise<LedgerRows> =>
+  asking(url, async (ask) => ({
+    runs: await ask<LedgerRows["runs"][number]>(RUNS),
+    attempts: await ask<LedgerRows["attempts"][number]>(ATTEMPTS),
+    events: await ask<LedgerRows["events"][number]>(EVENTS),
+    commands: await ask<LedgerRows["commands"][number]>(COMMANDS),
+    refused: (await ask<{ command: string }>(NOTICES)).map(({ command }) => command),
+  }));
