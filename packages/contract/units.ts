@@ -77,6 +77,6 @@ export const Bytes = Quantity.refine(
   },
   {
     error: ({ input }) =>
-      `As Kubernetes reads it, "${input}" is less than 1 MiB; did you mean "${Number.parseInt(String(input))}Mi"?`,
+      `As Kubernetes reads it, "${String(input)}" is less than 1 MiB; did you mean "${Number.parseInt(String(input))}Mi"?`,
   },
 ).meta({ title: "quantity" });

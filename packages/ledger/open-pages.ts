@@ -1,19 +1,28 @@
 /** The console's connection to the ledger. It migrates nothing, and of runs it only reads. */
 import type { Pages } from "./pages.ts";
+import { auditQueries } from "./postgres/audit.ts";
 import { definitionQueries } from "./postgres/definitions.ts";
+import { findRuns } from "./postgres/listed-runs.ts";
 import { type MadeOptions, openMade } from "./postgres/open-made.ts";
+import { isReached } from "./postgres/reach.ts";
 import { recentRuns } from "./postgres/recent-runs.ts";
 import { runQueries } from "./postgres/runs.ts";
 import { signInQueries } from "./postgres/sign-ins.ts";
 
+/** The source of the console's commands. */
+export const SOURCE = "/longshore/console";
+
 export const openPages = (options: MadeOptions): Promise<Pages> =>
   openMade(options, (database) => {
-    const { find, list, story, now } = runQueries(database);
+    const { find, story, now } = runQueries(database);
     const { definition, definitions } = definitionQueries(database);
     return {
       installation: options.installation,
-      ...{ find, list, story, now, definition, definitions },
-      recent: (names, most) => recentRuns(database, names, most),
+      ...{ find, story, now, definition, definitions },
+      recent: (names, how) => recentRuns(database, names, how),
+      isReached: (run, reach) => isReached(database, run, reach),
+      search: (search) => findRuns(database, search),
+      audit: auditQueries(database, SOURCE),
       signIns: signInQueries(database),
       [Symbol.asyncDispose]: () => database.close(),
     };

@@ -1,25 +1,60 @@
 /**
- * The console's view of the ledger: what pages show, and who is signed in. It writes nothing but sign-ins.
+ * The console's view of the ledger: what pages show, who is signed in, and who did what. It writes nothing but sign-ins and deeds.
  *
  * Runs change by commands over the broker alone, so that whoever may see the console's database role can still change no run.
+ * Every question about runs takes the asker's reach, and is answered as if all other runs did not exist.
  */
 import type { Actor } from "@longshore/contract/messages/command.ts";
-import type { DefinitionName, Installation } from "@longshore/contract/ids.ts";
+import type { Outcome } from "@longshore/contract/messages/event.ts";
+import type { DefinitionName, Installation, RunId } from "@longshore/contract/ids.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
+import type { Asker, Reach } from "@longshore/domain/access/access.ts";
 import type { Ledger, RunRow } from "./port.ts";
 
 export type Person = Actor;
 
-export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "find" | "list" | "story" | "now"> {
+export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "find" | "story" | "now"> {
   readonly installation: Installation;
   /** The definition of this name, if a launcher has put one. */
   definition(name: string): Promise<Definition | undefined>;
-  /** The newest runs of each of these definitions, the newest first. */
-  recent(definitions: readonly DefinitionName[], most: number): Promise<ReadonlyMap<DefinitionName, readonly RecentRun[]>>;
+  /** The newest runs of each of these definitions, the newest first. Of those out of reach, how they went is told all the same. */
+  recent(
+    definitions: readonly DefinitionName[],
+    how: { readonly most: number; readonly reach: Reach },
+  ): Promise<ReadonlyMap<DefinitionName, readonly RecentRun[]>>;
+  /** True if there is such a run and the asker reaches it. */
+  isReached(run: RunId, reach: Reach): Promise<boolean>;
+  search(search: RunSearch): Promise<FoundRuns>;
   readonly signIns: SignIns;
+  readonly audit: Audit;
+}
+
+export interface RunSearch {
+  readonly reach: Reach;
+  /** Only runs that the asker asked for. */
+  readonly mine?: boolean | undefined;
+  readonly definition?: string | undefined;
+  /** A label or a parameter of the run. */
+  readonly tag?: { readonly name: string; readonly value: string } | undefined;
+  /** The beginning of a run's id, or the whole name of one of its Jobs. */
+  readonly begins?: string | undefined;
+  /** "active": those that have not ended. */
+  readonly outcome?: Outcome | "active" | undefined;
+  readonly before?: string | undefined;
+  readonly most: number;
+}
+
+export interface FoundRuns {
+  readonly rows: readonly RunRow[];
+  /** Pass it as `before` to look further back; absent if there is no more. */
+  readonly before: string | undefined;
+  /** Only runs since then were looked through: there may be more, and the rows may be fewer than `most`. */
+  readonly searchedBackToMs?: number;
 }
 
 export interface RecentRun extends Pick<RunRow, "id" | "state" | "outcome" | "acceptedAtMs" | "endedAtMs" | "newest"> {
+  /** False for a run that the asker may not see. */
+  readonly isReached: boolean;
   readonly by: Person | undefined;
   readonly definition: DefinitionName;
   /** How long its programs ran, from the first start to the end. */
@@ -29,10 +64,31 @@ export interface RecentRun extends Pick<RunRow, "id" | "state" | "outcome" | "ac
 /** Links and sessions. Only hashes are kept: whoever reads the table can sign in with nothing of it. */
 export interface SignIns {
   /** Keeps a link that may be used once, until `forMs` have passed. */
-  offer(link: Uint8Array, person: Person, forMs: number): Promise<void>;
+  offer(link: Uint8Array, person: Asker, forMs: number): Promise<void>;
   /** Uses the link up and begins a session. `undefined`: there is no such link, or it was used, or it is too old. */
-  redeem(link: Uint8Array, session: Uint8Array, forMs: number): Promise<Person | undefined>;
+  redeem(link: Uint8Array, session: Uint8Array, forMs: number): Promise<Asker | undefined>;
   /** Returns whose session it is. */
-  whose(session: Uint8Array): Promise<Person | undefined>;
+  whose(session: Uint8Array): Promise<Asker | undefined>;
   end(session: Uint8Array): Promise<void>;
+}
+
+export const DEEDS = ["run", "stop", "restart"] as const;
+export type Deed = (typeof DEEDS)[number];
+
+/** Who did what. A row is written before the command is sent, so that no deed lacks its row. */
+export interface Audit {
+  note(deed: { readonly person: Asker; readonly deed: Deed; readonly run: string; readonly command: string }): Promise<void>;
+  /** Somebody asked for what they may not do. The same, asked again within a minute, is one row. */
+  deny(deed: { readonly person: Asker; readonly deed: string; readonly about: string }): Promise<void>;
+  list(how: { readonly before?: string; readonly most: number }): Promise<readonly AuditRow[]>;
+}
+
+export interface AuditRow {
+  readonly atMs: number;
+  readonly person: Asker;
+  readonly deed: string;
+  readonly about: string;
+  /** open: the launcher has not answered yet. */
+  readonly state: "open" | "done" | "refused" | "denied";
+  readonly cursor: string;
 }

@@ -1,5 +1,6 @@
 /** The console's settings. config/console.yaml shows every field; with an unknown field the console does not start. */
 import { brokerSettings } from "@longshore/broker/settings.ts";
+import { AccessRule } from "@longshore/contract/access-rule.ts";
 import { Installation } from "@longshore/contract/ids.ts";
 import { oneSecret, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
@@ -10,9 +11,11 @@ export const ConsoleConfig = z.strictObject({
   installation: Installation,
   broker: brokerSettings(),
   ledger: z.strictObject({ ...secretSetting("url") }).check(oneSecret("url")),
+  /** Without a rule, nobody may do anything. */
+  access: z.array(AccessRule).default([]),
   http: z
     .strictObject({
-      /** Loopback only: who may do what is not asked for yet. */
+      /** Loopback only: people sign in by a link that somebody on this machine makes. */
       listen: z
         .string()
         .regex(/^(127\.0\.0\.1|\[::1\]):\d+$/, "is not on this machine alone: write 127.0.0.1:7373")

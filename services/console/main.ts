@@ -50,6 +50,7 @@ export async function webConsole(
   let chosen = port;
   const server = await openServer({
     installation: config.installation,
+    access: config.access,
     hosts: (name) => ["127.0.0.1", "localhost", "[::1]"].some((it) => name === `${it}:${chosen}`),
     port: () => chosen,
     ...{ clock, log, pages, broker, files, live, signal },

@@ -1,5 +1,6 @@
 /** The parts that every route of the console uses. */
 import type { Broker } from "@longshore/broker/port.ts";
+import type { AccessRule } from "@longshore/contract/access-rule.ts";
 import type { Installation } from "@longshore/contract/ids.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
@@ -9,6 +10,8 @@ import type { Live } from "./live.ts";
 
 export interface Parts {
   readonly installation: Installation;
+  /** Who may do what. */
+  readonly access: readonly AccessRule[];
   readonly clock: Clock;
   readonly log: Log;
   readonly pages: Pages;

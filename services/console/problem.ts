@@ -26,3 +26,6 @@ export const problemOf = ({ status, title, message, fields }: Refused): object =
   detail: message,
   ...(fields.length > 0 && { problems: fields }),
 });
+
+/** Nobody is told who could open it: that would tell a stranger whom to deceive. */
+export const NOT_OPEN = "No rule lets you do this. Whoever runs this console can add one: its setting `access`.";

@@ -12,13 +12,15 @@ import type { AddressInfo } from "node:net";
 import Fastify, { type FastifyInstance } from "fastify";
 import { hasZodFastifySchemaValidationErrors, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { Parts } from "./parts.ts";
-import { problemOf, Refused } from "./problem.ts";
+import { NOT_OPEN, problemOf, Refused } from "./problem.ts";
+import { audit } from "./routes/audit.ts";
 import { catalogue } from "./routes/catalogue.ts";
 import { enter } from "./routes/enter.ts";
 import { events } from "./routes/events.ts";
 import { page } from "./routes/page.ts";
 import { runs } from "./routes/runs.ts";
 import "./sign-in/person.ts";
+import { mayAnywhere } from "./sign-in/person.ts";
 import { isOwn, signedIn } from "./sign-in/session.ts";
 
 const BODY_BYTES_MAX = 256 * 1024;
@@ -28,7 +30,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   const server = Fastify({ bodyLimit: BODY_BYTES_MAX, trustProxy: false, logger: false });
   server.setValidatorCompiler(validatorCompiler);
   server.setSerializerCompiler(serializerCompiler);
-  server.decorateRequest("person", undefined);
+  server.decorateRequest("asker", undefined);
   everyRouteSaysForWhom(server);
   await server.register(cookie);
   await server.register(helmet, {
@@ -50,9 +52,14 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
     if (!hosts(host)) throw new Refused(403, "Not this name", `This console does not answer to the name ${host}.`);
     if (!["GET", "HEAD"].includes(request.method) && !isOwn(request.headers, host))
       throw new Refused(403, "Not from here", "Only the console's own page may do this.");
-    request.person = await signedIn(request, options);
-    if (request.routeOptions.config.for === "signed-in" && request.person === undefined)
+    const { for: verb = "anybody" } = request.routeOptions.config;
+    request.asker = await signedIn(request, options);
+    if (verb === "anybody") return;
+    if (request.asker === undefined)
       throw new Refused(401, "Signed out", "Sign in again: a new link comes from `npx longshore link`.");
+    if (verb === "signed-in" || mayAnywhere(request.asker, options, verb)) return;
+    await options.pages.audit.deny({ person: request.asker, deed: verb, about: request.routeOptions.url ?? request.url });
+    throw new Refused(403, "Not open to you", NOT_OPEN);
   });
   server.setErrorHandler(async (error, _request, reply) => {
     const refused = refusedOf(error);
@@ -81,6 +88,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   catalogue(server, options);
   runs(server, options);
   events(server, options);
+  audit(server, options);
   page(server, options);
   return server;
 }

@@ -68,7 +68,7 @@ await t.test("by the keyboard alone: sign in, run, stop, and read a failure", as
   t.equal(await page.evaluate("document.activeElement.id"), "content", "the focus is not lost with the button");
 
   await page.reload();
-  await tabTo("Find a run by its id");
+  await tabTo("Find runs by id, Job or label");
   await page.keyboard.type(RUNS.failed);
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "The program ended with exit code 74." }).waitFor();
@@ -83,6 +83,44 @@ await t.test("by the keyboard alone: sign in, run, stop, and read a failure", as
   t.match(ticket, "no space left on device");
   t.match(ticket, "kubectl", "who mends it has one");
   t.match(ticket, page.url());
+});
+
+await t.test("whoever may run and not see all finds no way to do what no rule lets them", async (t) => {
+  await page.context().clearCookies();
+  await open(page, await stage.link("Rosa", "runner"));
+  t.equal(await page.getByRole("link", { name: "Who did what" }).count(), 0);
+  await page.getByRole("heading", { name: "Catalogue" }).waitFor();
+  t.equal(await page.getByRole("link", { name: "See why" }).count(), 0, "another's failure is told, and not opened");
+  await open(page, `${stage.url}/runs`);
+  await page.getByText("No runs yet").waitFor();
+  await open(page, `${stage.url}/run?id=${encodeURIComponent(RUNS.failed)}`);
+  await page.getByRole("heading", { name: "No such run" }).waitFor();
+  await open(page, `${stage.url}/audit`);
+  await page.getByRole("heading", { name: "Not open to you" }).waitFor();
+
+  await page.context().clearCookies();
+  await open(page, await stage.link("Vic", "viewer"));
+  await open(page, `${stage.url}/start?definition=customer-export`);
+  await page.getByText("You may see this job and not run it.").waitFor();
+  await open(page, `${stage.url}/run?id=${encodeURIComponent(RUNS.running)}`);
+  await page.getByRole("status").getByText("Running").waitFor();
+  t.equal(await page.getByRole("button", { name: "Stop" }).count(), 0);
+
+  await page.context().clearCookies();
+  await open(page, await stage.link("Priya Nair"));
+});
+
+await t.test("runs are found by a label or a parameter, and filtered by how they ended", async (t) => {
+  await open(page, `${stage.url}/runs`);
+  await page.getByRole("link", { name: "Failed", exact: true }).click();
+  await page.waitForURL(/outcome=failed/);
+  await page.getByRole("link", { name: RUNS.failed }).waitFor();
+  t.equal(await page.getByRole("link", { name: RUNS.succeeded }).count(), 0);
+  await page.getByRole("textbox", { name: "Find runs by id, Job or label" }).fill("nothing=like-this");
+  await page.keyboard.press("Enter");
+  await page.getByText("No run is like that.").waitFor();
+  await page.getByRole("link", { name: "Who did what" }).click();
+  await page.getByRole("heading", { name: "Who did what" }).waitFor();
 });
 
 await t.test("pressing Run twice, a reload and Back are one run; other values are another", async (t) => {
@@ -117,7 +155,7 @@ await t.test("pressing Run twice, a reload and Back are one run; other values ar
 
 await t.test("what is typed, and where, outlasts a hundred updates", async (t) => {
   await open(page, `${stage.url}/`);
-  const box = page.getByRole("textbox", { name: "Find a run by its id" });
+  const box = page.getByRole("textbox", { name: "Find runs by id, Job or label" });
   await box.click();
   await page.keyboard.type("newsletter");
   await page.keyboard.press("ArrowLeft");
@@ -129,7 +167,7 @@ await t.test("what is typed, and where, outlasts a hundred updates", async (t) =
   };
   await stage.system.until("a hundred updates", more, 5 * 60_000);
   t.equal(await box.inputValue(), "newsletter");
-  t.same(await page.evaluate("[document.activeElement.name, document.activeElement.selectionStart]"), ["id", 9]);
+  t.same(await page.evaluate("[document.activeElement.name, document.activeElement.selectionStart]"), ["find", 9]);
 });
 
 await t.test("what a screen reader is told of a run are its states, and no line of its log", async (t) => {

@@ -2,8 +2,8 @@
  * The web console over HTTP, as a browser asks it: on a real Postgres and RabbitMQ, with a launcher and a watcher that run what is
  * asked for.
  *
- * The failures this prevents: a page of somebody else that runs jobs in a person's name; a link that signs in twice; and a form
- * that is two runs.
+ * The failures this prevents: a page of somebody else that runs jobs in a person's name; a link that signs in twice; a form that
+ * is two runs; and a run that is seen or stopped by somebody whom no rule lets.
  */
 // needs rabbitmq
 // runs at most 6 min
@@ -12,9 +12,11 @@ import { type IncomingMessage, request as httpRequest } from "node:http";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { ROLE_NAMES } from "@longshore/contract/access-rule.ts";
 import { ConsoleConfig } from "@longshore/console/config.ts";
 import { type OnListening, webConsole } from "@longshore/console/main.ts";
 import { hashOf, newLink } from "@longshore/console/sign-in/tokens.ts";
+import { rolesSql } from "@longshore/ledger/postgres/schema/roles.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import pg from "pg";
 import t from "tap";
@@ -61,8 +63,25 @@ await using _launcher = await system.launcher();
 await using _watcher = await system.watcher();
 
 const stop = new AbortController();
-const settings = { installation: "local", broker: { url: rabbit.url }, ledger: { url: system.postgres.url } };
-const config = ConsoleConfig.parse({ ...settings, http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" } });
+/** Runs SQL as this user. */
+async function sql(text: string, as = system.postgres.url): Promise<readonly object[]> {
+  const client = new pg.Client(as);
+  await client.connect();
+  try {
+    return (await client.query<object>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+await sql(rolesSql(["console"]));
+await sql("alter role longshore_console password 'only-here'");
+const ledgerUrl = Object.assign(new URL(system.postgres.url), { username: "longshore_console", password: "only-here" }).href;
+const settings = { installation: "local", broker: { url: rabbit.url }, ledger: { url: ledgerUrl } };
+const access = [
+  ...ROLE_NAMES.map((role) => ({ who: { group: role }, may: [role] })),
+  { who: { group: "greeters" }, may: ["runner"], definitions: ["greet"] },
+];
+const config = ConsoleConfig.parse({ ...settings, access, http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" } });
 const listening = Promise.withResolvers<Parameters<OnListening>[0]>();
 const ended = webConsole(config, silentLog, stop.signal, async (at) => listening.resolve(at));
 ended.catch((error: unknown) => listening.reject(error));
@@ -98,13 +117,13 @@ async function ask(target: string, { cookie, body, headers = {} }: Asking = {}):
 }
 
 const tokenOf = (link: string): string => new URL(link).hash.slice(1);
-const signIn = async (name: string): Promise<string> => {
-  const { headers } = await ask("/v1/enter", { body: { token: tokenOf(await newLink(pages.signIns, url, { name })) } });
+const signIn = async (name: string, ...groups: readonly string[]): Promise<string> => {
+  const { headers } = await ask("/v1/enter", { body: { token: tokenOf(await newLink(pages.signIns, url, { name, groups })) } });
   return headers["set-cookie"]?.[0]?.split(";")[0] ?? "";
 };
 const jsonOf = <T>({ body }: Answer): T => JSON.parse(body) as T;
 
-const cookie = await signIn("Ada");
+const cookie = await signIn("Ada", "admin");
 
 await t.test("one that is stopped at the moment when it begins to serve ends", async (t) => {
   const early = new AbortController();
@@ -138,12 +157,9 @@ await t.test("a link and a session that are too old sign nobody in, and the ledg
   t.match(await pages.signIns.redeem(hashOf("a link"), hashOf("a session"), -1), { name: "Di" });
   const [name] = cookie.split("=");
   t.match(await ask("/v1/me", { cookie: `${name}=a session` }), { status: 401 });
-  const ledger = new pg.Client(system.postgres.url);
-  await ledger.connect();
-  const { rows } = await ledger.query<{ text: string }>("select row_to_json(s)::text as text from longshore.sign_in s");
-  await ledger.end();
+  const rows = await sql("select row_to_json(s)::text as text from longshore.sign_in s");
   t.not(rows.length, 0);
-  for (const { text } of rows) t.notMatch(text, cookie.split("=")[1] ?? "");
+  for (const { text } of rows as readonly { text: string }[]) t.notMatch(text, cookie.split("=")[1] ?? "");
 });
 
 await t.test("who signs out is out", async (t) => {
@@ -153,11 +169,19 @@ await t.test("who signs out is out", async (t) => {
 });
 
 await t.test("whoever is not signed in is told so at every address with data, and gets the page and its files", async (t) => {
-  for (const at of ["/v1/me", "/v1/definitions", "/v1/definition?name=greet", "/v1/runs", "/v1/run?id=x", "/v1/events"])
+  for (const at of [
+    "/v1/me",
+    "/v1/definitions",
+    "/v1/definition?name=greet",
+    "/v1/runs",
+    "/v1/run?id=x",
+    "/v1/events",
+    "/v1/audit",
+  ])
     t.match(await ask(at), { status: 401, headers: { "content-type": /^application\/problem\+json/ } }, at);
   for (const at of ["/v1/runs", "/v1/cancel", "/v1/restart", "/v1/leave"])
     t.match(await ask(at, { body: {} }), { status: 401 }, `POST ${at}`);
-  for (const at of ["/", "/start", "/run?id=a/b", "/runs", "/enter"]) {
+  for (const at of ["/", "/start", "/run?id=a/b", "/runs", "/audit", "/enter"]) {
     const { status, headers, body } = await ask(at);
     t.match({ status, body }, { status: 200, body: '<div id="page">' }, at);
     t.match(headers, { "cache-control": "no-store", "x-frame-options": /./, "referrer-policy": "no-referrer" });
@@ -288,6 +312,134 @@ await t.test("a run's page follows it to its end, is stopped once, and comes bac
   again.close();
   t.equal(last?.state, "stopped");
   t.equal(system.received.filter(({ type, subject }) => type.endsWith("run.cancelling") && subject === run).length, 1);
+});
+
+/** Asks, and hears of a stream only that it began. */
+async function statusOf(target: string, asking: Asking): Promise<number> {
+  if (!target.startsWith("/v1/events")) return (await ask(target, asking)).status;
+  const { cookie: own } = asking;
+  const request = httpRequest(`${url}${target}`, { headers: own === undefined ? {} : { cookie: own } }).end();
+  const [answer] = (await once(request, "response")) as [IncomingMessage];
+  request.destroy();
+  return answer.statusCode ?? 0;
+}
+
+/** Another's run, and one of no generation that was: what is let through has no effect. */
+const others = { run: "slow/stopped", generation: 9 };
+const unusable = (definition: string) => ({ run: "never", definition, parameters: { unknown: 1 } });
+
+// biome-ignore format: a table
+const WHO_MAY_WHAT: readonly (readonly [target: string, body: object | undefined, ...statuses: readonly number[]])[] = [
+  //                                     nobody, no rule, viewer, runner, greeter, operator, admin
+  ["/v1/me", undefined,                          401, 200, 200, 200, 200, 200, 200],
+  ["/v1/definitions", undefined,                 401, 200, 200, 200, 200, 200, 200],
+  ["/v1/definition?name=greet", undefined,       401, 404, 200, 200, 200, 200, 200],
+  ["/v1/definition?name=slow", undefined,        401, 404, 200, 200, 404, 200, 200],
+  ["/v1/runs", undefined,                        401, 403, 200, 200, 200, 200, 200],
+  ["/v1/run?id=slow/stopped", undefined,         401, 403, 200, 404, 404, 200, 200],
+  ["/v1/events", undefined,                      401, 403, 200, 200, 200, 200, 200],
+  ["/v1/events?run=slow/stopped", undefined,     401, 403, 200, 404, 404, 200, 200],
+  ["/v1/runs", unusable("greet"),                401, 403, 403, 422, 422, 422, 422],
+  ["/v1/runs", unusable("slow"),                 401, 403, 403, 422, 404, 422, 422],
+  ["/v1/cancel", others,                         401, 403, 403, 404, 404, 202, 202],
+  ["/v1/restart", { ...others, from: "failed" }, 401, 403, 403, 404, 404, 202, 202],
+  ["/v1/audit", undefined,                       401, 403, 403, 403, 403, 403, 200],
+];
+const ASKERS = ["nobody", "no rule", "viewer", "runner", "greeters", "operator", "admin"];
+
+await t.test("who may what: every question and deed, asked by everybody", async (t) => {
+  const cookies = [undefined, ...(await Promise.all(ASKERS.slice(1).map((it) => signIn(`the ${it}`, it))))];
+  for (const [target, body, ...statuses] of WHO_MAY_WHAT) {
+    const found: number[] = [];
+    for (const own of cookies) found.push(await statusOf(target, { cookie: own, ...(body && { body }) }));
+    const row = (all: readonly number[]) => ASKERS.map((it, at) => `${it} ${all[at]}`);
+    t.same(row(found), row(statuses), `${body === undefined ? "GET" : "POST"} ${target}`);
+  }
+  const { cards } = jsonOf<{ cards: readonly { name: string; mayRun: boolean }[] }>(
+    await ask("/v1/definitions", { cookie: cookies[ASKERS.indexOf("greeters")] }),
+  );
+  t.same(cards.map(({ name, mayRun }) => [name, mayRun]), [["greet", true]]); // biome-ignore format: one line
+  t.match(jsonOf(await ask("/v1/me", { cookie: cookies[ASKERS.indexOf("runner")] })), { may: ["see", "log", "run", "stop"] });
+});
+
+await t.test("whoever may run a job sees, reads and stops their own runs of it, and no other's", async (t) => {
+  const rosa = await signIn("Rosa", "runner");
+  const run = "slow/rosa";
+  t.match(await ask("/v1/runs", { cookie: rosa, body: { run, definition: "slow" } }), { status: /20[12]/ });
+  await system.heard("run.started", run);
+  const list = async (own: string) =>
+    jsonOf<{ rows: readonly { id: string }[] }>(await ask("/v1/runs", { cookie: own })).rows.map(({ id }) => id);
+  t.same(await list(rosa), [run]);
+  t.ok((await list(cookie)).length > 2);
+  const other = await signIn("Sol", "runner");
+  t.same(await list(other), []);
+  t.match(await ask("/v1/cancel", { cookie: other, body: { run, generation: 1 } }), { status: 404, body: "No such run" });
+  const card = jsonOf<{ cards: readonly { name: string; last?: object }[] }>(await ask("/v1/definitions", { cookie: other }));
+  t.notMatch(JSON.stringify(card), /rosa/i, "a card tells how it went, and not whose run it was");
+  t.match(await ask("/v1/cancel", { cookie: await signIn("Vic", "viewer"), body: { run, generation: 1 } }), { status: 403 });
+  t.match(await ask("/v1/cancel", { cookie: rosa, body: { run, generation: 1 } }), { status: 202 });
+  await system.ended([run]);
+});
+
+await t.test("runs are searched by what a person has at hand", async (t) => {
+  const find = async (query: string) =>
+    jsonOf<{ rows: readonly { id: string }[] }>(await ask(`/v1/runs?${query}`, { cookie })).rows.map(({ id }) => id);
+  t.same(await find("find=slow/ro"), ["slow/rosa"]);
+  t.same(await find("find=times%3D2"), (await find("definition=greet")).slice(0, 1));
+  t.same(await find("outcome=cancelled&definition=slow"), ["slow/rosa", "slow/stopped"]);
+  t.same(await find("outcome=lost"), []);
+  t.ok((await find("mine=true")).includes("slow/stopped"));
+  t.match(await ask("/v1/runs?outcome=nonsense", { cookie }), { status: 422 });
+});
+
+await t.test("every deed stands in the audit with its answer, and what was denied once", async (t) => {
+  const { rows } = jsonOf<{ rows: readonly { by: { name: string }; deed: string; about: string; state: string }[] }>(
+    await ask("/v1/audit", { cookie }),
+  );
+  const told = rows.map(({ by, deed, about, state }) => `${by.name} ${deed} ${about} ${state}`);
+  for (const it of [
+    "Rosa stop slow/rosa done",
+    "Rosa run slow/rosa done",
+    "Sol stop slow/rosa denied",
+    "the admin restart slow/stopped refused",
+    "the greeters run slow denied",
+    "Ada run slow/stopped done",
+  ])
+    t.equal(
+      told.filter((line) => line === it).length,
+      1,
+      `${it}: ${told.filter((line) => line.includes(it.split(" ")[0] ?? "")).join("; ")}`,
+    );
+  t.notOk(
+    told.some((it) => it.includes("never")),
+    "what the console refused by itself was no deed",
+  );
+});
+
+await t.test("its role of the database changes no run and no row of who did what, and reads no secret", async (t) => {
+  const tables = (await sql("select tablename as name from pg_tables where schemaname = 'longshore'")) as readonly {
+    name: string;
+  }[];
+  const MAY: Readonly<Record<string, readonly string[]>> = { sign_in: ["insert", "delete"], audit: ["insert"] };
+  const denied = async (text: string): Promise<boolean> =>
+    await sql(text, ledgerUrl).then(
+      () => false,
+      (error: unknown) => /permission denied/.test(String(error)),
+    );
+  t.ok(tables.length > 15);
+  for (const { name } of tables) {
+    const [column] = (await sql(`select column_name as name from information_schema.columns where table_schema = 'longshore' and table_name = '${name}' and is_generated = 'NEVER' and is_identity = 'NO' limit 1`)) as readonly { name: string }[]; // biome-ignore format: one question
+    const writes = {
+      insert: `insert into longshore.${name} (${column?.name ?? ""}) select ${column?.name ?? ""} from longshore.${name} where false`,
+      update: `update longshore.${name} set ${column?.name ?? ""} = ${column?.name ?? ""} where false`,
+      delete: `delete from longshore.${name} where false`,
+      truncate: `truncate longshore.${name}`,
+    };
+    for (const [verb, text] of Object.entries(writes))
+      if (MAY[name]?.includes(verb) !== true) t.ok(await denied(text), `${verb} ${name}`);
+  }
+  t.ok(await denied("select secrets from longshore.run_spec"));
+  t.ok(await denied("select * from longshore.suspect"));
 });
 
 await t.test("a page that has the newest news is sent none again", async (t) => {

@@ -1,11 +1,12 @@
 /** Queries for people: one run, many runs, a run's story, and counts of everything. */
-import type { EventType, Outcome } from "@longshore/contract/messages/event.ts";
-import type { DefinitionName, GroupName, RunId, TenantName } from "@longshore/contract/ids.ts";
+import type { EventType } from "@longshore/contract/messages/event.ts";
+import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
+import { listRuns } from "./listed-runs.ts";
 import type { Counts, RunFilter, RunRow, StoryEvent } from "../port.ts";
-import type { AnchorColumns, AttemptColumns, NewestColumns, RunColumns } from "./rows.ts";
+import type { AnchorColumns, AttemptColumns, RunColumns } from "./rows.ts";
 import { OUTBOX_LEASE } from "./write.ts";
 import {
   ANCHOR_COLUMNS,
@@ -13,7 +14,6 @@ import {
   ATTEMPT_COLUMNS,
   ATTEMPT_GROUP,
   attemptOf,
-  newestOf,
   RUN_COLUMNS,
   RUN_GROUP,
   runOf,
@@ -34,28 +34,6 @@ const ANCHORS: Statement = {
   name: "anchors",
   text: `select ${ANCHOR_COLUMNS} from object o join cluster_group og on og.id = o.group_id
     where o.run_id = $1 and o.kind = 'anchor' order by o.number`,
-};
-
-const LIST: Statement = {
-  name: "list",
-  text: `
-select r.key, r.id, r.tenant, r.state, r.outcome, rg.name as group_name, r.plan->'definition'->>'name' as definition, r.accepted_at, r.ended_at,
-  case when r.generation > 1 then (select max(e.at) from event e where e.run_key = r.key and e.type = 'run.restarted') end as restarted_at,
-  (select max(a.outcome->'evidence'->>'finishedAt') from attempt a where a.run_key = r.key and a.generation = r.generation) as finished_at,
-  e.type as newest, e.body->>'reason' as reason, e.body->'diagnosis'->>'code' as code, (e.body->>'exitCode')::float8 as exit_code
-from run r ${RUN_GROUP} left join lateral (
-  select e.type, e.body from event e
-  where e.run_key = r.key and (e.seq = r.seq or (
-    r.state = 'active' and not (r.plan->>'simple')::boolean and e.type in ('run.stalled', 'run.waiting')
-    and not exists (select from event l where l.run_key = e.run_key and l.seq > e.seq and l.body->>'step' = e.body->>'step')
-  ))
-  order by e.type = 'run.stalled' desc, e.type = 'run.waiting' desc, e.seq desc limit 1
-) e on true
-where ($1::text is null and r.state <> 'tombstone' or r.state = $1) and ($2::text is null or r.outcome = $2)
-  and ($3::text is null or rg.name = $3) and ($4::bigint is null or r.key < $4)
-  and ($6::text[] is null or e.type = any($6))
-  and ($7::text is null or starts_with(r.id, $7) and right(r.id, length($8::text)) = $8 and length(r.id) >= length($7) + length($8))
-order by r.key desc limit $5`,
 };
 
 const STORY: Statement = {
@@ -91,20 +69,6 @@ from (
 
 const TIME: Statement = { name: "time", text: "select clock_timestamp() as now" };
 
-interface ListColumns extends NewestColumns {
-  readonly key: string;
-  readonly id: RunId;
-  readonly tenant: TenantName;
-  readonly state: RunState;
-  readonly outcome: Outcome | null;
-  readonly group_name: GroupName | null;
-  readonly definition: DefinitionName | null;
-  readonly accepted_at: number;
-  readonly restarted_at: number | null;
-  readonly ended_at: number | null;
-  readonly finished_at: string | null;
-}
-
 interface StoryColumns {
   readonly seq: number;
   readonly generation: number;
@@ -137,34 +101,7 @@ export function runQueries(database: Database) {
       return { record, request: row.spec };
     },
 
-    list: async ({ state, outcome, newest, like, group, before, most }: RunFilter): Promise<readonly RunRow[]> => {
-      const after = before !== undefined && /^\d{1,18}$/.test(before) ? before : null;
-      const values = [
-        state ?? null,
-        outcome ?? null,
-        group ?? null,
-        after,
-        most,
-        newest ?? null,
-        like?.begins ?? null,
-        like?.ends ?? null,
-      ];
-      const rows = await database.all<ListColumns>(LIST, values);
-      return rows.map((row) => ({
-        id: row.id,
-        tenant: row.tenant,
-        state: row.state,
-        outcome: row.outcome ?? undefined,
-        group: row.group_name ?? undefined,
-        definition: row.definition ?? undefined,
-        acceptedAtMs: row.accepted_at,
-        begunAtMs: row.restarted_at ?? row.accepted_at,
-        endedAtMs: row.ended_at ?? undefined,
-        finishedAtMs: row.finished_at === null ? undefined : Date.parse(row.finished_at),
-        newest: newestOf(row),
-        cursor: row.key,
-      }));
-    },
+    list: (filter: RunFilter): Promise<readonly RunRow[]> => listRuns(database, filter),
 
     story: async (run: RunId, after: number, most: number): Promise<readonly StoryEvent[]> => {
       const rows = await database.all<StoryColumns>(STORY, [run, after, most]);

@@ -4,7 +4,8 @@
  * The failure this prevents: a link that signs in twice, because two requests found it unused at the same moment. Using it up
  * and beginning the session are one statement.
  */
-import type { Person, SignIns } from "../pages.ts";
+import type { Asker } from "@longshore/domain/access/access.ts";
+import type { SignIns } from "../pages.ts";
 import type { Database, Statement } from "./connection.ts";
 
 const KEEP: Statement = {
@@ -30,8 +31,8 @@ const WHOSE: Statement = {
 const END: Statement = { name: "end-session", text: "delete from sign_in where hash = $1 and kind = 'session'" };
 
 export function signInQueries(database: Database): SignIns {
-  const person = async (statement: Statement, values: readonly unknown[]): Promise<Person | undefined> =>
-    (await database.all<{ person: Person }>(statement, values))[0]?.person;
+  const person = async (statement: Statement, values: readonly unknown[]): Promise<Asker | undefined> =>
+    (await database.all<{ person: Asker }>(statement, values))[0]?.person;
   return {
     offer: async (link, whose, forMs) => void (await database.all(KEEP, [link, JSON.stringify(whose), forMs])),
     redeem: (link, session, forMs) => person(REDEEM, [link, session, forMs]),

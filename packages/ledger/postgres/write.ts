@@ -12,6 +12,7 @@ import {
 } from "@longshore/domain/run/change.ts"; // biome-ignore format: a list of names
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { putLines } from "./work/concurrency.ts";
+import { tagsOf } from "./work/tags.ts";
 import { Bug, CHANNEL, type Queries, type Statement, toJson } from "./connection.ts";
 import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
 
@@ -88,6 +89,9 @@ with runs as (
 ), specs as (
   insert into run_spec (run_key, spec, secrets)
   select v.run_key, v.spec, v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text) where v.spec is not null
+), tags as (
+  insert into tag (run_key, name, value)
+  select v.run_key, v.name, v.value from json_to_recordset($10) as v(run_key bigint, name text, value text)
 ), resealed as (
   update run_spec s set secrets = v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text)
   where s.run_key = v.run_key and v.spec is null
@@ -140,6 +144,9 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const specs = all.flatMap(({ held, request, sealed }) =>
     request === undefined && sealed === undefined ? [] : [{ run_key: held.key, spec: request, secrets: sealed }],
   );
+  const tags = all.flatMap(({ change, held, request }) =>
+    request === undefined ? [] : tagsOf(change, request).map((it) => ({ run_key: held.key, ...it })),
+  );
   const touched = all.flatMap(attemptsOf);
   const moved = touched.filter((it) => "key" in it);
   const born = touched.filter((it) => !("key" in it));
@@ -149,7 +156,7 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
   const kinds = workMadeBy(changes, nowMs);
   const anchors = changes.flatMap(anchorsOf);
-  const values = [...lists, kinds.join(","), slotsFreed(changes), toJson(anchors)];
+  const values = [...lists, kinds.join(","), slotsFreed(changes), toJson(anchors), toJson(tags)];
   const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
     throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);

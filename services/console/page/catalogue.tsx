@@ -3,8 +3,9 @@ import type { JSX } from "preact";
 import type { Card } from "../views/card.ts";
 import { isOver, type State } from "../views/state.ts";
 import { Empty, LiveMark, Shown } from "./frame.tsx";
-import { here } from "./go.ts";
+import { here, runUrl } from "./go.ts";
 import { Icon, StateLine, TenMarks } from "./marks.tsx";
+import { Contact } from "./start.tsx";
 import { useAnswer, useNow } from "./use.ts";
 import { roughly, span, when } from "./words.ts";
 
@@ -49,7 +50,8 @@ export function Catalogue(): JSX.Element {
   ); // biome-ignore format: as it stands on the page
 }
 
-function CardOf({ card: { name, title, description, marks, last, usualMs } }: { readonly card: Card }): JSX.Element {
+function CardOf({ card }: { readonly card: Card }): JSX.Element {
+  const { title, description, marks, last, usualMs } = card;
   const goesOn = last !== undefined && !isOver(last.state);
   const now = useNow(goesOn);
   return (
@@ -64,7 +66,7 @@ function CardOf({ card: { name, title, description, marks, last, usualMs } }: { 
             {goesOn ? `for ${span(now - (last.startedAtMs ?? last.askedAtMs))}` : when(last.endedAtMs ?? last.askedAtMs, now)}
             <br />
             {[!goesOn && last.startedAtMs !== undefined && last.endedAtMs !== undefined && `${last.state === "succeeded" ? "in" : "after"} ${span(last.endedAtMs - last.startedAtMs)}`, last.by && `by ${last.by.name}`].filter(Boolean).join(", ")}
-            {last.state === "failed" && <><br /><a href={runUrl(last.id)}>See why</a></>}
+            {last.state === "failed" && last.id !== undefined && <><br /><a href={runUrl(last.id)}>See why</a></>}
           </StateLine>
         )}
       </div>
@@ -73,13 +75,18 @@ function CardOf({ card: { name, title, description, marks, last, usualMs } }: { 
           <TenMarks marks={marks} />
           <small>{usualMs === undefined ? "no usual time yet" : `usually ${roughly(usualMs)}`}</small>
         </div>
-        {goesOn ? <a class="button" href={runUrl(last.id)} aria-label={`View ${title}`}>View</a> : <a class="button act" href={`/start?definition=${encodeURIComponent(name)}`} aria-label={`Run ${title}`}>Run</a>}
+        <Act card={card} goesOn={goesOn} />
       </div>
     </li>
   ); // biome-ignore format: as it stands on the page
 }
 
-export const runUrl = (id: string): string => `/run?${new URLSearchParams({ id }).toString()}`;
+/** While it runs, one looks at it; else one runs it, or hears whom to ask. */
+function Act({ card: { name, title, owner, last, mayRun }, goesOn }: { readonly card: Card; readonly goesOn: boolean }): JSX.Element {
+  if (goesOn && last?.id !== undefined) return <a class="button" href={runUrl(last.id)} aria-label={`View ${title}`}>View</a>;
+  if (mayRun) return <a class="button act" href={`/start?definition=${encodeURIComponent(name)}`} aria-label={`Run ${title}`}>Run</a>;
+  return <small>{owner === undefined ? "Not yours to run" : <>Ask <Contact owner={owner} /></>}</small>;
+} // biome-ignore format: as it stands on the page
 
 function Legend(): JSX.Element {
   const shown: readonly State[] = ["succeeded", "failed", "stopped", "running"];

@@ -1,7 +1,8 @@
 /** The frame of each page: the header, the search, and the words for a page that has nothing to show. */
 import type { ComponentChildren, JSX } from "preact";
-import type { Problem } from "./api.ts";
-import { go, here } from "./go.ts";
+import type { Verb } from "@longshore/contract/access-rule.ts";
+import { ask, type Problem } from "./api.ts";
+import { go, here, runUrl } from "./go.ts";
 import { Icon, type Mark } from "./marks.tsx";
 import { Told } from "./told.tsx";
 import type { Asked } from "./use.ts";
@@ -10,6 +11,8 @@ import { when } from "./words.ts";
 export interface Me {
   readonly name: string;
   readonly installation: string;
+  /** What this person may do with anything at all. */
+  readonly may: readonly Verb[];
 }
 
 /** The L is drawn as the line on which everything stands. */
@@ -35,6 +38,7 @@ export function Frame({ me, children }: { readonly me: Me; readonly children: Co
         <nav aria-label="Pages">
           {tab("/", "Catalogue")}
           {tab("/runs", "Runs")}
+          {me.may.includes("administer") && tab("/audit", "Who did what")}
         </nav>
         <Search />
         <span class="me">{me.name}</span>
@@ -44,22 +48,27 @@ export function Frame({ me, children }: { readonly me: Me; readonly children: Co
   ); // biome-ignore format: as it stands on the page
 }
 
-/** Takes a run's id: whoever has one was given it to be looked at. */
+/** Takes what a person has at hand: an id or its beginning, the name of a Job, a label or a parameter. */
 function Search(): JSX.Element {
-  const find = (event: SubmitEvent): void => {
+  const find = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
-    const given = new FormData(form).get("id");
+    const given = new FormData(form).get("find");
     const text = typeof given === "string" ? given.trim() : "";
-    if (text !== "") go(`/run?${new URLSearchParams({ id: text }).toString()}`);
+    if (text === "") return;
+    const { rows } = await ask<{ readonly rows: readonly { readonly id: string }[] }>("/v1/runs", { find: text }).catch(() => ({
+      rows: [],
+    }));
+    const [only, ...more] = rows;
+    go(only !== undefined && more.length === 0 ? runUrl(only.id) : `/runs?${new URLSearchParams({ find: text }).toString()}`);
   };
   return (
-    <form class="search" role="search" onSubmit={find}>
+    <form class="search" role="search" onSubmit={(event) => void find(event)}>
       <Icon of="search" />
       <input
-        name="id"
-        aria-label="Find a run by its id"
-        placeholder="Find a run by its id"
+        name="find"
+        aria-label="Find runs by id, Job or label"
+        placeholder="Run, Job, or month=2026-10"
         autocomplete="off"
         spellcheck={false}
       />

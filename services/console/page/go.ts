@@ -21,3 +21,5 @@ export function onLink(event: MouseEvent): void {
   event.preventDefault();
   go(link.href);
 }
+
+export const runUrl = (id: string): string => `/run?${new URLSearchParams({ id }).toString()}`;

@@ -3,6 +3,7 @@ import { render, type ComponentType } from "preact";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, post, type Problem, Refusal } from "./api.ts";
+import { Audit } from "./audit.tsx";
 import { Catalogue } from "./catalogue.tsx";
 import { Empty, Frame, type Me, Trouble } from "./frame.tsx";
 import { go, here, onLink, watchAddress } from "./go.ts";
@@ -15,6 +16,7 @@ const PAGES: Readonly<Record<string, { readonly title: string; readonly page: Co
   "/start": { title: "Run a job", page: Start },
   "/run": { title: "Run", page: Run },
   "/runs": { title: "Runs", page: Runs },
+  "/audit": { title: "Who did what", page: Audit },
 };
 
 function Page(): JSX.Element {

@@ -32,7 +32,7 @@ function Whole({ run, staleSinceMs }: { readonly run: RunView; readonly staleSin
         <h1>{run.title}</h1>
         <span role="status"><StateLine state={run.state} /></span>
         {!over && <LiveMark staleSinceMs={staleSinceMs} />}
-        {!over && <Stop run={run} />}
+        {!over && run.may.stop && <Stop run={run} />}
         {(run.state === "succeeded" || run.state === "stopped") && <Again run={run} />}
       </div>
       <p class="lead">
@@ -138,7 +138,7 @@ function Stop({ run }: { readonly run: RunView }): JSX.Element {
 
 /** Opens the form with the same values: another run, under another id. */
 function Again({ run }: { readonly run: RunView }): JSX.Element {
-  if (run.definition === undefined) return <></>;
+  if (run.definition === undefined || !run.may.run) return <></>;
   const query = new URLSearchParams({ definition: run.definition });
   for (const [name, value] of Object.entries(run.parameters))
     query.set(name, typeof value === "string" ? value : JSON.stringify(value));

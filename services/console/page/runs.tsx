@@ -2,12 +2,11 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { State } from "../views/state.ts";
-import { runUrl } from "./catalogue.tsx";
 import { Empty, LiveMark, Shown } from "./frame.tsx";
-import { here } from "./go.ts";
+import { here, runUrl } from "./go.ts";
 import { Icon, wordOf } from "./marks.tsx";
 import { useAnswer, useNow } from "./use.ts";
-import { span, when } from "./words.ts";
+import { exactly, span, when } from "./words.ts";
 
 interface Row {
   readonly id: string;
@@ -20,19 +19,31 @@ interface Row {
 interface Answer {
   readonly rows: readonly Row[];
   readonly before?: string;
+  readonly searchedBackToMs?: number;
 }
 
+/** The parts of the address that say which runs. */
+const ASKED = ["before", "definition", "find", "mine", "outcome"];
+
+const OUTCOMES = { "": "All", active: "Not over", failed: "Failed", succeeded: "Succeeded" } as const;
+
 export function Runs(): JSX.Element {
-  const before = here.value.searchParams.get("before");
-  const asked = useAnswer<Answer>("/v1/runs", before === null ? {} : { before });
-  return <Shown asked={asked}>{(answer) => <List answer={answer} staleSinceMs={asked.staleSinceMs} />}</Shown>;
+  const query = Object.fromEntries([...here.value.searchParams].filter(([name]) => ASKED.includes(name)));
+  const asked = useAnswer<Answer>("/v1/runs", query);
+  return (
+    <Shown asked={asked}>
+      {(answer) => <List key={JSON.stringify(query)} answer={answer} query={query} staleSinceMs={asked.staleSinceMs} />}
+    </Shown>
+  );
 }
 
 function List({
-  answer: { rows, before },
+  answer: { rows, before, searchedBackToMs },
+  query,
   staleSinceMs,
 }: {
   readonly answer: Answer;
+  readonly query: Readonly<Record<string, string>>;
   readonly staleSinceMs: number | undefined;
 }): JSX.Element {
   const [shownIds, setShown] = useState<readonly string[]>([]);
@@ -43,14 +54,24 @@ function List({
   }, [rows]);
   const shown = shownIds.length === 0 ? rows : rows.filter(({ id }) => shownIds.includes(id));
   const now = useNow(shown.some(({ endedAtMs }) => endedAtMs === undefined));
-  if (rows.length === 0) return <Empty mark="to come" title="No runs yet"><p>They stand here as soon as somebody asks for one: <a href="/">the catalogue</a> has the jobs.</p></Empty>; // biome-ignore format: one sentence
+  const isAll = Object.keys(query).length === 0;
+  if (rows.length === 0 && isAll) return <Empty mark="to come" title="No runs yet"><p>They stand here as soon as somebody asks for one: <a href="/">the catalogue</a> has the jobs.</p></Empty>; // biome-ignore format: one sentence
+  const others = before === undefined ? undefined : <a href={urlOf(query, { before })}>Older runs</a>;
   return (
     <>
       <div class="head">
         <h1>Runs</h1>
+        <div class="filters" role="group" aria-label="Show">
+          {Object.entries(OUTCOMES).map(([key, word]) => (
+            <a key={key} href={urlOf(query, { outcome: key })} aria-current={(query["outcome"] ?? "") === key ? "true" : undefined}>{word}</a>
+          ))}
+          <a href={urlOf(query, { mine: query["mine"] === "true" ? "" : "true" })} aria-current={query["mine"] === "true" ? "true" : undefined}>Mine</a>
+        </div>
         <LiveMark staleSinceMs={staleSinceMs} />
       </div>
-      <table class="rows">
+      {(query["find"] ?? query["definition"]) !== undefined && <p class="lead">Only <code>{query["find"] ?? query["definition"]}</code>. <a href={urlOf(query, { find: "", definition: "" })}>All runs</a></p>}
+      {rows.length === 0 && <p class="lead">{searchedBackToMs === undefined ? "No run is like that." : `None since ${exactly(searchedBackToMs)}.`} {others}</p>}
+      {rows.length > 0 &&       <table class="rows">
         <thead><tr><th>State</th><th>Run</th><th class="number">Asked</th><th class="number">Time</th><th>Why</th></tr></thead>
         <tbody>
           {fresh.length > 0 && <tr class="fresh"><td colSpan={5}><button type="button" onClick={show}>{fresh.length} new</button></td></tr>}
@@ -64,8 +85,14 @@ function List({
             </tr>
           ))}
         </tbody>
-      </table>
-      {before !== undefined && <p class="acts"><a href={`/runs?before=${before}`}>Older runs</a></p>}
+      </table>}
+      {rows.length > 0 && others !== undefined && <p class="acts">{others} {searchedBackToMs !== undefined && <small>searched back to {exactly(searchedBackToMs)}</small>}</p>}
     </>
   ); // biome-ignore format: as it stands on the page
+}
+
+/** The address with these parts changed; an empty part is left out, and a change begins again with the newest. */
+function urlOf(query: Readonly<Record<string, string>>, change: Readonly<Record<string, string>>): string {
+  const all = Object.entries({ ...query, before: "", ...change }).filter(([, value]) => value !== "");
+  return all.length === 0 ? "/runs" : `/runs?${new URLSearchParams(all).toString()}`;
 }

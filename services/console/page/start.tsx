@@ -5,10 +5,9 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Card } from "../views/card.ts";
 import { ask, post, type Problem, Refusal } from "./api.ts";
-import { runUrl } from "./catalogue.tsx";
 import { Field, labelOf, type Schema, textOf, valueOf } from "./fields.tsx";
-import { Back, Trouble } from "./frame.tsx";
-import { go, here } from "./go.ts";
+import { Back, Empty, Trouble } from "./frame.tsx";
+import { go, here, runUrl } from "./go.ts";
 import { keepForm, keptForm } from "./kept-form.ts";
 import { Icon, TenMarks } from "./marks.tsx";
 import { roughly, when } from "./words.ts";
@@ -34,8 +33,17 @@ export function Start(): JSX.Element {
   }, [name]);
   if (trouble !== undefined) return <Trouble problem={trouble} />;
   if (form === undefined) return <></>;
+  if (!form.card.mayRun) return <NotYours card={form.card} />;
   return <Ready key={form.run} form={form} given={query} />;
 }
+
+/** Whoever has a link to the form may not have the right to it. */
+const NotYours = ({ card: { title, owner } }: { readonly card: Card }): JSX.Element => (
+  <Empty mark="padlock" title={title}>
+    <p>You may see this job and not run it.{owner !== undefined && <> Ask <Contact owner={owner} />.</>}</p>
+    <p><a href="/">To the catalogue</a></p>
+  </Empty>
+); // biome-ignore format: as it stands on the page
 
 function Ready({
   form: { card, parameters, run: first },
@@ -122,7 +130,7 @@ function Ready({
         <p>{card.usualMs === undefined ? "Nobody knows yet." : `Usually ${roughly(card.usualMs)}.`} You may close the page while it runs.</p>
         <h2>Last ten runs</h2>
         <TenMarks marks={card.marks} />
-        {card.last !== undefined && <p><a href={runUrl(card.last.id)}>The last one, {when(card.last.askedAtMs, Date.now())}</a></p>}
+        {card.last?.id !== undefined && <p><a href={runUrl(card.last.id)}>The last one, {when(card.last.askedAtMs, Date.now())}</a></p>}
         {card.owner !== undefined && <><h2>Questions about this job</h2><p>Ask <Contact owner={card.owner} /></p></>}
       </aside>
     </div>

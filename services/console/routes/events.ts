@@ -6,12 +6,14 @@
  */
 import type { ServerResponse } from "node:http";
 import { RunId } from "@longshore/contract/ids.ts";
+import type { Asker } from "@longshore/domain/access/access.ts";
 import { onAbort } from "@longshore/runtime/clock.ts";
 import { wakeUp } from "@longshore/runtime/loop.ts";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import type { Parts } from "../parts.ts";
+import { askerOf } from "../sign-in/person.ts";
 import { signedIn } from "../sign-in/session.ts";
 import { viewOf } from "../views/read.ts";
 
@@ -31,19 +33,23 @@ export function events(plain: FastifyInstance, options: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   server.get(
     "/v1/events",
-    { config: { for: "signed-in" }, schema: { querystring: z.object({ run: RunId.optional() }) } },
+    { config: { for: "see" }, schema: { querystring: z.object({ run: RunId.optional() }) } },
     async (request, reply) => {
       const { run } = request.query;
       // An unknown run is refused before the stream begins.
-      if (run !== undefined) await viewOf(options, run);
+      if (run !== undefined) await viewOf(options, askerOf(request), run);
       const last = request.headers["last-event-id"];
       reply.hijack();
-      await stream(options, run, {
-        raw: reply.raw,
-        headers: reply.getHeaders() as Record<string, string>,
-        last: typeof last === "string" ? last : undefined,
-        isStillSignedIn: async () => (await signedIn(request, options)) !== undefined,
-      });
+      await stream(
+        options,
+        { run, asker: askerOf(request) },
+        {
+          raw: reply.raw,
+          headers: reply.getHeaders() as Record<string, string>,
+          last: typeof last === "string" ? last : undefined,
+          isStillSignedIn: async () => (await signedIn(request, options)) !== undefined,
+        },
+      );
     },
   );
 }
@@ -63,7 +69,13 @@ interface Reader {
   readonly isStillSignedIn: () => Promise<boolean>;
 }
 
-async function stream(options: Parts, run: RunId | undefined, reader: Reader): Promise<void> {
+interface Wanted {
+  /** Absent: all runs. */
+  readonly run: RunId | undefined;
+  readonly asker: Asker;
+}
+
+async function stream(options: Parts, { run, asker }: Wanted, reader: Reader): Promise<void> {
   const { live, clock, log } = options;
   const { raw, headers, last, isStillSignedIn } = reader;
   raw.writeHead(200, { ...headers, "content-type": "text/event-stream", "cache-control": "no-store" });
@@ -81,7 +93,7 @@ async function stream(options: Parts, run: RunId | undefined, reader: Reader): P
   let askedAtMs = clock.now();
   try {
     for (let saidAtMs = clock.now(); !gone.signal.aborted; ) {
-      const news = await newsOf(options, run, changes);
+      const news = await newsOf(options, { run, asker }, changes);
       if (isFresh(news, sent)) {
         raw.write(`${news.id === undefined ? "" : `id: ${news.id}\n`}event: ${news.event}\ndata: ${news.data}\n\n`);
         saidAtMs = clock.now();
@@ -117,8 +129,8 @@ interface Sent {
 const isFresh = ({ id, data }: News, sent: Sent): boolean => (sent.data === undefined ? id !== sent.id : data !== sent.data);
 
 /** Of all runs, only that something changed: the page then asks for what it shows. */
-async function newsOf(options: Parts, run: RunId | undefined, changes: number): Promise<News> {
+async function newsOf(options: Parts, { run, asker }: Wanted, changes: number): Promise<News> {
   if (run === undefined) return { id: undefined, event: "changed", data: String(changes) };
-  const view = await viewOf(options, run);
+  const view = await viewOf(options, asker, run);
   return { id: `${view.generation}.${view.sequence}`, event: "run", data: JSON.stringify(view) };
 }

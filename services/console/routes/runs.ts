@@ -1,21 +1,23 @@
 /** Runs: the list, one run, and the deeds on it. Each deed is a message, as any application would send it. */
-import { RunId } from "@longshore/contract/ids.ts";
+import { ONLY_TENANT, RunId } from "@longshore/contract/ids.ts";
 import type { CommandInput, CommandType } from "@longshore/contract/messages/command.ts";
 import { readCommand, writeCommand } from "@longshore/contract/messages/envelope.ts";
+import { OUTCOMES } from "@longshore/contract/messages/event.ts";
+import { type Asker, reaches } from "@longshore/domain/access/access.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
-import type { Person } from "@longshore/ledger/pages.ts";
+import { SOURCE } from "@longshore/ledger/open-pages.ts";
+import type { Deed, RunSearch } from "@longshore/ledger/pages.ts";
 import type { RunRow } from "@longshore/ledger/port.ts";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { asksTheSame } from "../asks-the-same.ts";
-import { type FieldProblem, Refused } from "../problem.ts";
+import { type FieldProblem, NOT_OPEN, Refused } from "../problem.ts";
 import type { Parts } from "../parts.ts";
-import { personOf } from "../sign-in/person.ts";
+import { askerOf, reachWith } from "../sign-in/person.ts";
 import { viewOf } from "../views/read.ts";
 import { stateOf } from "../views/state.ts";
 
-const SOURCE = "/longshore/console";
 const ROWS = 50;
 /** The answer waits this long for the launcher: most runs are taken within it, and the page can say so at once. */
 const TAKEN_WITHIN_MS = 2_000;
@@ -26,54 +28,85 @@ const Asked = z.strictObject({
   parameters: z.record(z.string(), z.unknown()).default({}),
 });
 const ById = z.object({ id: RunId });
+const Word = z.string().min(1).max(200);
+const Search = z.object({
+  before: z.string().regex(/^\d{1,18}$/).optional(),
+  /** The beginning of a run's id, the name of a Job, or `name=value` of a label or a parameter. */
+  find: Word.optional(),
+  definition: Word.optional(),
+  outcome: z.enum([...OUTCOMES, "active"]).optional(),
+  mine: z.stringbool().default(false),
+}); // biome-ignore format: a table
 
 export function runs(plain: FastifyInstance, options: Parts): void {
   const { pages } = options;
   const server = plain.withTypeProvider<ZodTypeProvider>();
-  const signedIn = { config: { for: "signed-in" } } as const;
 
-  server.get(
-    "/v1/runs",
-    { ...signedIn, schema: { querystring: z.object({ before: z.string().optional() }) } },
-    async ({ query }) => {
-      const rows = await pages.list({ most: ROWS, ...(query.before !== undefined && { before: query.before }) });
-      return { rows: rows.map(rowOf), ...(rows.length === ROWS && { before: rows.at(-1)?.cursor }) };
-    },
+  server.get("/v1/runs", { config: { for: "see" }, schema: { querystring: Search } }, async (request) => {
+    const { find, ...query } = request.query;
+    const reach = reachWith(request, options, "see");
+    const { rows, before, searchedBackToMs } = await pages.search({ ...query, ...foundBy(find), reach, most: ROWS });
+    return {
+      rows: rows.map(rowOf),
+      ...(before !== undefined && { before }),
+      ...(searchedBackToMs !== undefined && { searchedBackToMs }),
+    };
+  });
+
+  server.get("/v1/run", { config: { for: "see" }, schema: { querystring: ById } }, (request) =>
+    viewOf(options, askerOf(request), request.query.id),
   );
 
-  server.get("/v1/run", { ...signedIn, schema: { querystring: ById } }, async ({ query: { id } }) => await viewOf(options, id));
-
-  server.post("/v1/runs", { ...signedIn, schema: { body: Asked } }, async (request, reply) => {
-    const { status, answer } = await ask(options, request.body, personOf(request));
+  server.post("/v1/runs", { config: { for: "run" }, schema: { body: Asked } }, async (request, reply) => {
+    const { definition } = request.body;
+    if (!reaches(reachWith(request, options, "run"), { definition, tenant: ONLY_TENANT }))
+      return await denied(options, request, "run", definition);
+    const { status, answer } = await ask(options, request.body, askerOf(request));
     return reply.code(status).send(answer);
   });
 
-  server.post(
-    "/v1/cancel",
-    { ...signedIn, schema: { body: z.strictObject({ run: RunId, generation: z.int().min(1) }) } },
-    async (request, reply) => {
-      await publish(options, "run.cancel", `stop-${request.body.generation}`, request.body, personOf(request));
-      return reply.code(202).send({ run: request.body.run });
-    },
-  );
+  const ofRun = { run: RunId, generation: z.int().min(1) };
+  server.post("/v1/cancel", { config: { for: "stop" }, schema: { body: z.strictObject(ofRun) } }, async (request, reply) => {
+    const { run, generation } = request.body;
+    if (!(await pages.isReached(run, reachWith(request, options, "stop")))) return await denied(options, request, "stop", run);
+    await publish(options, "run.cancel", { deed: "stop", command: `stop-${generation}`, data: request.body }, askerOf(request));
+    return reply.code(202).send({ run });
+  });
 
   server.post(
     "/v1/restart",
-    {
-      ...signedIn,
-      schema: { body: z.strictObject({ run: RunId, generation: z.int().min(1), from: z.string().default("failed") }) },
-    },
+    { config: { for: "run" }, schema: { body: z.strictObject({ ...ofRun, from: z.string().default("failed") }) } },
     async (request, reply) => {
-      await publish(
-        options,
-        "run.restart",
-        `restart-${request.body.generation}`,
-        request.body as CommandInput<"run.restart">,
-        personOf(request),
-      );
-      return reply.code(202).send({ run: request.body.run });
+      const { run, generation } = request.body;
+      for (const verb of ["see", "run"] as const)
+        if (!(await pages.isReached(run, reachWith(request, options, verb))))
+          return await denied(options, request, "restart", run);
+      const data = request.body as CommandInput<"run.restart">;
+      await publish(options, "run.restart", { deed: "restart", command: `restart-${generation}`, data }, askerOf(request));
+      return reply.code(202).send({ run });
     },
   );
+}
+
+/** What may not be seen is answered as what is not there; of what may be seen, that no rule lets this person do it. */
+async function denied(options: Parts, request: FastifyRequest, deed: Deed, about: string): Promise<never> {
+  const person = askerOf(request);
+  await options.pages.audit.deny({ person, deed, about });
+  const run = RunId.safeParse(about).data;
+  const isSeen =
+    deed === "run"
+      ? reaches(reachWith(request, options, "see"), { definition: about, tenant: ONLY_TENANT })
+      : run !== undefined && (await options.pages.isReached(run, reachWith(request, options, "see")));
+  if (isSeen) throw new Refused(403, "Not open to you", NOT_OPEN);
+  if (deed === "run") throw new Refused(404, "No such job", `Nothing is prepared under the name ${about}.`);
+  throw new Refused(404, "No such run", `No run has the id ${about}.`);
+}
+
+/** "team=shop" is a label or a parameter; a run's id may hold "=", too, and then begins with what stands before it. */
+function foundBy(find: string | undefined): Pick<RunSearch, "begins" | "tag"> {
+  if (find === undefined) return {};
+  const [, name, value] = /^([^=]+)=(.+)$/.exec(find) ?? [];
+  return name === undefined || value === undefined ? { begins: find } : { tag: { name, value } };
 }
 
 const rowOf = (row: RunRow): object => ({
@@ -88,7 +121,7 @@ const rowOf = (row: RunRow): object => ({
 async function ask(
   options: Parts,
   asked: z.output<typeof Asked>,
-  person: Person,
+  person: Asker,
 ): Promise<{ status: 200 | 201 | 202; answer: object }> {
   const { pages, live, clock } = options;
   const { run, definition: name, parameters } = asked;
@@ -111,13 +144,8 @@ async function ask(
   });
   const late = clock.alarm(TAKEN_WITHIN_MS, () => answered.resolve([]));
   try {
-    await publish(
-      options,
-      "run.requested",
-      "run",
-      { run, definition: definition.name, parameters } as CommandInput<"run.requested">,
-      person,
-    );
+    const data = { run, definition: definition.name, parameters } as CommandInput<"run.requested">;
+    await publish(options, "run.requested", { deed: "run", command: "run", data }, person);
     const answer = await answered.promise;
     if (answer === "taken" || (answer.length === 0 && (await pages.find(run)) !== undefined))
       return { status: 201, answer: { run } };
@@ -134,17 +162,25 @@ const fieldOf = ({ path, message }: { readonly path: string; readonly message: s
   message,
 });
 
-/** The same deed has the same id: a form that is sent twice stops or restarts once. */
+/**
+ * The same deed has the same id: a form that is sent twice stops or restarts once. Its row is written first, so that no deed is
+ * without one.
+ */
 async function publish<T extends CommandType>(
-  { broker, signal }: Parts,
+  { broker, pages, signal }: Parts,
   type: T,
-  deed: string,
-  data: CommandInput<T>,
-  { name, id }: Person,
+  {
+    deed,
+    command,
+    data,
+  }: { readonly deed: Deed; readonly command: string; readonly data: CommandInput<T> & { readonly run: string } },
+  person: Asker,
 ): Promise<void> {
   if (broker.status().kind !== "connected")
     throw new Refused(503, "Not just now", "The broker cannot be reached, so nothing was sent. Try again in a moment.");
-  const message = `console/${(data as { readonly run: string }).run}/${deed}`;
+  const { run } = data;
+  const { name, id } = person;
+  const message = `console/${run}/${command}`;
   const body = writeCommand({
     id: message,
     source: SOURCE,
@@ -154,5 +190,6 @@ async function publish<T extends CommandType>(
   const read = readCommand(body);
   if (read.kind !== "command")
     throw new Refused(422, "Not understood", read.problems.map((it) => it.message).join(" "), read.problems.map(fieldOf));
+  await pages.audit.note({ person, deed, run, command: message });
   await broker.publish("commands", { id: message, key: type, body }, signal);
 }

@@ -1,18 +1,34 @@
-/** Who may ask a route, and who asked it. */
-import type { Person } from "@longshore/ledger/pages.ts";
+/**
+ * Who may ask a route, and who asked it.
+ *
+ * The failure this prevents: a route that is written without a thought of who may ask it, and is open to everybody.
+ */
+import type { AccessRule, Verb } from "@longshore/contract/access-rule.ts";
+import { type Asker, type Reach, reachesAny, reachOf } from "@longshore/domain/access/access.ts";
 import type { FastifyRequest } from "fastify";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Who may ask: anybody, or somebody who is signed in. */
-    readonly for?: "anybody" | "signed-in";
+    /** Who may ask: anybody, somebody who is signed in, or only somebody who may do this with anything at all. */
+    readonly for?: "anybody" | "signed-in" | Verb;
   }
   interface FastifyRequest {
-    person: Person | undefined;
+    asker: Asker | undefined;
   }
 }
 
-export const personOf = ({ person }: Pick<FastifyRequest, "person">): Person => {
-  if (person === undefined) throw new TypeError("a route for people who are signed in was asked by somebody else");
-  return person;
+type Asking = Pick<FastifyRequest, "asker">;
+
+export const askerOf = ({ asker }: Asking): Asker => {
+  if (asker === undefined) throw new TypeError("a route for people who are signed in was asked by somebody else");
+  return asker;
 };
+
+interface Ruled {
+  readonly access: readonly AccessRule[];
+}
+
+/** What whoever asks may reach with this verb. */
+export const reachWith = (request: Asking, { access }: Ruled, verb: Verb): Reach => reachOf(access, askerOf(request), verb);
+
+export const mayAnywhere = (asker: Asker, { access }: Ruled, verb: Verb): boolean => reachesAny(reachOf(access, asker, verb));

@@ -4,7 +4,8 @@
  * The failure this prevents: a page of somebody else that a signed-in person has open, and that runs jobs in their name.
  */
 import type { IncomingHttpHeaders } from "node:http";
-import type { Person, SignIns } from "@longshore/ledger/pages.ts";
+import type { Asker } from "@longshore/domain/access/access.ts";
+import type { SignIns } from "@longshore/ledger/pages.ts";
 import type { FastifyRequest } from "fastify";
 import type { Parts } from "../parts.ts";
 import { hashOf, newToken, SESSION_MS } from "./tokens.ts";
@@ -12,17 +13,17 @@ import { hashOf, newToken, SESSION_MS } from "./tokens.ts";
 /** Cookies know no ports: two consoles on one machine would sign each other's people out, if the name were the same. */
 export const cookieName = (port: number, secure: boolean): string => (secure ? "__Host-longshore" : `longshore-${port}`);
 
-export async function begin(signIns: SignIns, link: string): Promise<{ person: Person; token: string } | undefined> {
+export async function begin(signIns: SignIns, link: string): Promise<{ asker: Asker; token: string } | undefined> {
   const token = newToken();
-  const person = await signIns.redeem(hashOf(link), hashOf(token), SESSION_MS);
-  return person && { person, token };
+  const asker = await signIns.redeem(hashOf(link), hashOf(token), SESSION_MS);
+  return asker && { asker, token };
 }
 
 /** Returns whose session the request's cookie names. */
 export async function signedIn(
   { cookies }: FastifyRequest,
   { pages, port }: Pick<Parts, "pages" | "port">,
-): Promise<Person | undefined> {
+): Promise<Asker | undefined> {
   const token = cookies[cookieName(port(), false)];
   return token === undefined ? undefined : await pages.signIns.whose(hashOf(token));
 }

@@ -16,6 +16,7 @@ function recent(...runs: readonly Partial<RecentRun>[]): readonly RecentRun[] {
     acceptedAtMs: -60_000 * at,
     startedAtMs: -60_000 * at + 1_000,
     endedAtMs: -60_000 * at + 5_000,
+    isReached: true,
     by: undefined,
     newest: { type: "run.succeeded" },
     ...it,
@@ -23,7 +24,7 @@ function recent(...runs: readonly Partial<RecentRun>[]): readonly RecentRun[] {
 }
 
 t.test("a job that was never run has no marks, no last time and no usual time", async (t) => {
-  t.same(cardOf(definition, []), { name: "export", title: "Export a month", marks: [] });
+  t.same(cardOf(definition, [], true), { name: "export", title: "Export a month", mayRun: true, marks: [] });
 });
 
 t.test("marks stand from the oldest to the newest, and the last run says who asked and why it failed", async (t) => {
@@ -34,6 +35,7 @@ t.test("marks stand from the oldest to the newest, and the last run says who ask
       {},
       { outcome: "cancelled" },
     ),
+    true,
   );
   t.same(card.marks, ["stopped", "succeeded", "failed"]);
   t.match(card.last, { id: "export/0", state: "failed", by: { name: "Ada" }, code: "ExitCode" });
@@ -49,6 +51,13 @@ t.test("one run that lasted a night, and runs that failed at once, do not change
       {},
       { state: "active", outcome: undefined, endedAtMs: undefined },
     ),
+    true,
   );
   t.equal(usualMs, 4_000);
+});
+
+t.test("of a run that one may not see, how it went is told, and neither its id nor whose it was", async (t) => {
+  const { last, marks } = cardOf(definition, recent({ outcome: "failed", by: { name: "Ada" }, isReached: false }), true);
+  t.same(marks, ["failed"]);
+  t.same(last, { state: "failed", askedAtMs: 0, startedAtMs: 1_000, endedAtMs: 5_000 });
 });

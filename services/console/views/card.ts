@@ -8,10 +8,12 @@ export interface Card {
   readonly title: string;
   readonly description?: string;
   readonly owner?: Owner;
+  readonly mayRun: boolean;
   /** The newest last: the marks on a card's line. */
   readonly marks: readonly State[];
   readonly last?: {
-    readonly id: string;
+    /** Absent if whoever looks may not see that run. */
+    readonly id?: string;
     readonly state: State;
     readonly askedAtMs: number;
     readonly startedAtMs?: number;
@@ -23,7 +25,7 @@ export interface Card {
   readonly usualMs?: number;
 }
 
-export function cardOf({ name, title, description, owner }: Definition, recent: readonly RecentRun[]): Card {
+export function cardOf({ name, title, description, owner }: Definition, recent: readonly RecentRun[], mayRun: boolean): Card {
   const [last] = recent;
   const usualMs = usual(recent);
   return {
@@ -31,6 +33,7 @@ export function cardOf({ name, title, description, owner }: Definition, recent: 
     title: title ?? name,
     ...(description !== undefined && { description }),
     ...(owner && { owner }),
+    mayRun,
     marks: recent.map(stateOf).reverse(),
     ...(last && { last: lastOf(last) }),
     ...(usualMs !== undefined && { usualMs }),
@@ -38,13 +41,13 @@ export function cardOf({ name, title, description, owner }: Definition, recent: 
 }
 
 const lastOf = (it: RecentRun): NonNullable<Card["last"]> => ({
-  id: it.id,
+  ...(it.isReached && { id: it.id }),
   state: stateOf(it),
   askedAtMs: it.acceptedAtMs,
   ...(it.startedAtMs !== undefined && { startedAtMs: it.startedAtMs }),
   ...(it.endedAtMs !== undefined && { endedAtMs: it.endedAtMs }),
-  ...(it.by && { by: it.by }),
-  ...(it.newest?.code !== undefined && { code: it.newest.code }),
+  ...(it.by && it.isReached && { by: it.by }),
+  ...(it.isReached && it.newest?.code !== undefined && { code: it.newest.code }),
 });
 
 /** One run that lasted a night does not make the usual time of nine that lasted minutes: the middle, and no mean. */

@@ -1,18 +1,33 @@
 /** Reads one run's view from the ledger. */
+import type { Verb } from "@longshore/contract/access-rule.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
+import { type Asker, reaches, reachOf } from "@longshore/domain/access/access.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
+import type { Parts } from "../parts.ts";
 import { Refused } from "../problem.ts";
-import { type RunView, runView } from "./run.ts";
+import { askedBy, type RunView, runView } from "./run.ts";
 
 const STORY_MOST = 1_000;
 
+/** A run out of reach is answered as one that does not exist. */
 export async function viewOf(
-  { pages }: { readonly pages: Pick<Pages, "definition" | "find" | "story"> },
+  { pages, access }: { readonly pages: Pick<Pages, "definition" | "find" | "isReached" | "story"> } & Pick<Parts, "access">,
+  asker: Asker,
   id: RunId,
 ): Promise<RunView> {
-  const [found, story] = await Promise.all([pages.find(id), pages.story(id, 0, STORY_MOST)]);
-  if (found === undefined) throw new Refused(404, "No such run", `No run has the id ${id}.`);
+  const [isReached, found, story] = await Promise.all([
+    pages.isReached(id, reachOf(access, asker, "see")),
+    pages.find(id),
+    pages.story(id, 0, STORY_MOST),
+  ]);
+  if (found === undefined || !isReached) throw new Refused(404, "No such run", `No run has the id ${id}.`);
   const name = found.record.run.plan.definition?.name;
   const definition = name === undefined ? undefined : await pages.definition(name);
-  return runView(found.record, found.request, story, definition?.title);
+  const { tenant, plan } = found.record.run;
+  const about = { tenant, definition: plan.definition?.name, by: askedBy(story) };
+  const may = (verb: Verb): boolean => reaches(reachOf(access, asker, verb), about);
+  return runView(found.record, found.request, story, {
+    title: definition?.title,
+    may: { log: may("log"), stop: may("stop"), run: may("run") },
+  });
 }

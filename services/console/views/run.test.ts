@@ -3,7 +3,7 @@ import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import t from "tap";
-import { runView } from "./run.ts";
+import { type May, runView } from "./run.ts";
 
 /** A story of events, each ten seconds after the one before it. */
 const story = (...events: readonly (readonly [RunEventType, object?, number?])[]): readonly StoryEvent[] =>
@@ -16,12 +16,15 @@ function record(more: object = {}): RunRecord {
   const run = { id: "export/1", state: "active", generation: 1, seq: 3, steps: {}, plan, acceptedAtMs: 0, ...more };
   return { run, attempts: [] } as unknown as RunRecord;
 }
+const MAY_ALL: May = { log: true, stop: true, run: true };
+const viewOf = (of: RunRecord, asked: RunRequest, told: readonly StoryEvent[], title?: string, may = MAY_ALL) =>
+  runView(of, asked, told, { title, may });
 const request = { parameters: { month: "2026-10" } } as unknown as RunRequest;
 const stagesOf = (it: ReturnType<typeof runView>) =>
   it.stages.map(({ name, ms, note }) => [name, ms, ...(note === undefined ? [] : [note])]);
 
 t.test("the newest stage has no length as long as it lasts", async (t) => {
-  const view = runView(record(), request, story(["run.accepted", { actor: { name: "Ada" } }], ["run.launched"], ["run.started"]));
+  const view = viewOf(record(), request, story(["run.accepted", { actor: { name: "Ada" } }], ["run.launched"], ["run.started"]));
   t.match(view, { state: "running", by: { name: "Ada" }, parameters: { month: "2026-10" }, owner: { name: "Shop" } });
   t.same(stagesOf(view), [
     ["Asked", 0],
@@ -33,7 +36,7 @@ t.test("the newest stage has no length as long as it lasts", async (t) => {
 
 t.test("a run is called as its definition is, and by its id if it has none", async (t) => {
   const plan = { simple: true, steps: [] };
-  const named = (of: RunRecord, title?: string) => runView(of, request, story(["run.accepted"]), title).title;
+  const named = (of: RunRecord, title?: string) => viewOf(of, request, story(["run.accepted"]), title).title;
   t.equal(named(record(), "Monthly export"), "Monthly export");
   t.equal(named(record()), "export");
   t.equal(named(record({ plan })), "export/1");
@@ -41,21 +44,21 @@ t.test("a run is called as its definition is, and by its id if it has none", asy
 
 t.test("a wait says what it waits for, in words that need no cluster", async (t) => {
   const told = (reason: string) =>
-    stagesOf(runView(record(), request, story(["run.accepted"], ["run.waiting", { reason }]))).at(-1);
+    stagesOf(viewOf(record(), request, story(["run.accepted"], ["run.waiting", { reason }]))).at(-1);
   t.same(told("ConcurrencyLimit"), ["Waiting", undefined, "for the run before it"]);
   t.same(told("GroupFull"), ["Waiting", undefined, "for a free place"]);
-  const view = runView(record(), request, story(["run.accepted"], ["run.waiting", { reason: "ConcurrencyLimit" }]));
+  const view = viewOf(record(), request, story(["run.accepted"], ["run.waiting", { reason: "ConcurrencyLimit" }]));
   t.equal(view.story.at(-1)?.says, "for the run before it");
 });
 
 t.test("a failure says why, and a stall as long as nothing has ended it", async (t) => {
   const diagnosis = { code: "ImageNotFound", sentence: "There is no such image.", hint: "Push it.", blame: "request" };
   const stalled = story(["run.accepted"], ["run.launched"], ["run.stalled", { diagnosis }]);
-  t.match(runView(record(), request, stalled), { state: "stalled", why: diagnosis });
+  t.match(viewOf(record(), request, stalled), { state: "stalled", why: diagnosis });
   const started = [...stalled, ...story(["run.accepted"], ["run.accepted"], ["run.accepted"], ["run.started"]).slice(3)];
-  t.equal(runView(record(), request, started).why, undefined);
+  t.equal(viewOf(record(), request, started).why, undefined);
   const ended = record({ state: "ended", outcome: "failed", endedAtMs: 30_000 });
-  t.match(runView(ended, request, story(["run.accepted"], ["run.launched"], ["run.started"], ["run.failed", { diagnosis }])), {
+  t.match(viewOf(ended, request, story(["run.accepted"], ["run.launched"], ["run.started"], ["run.failed", { diagnosis }])), {
     state: "failed",
     why: diagnosis,
     endedAtMs: 30_000,
@@ -71,7 +74,7 @@ t.test("after a restart the stages are those of the new life, and the story is w
     ["run.restarted", {}, 2],
     ["run.launched", {}, 2],
   );
-  const view = runView(record({ generation: 2 }), request, events);
+  const view = viewOf(record({ generation: 2 }), request, events);
   t.same(stagesOf(view), [
     ["Asked", 0],
     ["Waiting", 10_000],
@@ -83,8 +86,17 @@ t.test("after a restart the stages are those of the new life, and the story is w
 
 t.test("a run that was stopped while it waited never started", async (t) => {
   const ended = record({ state: "ended", outcome: "cancelled" });
-  t.same(stagesOf(runView(ended, request, story(["run.accepted"], ["run.cancelled"]))), [
+  t.same(stagesOf(viewOf(ended, request, story(["run.accepted"], ["run.cancelled"]))), [
     ["Asked", 0],
     ["Waiting", 10_000],
   ]);
+});
+
+t.test("a log is for those alone who may read it", async (t) => {
+  const ended = record({ state: "ended", outcome: "succeeded" });
+  const log = { state: "complete", lines: 1, tail: "a customer's name" };
+  const told = story(["run.accepted"], ["run.succeeded", { log }]);
+  t.match(viewOf(ended, request, told), { log });
+  const hidden = viewOf(ended, request, told, undefined, { ...MAY_ALL, log: false });
+  t.notMatch(JSON.stringify(hidden), /customer/);
 });

@@ -31,6 +31,8 @@ export interface RunView {
   readonly title: string;
   readonly definition?: string;
   readonly parameters: Readonly<Record<string, unknown>>;
+  /** What whoever looks may do with it. */
+  readonly may: May;
   readonly state: State;
   readonly sequence: number;
   readonly generation: number;
@@ -46,6 +48,13 @@ export interface RunView {
   readonly outputs?: Readonly<Record<string, unknown>>;
   readonly log?: LogTail;
   readonly story: readonly StoryLine[];
+}
+
+export interface May {
+  readonly log: boolean;
+  readonly stop: boolean;
+  /** To run its definition again. */
+  readonly run: boolean;
 }
 
 export interface StoryLine {
@@ -74,23 +83,23 @@ export function runView(
   { run }: RunRecord,
   request: RunRequest,
   story: readonly StoryEvent[],
-  title: string = run.plan.definition?.name ?? run.id,
+  { title = run.plan.definition?.name ?? run.id, may }: { readonly title: string | undefined; readonly may: May },
 ): RunView {
   const life = story.filter(({ generation }) => generation === run.generation);
   const newest = story.at(-1);
   const state = stateOf({ ...run, newest: newest && { type: newest.type as never } });
   const end = life.findLast(({ type }) => isTerminal(type));
-  const [asked] = story;
   const data = end === undefined ? undefined : told(end);
   const why = data?.diagnosis ?? standsInTheWay(life);
   const { definition } = run.plan;
-  const by = asked && told(asked).actor;
+  const by = askedBy(story);
   const owner = data?.owner ?? definition?.owner;
   return {
     id: run.id,
     title,
     ...(definition && { definition: definition.name }),
     parameters: "parameters" in request && request.parameters ? request.parameters : {},
+    may,
     state,
     sequence: run.seq,
     generation: run.generation,
@@ -102,10 +111,13 @@ export function runView(
     ...(why && { why: { code: why.code, sentence: why.sentence, hint: why.hint, blame: why.blame } }),
     ...(owner && { owner }),
     ...(data?.outputs && Object.keys(data.outputs).length > 0 && { outputs: data.outputs }),
-    ...(data?.log && { log: data.log }),
+    ...(data?.log && may.log && { log: data.log }),
     story: story.map((it) => ({ sequence: it.sequence, atMs: it.atMs, type: it.type.replace("run.", ""), says: saysOf(it) })),
   };
 }
+
+/** The story begins with whoever asked. */
+export const askedBy = ([asked]: readonly StoryEvent[]): Person | undefined => asked && told(asked).actor;
 
 /** A stall or a wait that nothing has ended yet. */
 function standsInTheWay(life: readonly StoryEvent[]): Diagnosis | undefined {

@@ -18,7 +18,7 @@ export const ledger = family({
       more: `
 The owner of the ledger's schema runs it in the ledger's database: once after the first start of a launcher as owner, which makes the schema, and again after each upgrade. A role gets no password here; in psql: \\password ${roleOf("recorder")}
 
-${roleOf("launcher")} is for a launcher with ledger.migrate: false, and for these commands. ${roleOf("recorder")} can read the story of each run, no request, and writes only what its sinks were told. The watcher needs no ledger.`,
+${roleOf("launcher")} is for a launcher with ledger.migrate: false, and for these commands. ${roleOf("recorder")} can read the story of each run, no request, and writes only what its sinks were told. ${roleOf("console")} reads runs, and writes only who signed in and who did what. The watcher needs no ledger.`,
       async run({ role }, _, { out }) {
         out(rolesSql(ROLES.filter((it) => role === undefined || it === role)));
         return 0;

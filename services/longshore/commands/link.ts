@@ -1,25 +1,34 @@
 /** `longshore link`: a link that signs a person in to the web console, once. */
 import { userInfo } from "node:os";
+import { type Role, ROLE_NAMES } from "@longshore/contract/access-rule.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
+import type { Asker } from "@longshore/domain/access/access.ts";
 import { LINK_MS, newLink } from "@longshore/console/sign-in/tokens.ts";
 import { openPages } from "@longshore/ledger/open-pages.ts";
-import type { Person } from "@longshore/ledger/pages.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
 import { command, CONFIG, say, type Surroundings, Usage } from "../command.ts";
 import { whole } from "../screen/rows.ts";
 import { findLongshore } from "../which-longshore.ts";
 
 const NAME_MOST = 200;
+/** Whoever can write the ledger can do everything in it already. */
+const ADMINS: readonly Role[] = ["admin"];
 
 export const link = command({
   name: "link",
   summary: "print a link that signs in to the web console, once",
-  usage: ["[--name NAME] [--console URL]"],
+  usage: ["[--name NAME] [--group NAME ...] [--console URL]"],
   options: {
     name: {
       type: "string",
       value: "NAME",
       about: "who signs in: runs that are asked for say so (default: your user's name on this machine)",
+    },
+    group: {
+      type: "string",
+      multiple: true,
+      value: "NAME",
+      about: `the person's group in the console's access rules; may be repeated (default: admin). A Longshore that \`up\` started knows ${ROLE_NAMES.join(", ")}`,
     },
     console: {
       type: "string",
@@ -30,7 +39,7 @@ export const link = command({
   },
   more: `
 The link works once, and for 10 minutes. A session then lasts for 12 hours. The console listens on this machine alone.`,
-  async run({ name = userInfo().username, console: named, config }, _, surroundings) {
+  async run({ name = userInfo().username, group: groups = ADMINS, console: named, config }, _, surroundings) {
     if (name === "" || name.length > NAME_MOST) throw new Usage(`--name has 1 to ${NAME_MOST} characters`);
     const { ledgerUrl, installation, console: running } = await findLongshore({ config }, surroundings);
     const at = named ?? running;
@@ -38,13 +47,13 @@ The link works once, and for 10 minutes. A session then lasts for 12 hours. The 
       throw new Failure("halt", "NoConsole", "no console is known here: name its address, --console http://127.0.0.1:7373");
     if (!URL.canParse(at)) throw new Usage(`--console needs an address such as http://127.0.0.1:7373; not "${at}"`);
     await using pages = await openPages({ url: ledgerUrl, installation, log: silentLog, poolMax: 1 });
-    say(surroundings, [await newLink(pages.signIns, new URL(at).origin, { name })]);
+    say(surroundings, [await newLink(pages.signIns, new URL(at).origin, { name, groups })]);
     return 0;
   },
 });
 
 /** Whoever starts a Longshore on this machine is the person who signs in first. */
-export const person = (): Person => ({ name: userInfo().username });
+export const person = (): Asker => ({ name: userInfo().username, groups: ADMINS });
 
 /** Prints a link for the person who reads this. What is copied stands alone at the end of its line. */
 export function sayLink(link: string, config: string, surroundings: Pick<Surroundings, "out">): void {

@@ -1,4 +1,5 @@
 /** The programs of `longshore up`: their settings, and how they run together in one process. */
+import { ROLE_NAMES } from "@longshore/contract/access-rule.ts";
 import { ConsoleConfig } from "@longshore/console/config.ts";
 import type { OnListening } from "@longshore/console/main.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
@@ -36,7 +37,7 @@ export const recorderConfig = (
 /** As many consoles as a machine may have folders with a Longshore in them. */
 const CONSOLE_PORTS = 20;
 
-/** The console of a Longshore on this machine. */
+/** The console of a Longshore on this machine. A link says in which role it signs in. */
 export const consoleConfig = (
   { installation, log }: Pick<LauncherConfig, "installation" | "log">,
   brokerUrl: string,
@@ -46,6 +47,7 @@ export const consoleConfig = (
     installation,
     broker: { url: brokerUrl },
     ledger: { url: ledgerUrl },
+    access: ROLE_NAMES.map((role) => ({ who: { group: role }, may: [role] })),
     http: { ports: CONSOLE_PORTS, health: "127.0.0.1:0" },
   }),
   log,

@@ -26,5 +26,7 @@ export const PAGES: Readonly<Record<string, PageOf>> = {
   "run-waiting": runAt(RUNS.waiting),
   "run-stopped": runAt(RUNS.stopped),
   runs: { path: "/runs" },
+  "runs-failed": { path: "/runs?outcome=failed" },
+  audit: { path: "/audit" },
   unknown: runAt("price-list/unknown"),
 };

@@ -10,6 +10,7 @@ import { INSTALLATION } from "@longshore/cli/embedded/home.ts";
 import { ConsoleConfig } from "@longshore/console/config.ts";
 import { webConsole } from "@longshore/console/main.ts";
 import { newLink } from "@longshore/console/sign-in/tokens.ts";
+import { type Role, ROLE_NAMES } from "@longshore/contract/access-rule.ts";
 import type { RunEventType } from "@longshore/contract/messages/event.ts";
 import { writeEvent } from "@longshore/contract/messages/envelope.ts";
 import { ONLY_TENANT as TENANT, RunId } from "@longshore/contract/ids.ts";
@@ -23,7 +24,7 @@ export interface ConsoleStage extends AsyncDisposable {
   readonly url: string;
   readonly system: System;
   /** Makes a link that signs this person in once. */
-  link(name: string): Promise<string>;
+  link(name: string, role?: Role): Promise<string>;
   /** Asks for a run as an application would, with the name of the person in whose name it asks. */
   ask(definition: string, run: string, parameters?: object, by?: string): Promise<void>;
   stop(run: string, by?: string): Promise<void>;
@@ -46,6 +47,7 @@ export async function consoleStage(): Promise<ConsoleStage> {
     log: { level: "warn" },
     broker: { url: ledger },
     ledger: { url: ledger },
+    access: ROLE_NAMES.map((role) => ({ who: { group: role }, may: [role] })),
     http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" },
   });
   const stop = new AbortController();
@@ -62,7 +64,7 @@ export async function consoleStage(): Promise<ConsoleStage> {
   return {
     url,
     system,
-    link: (name) => newLink(pages.signIns, url, { name }),
+    link: (name, role = "admin") => newLink(pages.signIns, url, { name, groups: [role] }),
     ask: (definition, run, parameters = {}, by = "Jonas Ek") =>
       system.command("run.requested", { run, definition, parameters, ...actor(by) }),
     stop: (run, by = "Jonas Ek") => system.command("run.cancel", { run, generation: 1, ...actor(by) }),

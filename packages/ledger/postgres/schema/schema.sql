@@ -40,6 +40,17 @@ attempt
   CREATE UNIQUE INDEX attempt_name_key ON longshore.attempt USING btree (name)
   CREATE UNIQUE INDEX attempt_run_key_step_n_key ON longshore.attempt USING btree (run_key, step, n)
 
+audit
+  01 key bigint not null identity
+  02 at timestamp with time zone not null default now()
+  03 person jsonb not null
+  04 deed text not null
+  05 about text not null
+  06 command text
+  07 is_denied boolean not null default false
+  PRIMARY KEY (key)
+  CREATE INDEX audit_denied ON longshore.audit USING btree (at) WHERE is_denied
+
 cluster_group
   01 id integer not null identity
   02 name text collate C not null
@@ -140,6 +151,7 @@ notice
   07 at timestamp with time zone not null
   08 sent_at timestamp with time zone
   PRIMARY KEY (id)
+  CREATE INDEX notice_refused ON longshore.notice USING btree (((body ->> 'command'::text))) WHERE (type = 'command.refused'::text)
   CREATE INDEX notice_unsent ON longshore.notice USING btree (at) WHERE (sent_at IS NULL)
 
 object
@@ -269,3 +281,10 @@ suspect
   02 n integer not null
   03 at timestamp with time zone not null
   PRIMARY KEY (digest)
+
+tag
+  01 run_key bigint not null
+  02 name text collate C not null
+  03 value text collate C not null
+  PRIMARY KEY (run_key, name)
+  CREATE INDEX tag_value ON longshore.tag USING btree (name, value, run_key)

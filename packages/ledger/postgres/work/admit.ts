@@ -15,6 +15,7 @@ import { countUnder, putLines, type Unfinished } from "./concurrency.ts";
 import { Bug, CHANNEL, type Queries, type Statement, toJson } from "../connection.ts";
 import type { Parts } from "./record.ts";
 import { attemptValues, type Locked, lockRuns, runValues } from "../rows.ts";
+import { tagsOf } from "./tags.ts";
 import { eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "../write.ts";
 
 /**
@@ -41,6 +42,10 @@ with born as (
   select v.tenant, v.source, v.id, v.kind, v.run_id, now()
   from json_to_recordset($5) as v(tenant text, source text, id text, kind text, run_id text) cross join keys
   ${ifBorn("looked up")} on conflict do nothing
+), tags as (
+  insert into tag (run_key, name, value)
+  select (keys.of_run ->> v.run_id)::bigint, v.name, v.value from json_to_recordset($7) as v(run_id text, name text, value text) cross join keys
+  ${ifBorn("looked up")}
 ), announced as (
   select pg_notify('${CHANNEL}', $6) where $6 <> '' and exists (select from born)
 )
@@ -159,11 +164,14 @@ async function createNew(queries: Queries, batch: Batch, ids: readonly RunId[], 
     made.flatMap(({ id, change }) => eventsOf({ run_id: id }, change, nowMs, epoch)),
     made.flatMap(({ head }) => (isRemembered(head.intake) ? [commandValues(head.intake)] : [])),
   ];
+  const tags = made.flatMap(({ id, head: { intake }, change }) =>
+    intake.request === undefined ? [] : tagsOf(change, intake.request).map((it) => ({ run_id: id, ...it })),
+  );
   const kinds = workMadeBy(
     made.map(({ change }) => change),
     nowMs,
   );
-  const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), kinds.join(",")]);
+  const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), kinds.join(","), toJson(tags)]);
   if (born.length > 0) queries.announce(kinds);
   const isBorn = new Set(born.map(({ id }) => id));
   await putLines(queries, made.flatMap(({ id, change }) => (isBorn.has(id) ? [change] : []))); // biome-ignore format: one call

@@ -66,6 +66,27 @@ create table sign_in (
   until timestamptz not null
 );
 
+-- What runs are found by: who asked ("actor"), labels ("label:team") and short parameters ("parameter:month"). Only inserted.
+create table tag (
+  run_key bigint not null,
+  name text collate "C" not null,
+  value text collate "C" not null,
+  primary key (run_key, name)
+);
+create index tag_value on tag (name, value, run_key);
+
+-- What people did in the console: written before its command is sent, and never changed.
+create table audit (
+  key bigint generated always as identity primary key,
+  at timestamptz not null default now(),
+  person jsonb not null,
+  deed text not null,
+  about text not null,
+  command text,
+  is_denied boolean not null default false
+);
+create index audit_denied on audit (at) where is_denied;
+
 create table run_spec (
   run_key bigint primary key,
   spec json not null,
@@ -146,6 +167,7 @@ create table notice (
   sent_at timestamptz
 );
 create index notice_unsent on notice (at) where sent_at is null;
+create index notice_refused on notice ((body->>'command')) where type = 'command.refused';
 
 create table command (
   tenant text collate "C" not null,
