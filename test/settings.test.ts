@@ -20,7 +20,7 @@ import { z } from "zod";
 
 const PROGRAMS = { launcher: LauncherConfig, watcher: WatcherConfig, recorder: RecorderConfig, console: ConsoleConfig };
 /** Whole lists of rules, which only a file can hold. */
-const IN_FILES_ALONE = ["sinks"];
+const IN_FILES_ALONE = ["access", "sinks"];
 
 const folder = mkdtempSync(join(tmpdir(), "longshore-settings-"));
 process.once("exit", () => rmSync(folder, { recursive: true }));

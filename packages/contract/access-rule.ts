@@ -34,7 +34,7 @@ const DefinitionPattern = z
 export const AccessRule = z.strictObject({
   who: z.union([
     z.strictObject({ user: Name.describe("The person's id, or the name if it has none.") }),
-    z.strictObject({ group: Name.describe("A group that the person's sign-in names.") }),
+    z.strictObject({ team: Name.describe("A team that the person's sign-in names.") }),
     z.strictObject({ token: Name.describe("A token's name.") }),
   ]),
   may: z.array(z.enum([...VERBS, ...ROLE_NAMES])).min(1),

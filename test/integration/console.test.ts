@@ -78,8 +78,8 @@ await sql("alter role longshore_console password 'only-here'");
 const ledgerUrl = Object.assign(new URL(system.postgres.url), { username: "longshore_console", password: "only-here" }).href;
 const settings = { installation: "local", broker: { url: rabbit.url }, ledger: { url: ledgerUrl } };
 const access = [
-  ...ROLE_NAMES.map((role) => ({ who: { group: role }, may: [role] })),
-  { who: { group: "greeters" }, may: ["runner"], definitions: ["greet"] },
+  ...ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
+  { who: { team: "greeters" }, may: ["runner"], definitions: ["greet"] },
 ];
 const config = ConsoleConfig.parse({ ...settings, access, http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" } });
 const listening = Promise.withResolvers<Parameters<OnListening>[0]>();
@@ -117,8 +117,8 @@ async function ask(target: string, { cookie, body, headers = {} }: Asking = {}):
 }
 
 const tokenOf = (link: string): string => new URL(link).hash.slice(1);
-const signIn = async (name: string, ...groups: readonly string[]): Promise<string> => {
-  const { headers } = await ask("/v1/enter", { body: { token: tokenOf(await newLink(pages.signIns, url, { name, groups })) } });
+const signIn = async (name: string, ...teams: readonly string[]): Promise<string> => {
+  const { headers } = await ask("/v1/enter", { body: { token: tokenOf(await newLink(pages.signIns, url, { name, teams })) } });
   return headers["set-cookie"]?.[0]?.split(";")[0] ?? "";
 };
 const jsonOf = <T>({ body }: Answer): T => JSON.parse(body) as T;

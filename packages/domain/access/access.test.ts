@@ -4,9 +4,9 @@ import { ONLY_TENANT, TenantName } from "@longshore/contract/ids.ts";
 import t from "tap";
 import { type Asker, reaches, reachesAny, reachOf } from "./access.ts";
 
-const ADA: Asker = { name: "Ada", id: "ada@shop.example", groups: ["shop"] };
+const ADA: Asker = { name: "Ada", id: "ada@shop.example", teams: ["shop"] };
 const rule = (it: object): AccessRule => AccessRule.parse(it);
-const shop = { who: { group: "shop" } };
+const shop = { who: { team: "shop" } };
 const run = (definition: string | undefined, more: object = {}) => ({ definition, tenant: ONLY_TENANT, ...more });
 const by = (name: string, id?: string) => ({ by: { name, id } });
 
@@ -22,8 +22,8 @@ interface Case {
 // biome-ignore format: a table
 const cases: readonly Case[] = [
   { name: "without a rule, nothing", rules: [], verb: "see", about: run("a"), may: false },
-  { name: "by group", rules: [{ ...shop, may: ["see"] }], verb: "see", about: run("a"), may: true },
-  { name: "another group's rule", rules: [{ who: { group: "ops" }, may: ["see"] }], verb: "see", about: run("a"), may: false },
+  { name: "by team", rules: [{ ...shop, may: ["see"] }], verb: "see", about: run("a"), may: true },
+  { name: "another team's rule", rules: [{ who: { team: "ops" }, may: ["see"] }], verb: "see", about: run("a"), may: false },
   { name: "by id", rules: [{ who: { user: "ada@shop.example" }, may: ["see"] }], verb: "see", about: run("a"), may: true },
   { name: "a name is nobody's id who has another", rules: [{ who: { user: "Ada" }, may: ["see"] }], verb: "see", about: run("a"), may: false },
   { name: "a name of somebody without an id", rules: [{ who: { user: "Bo" }, may: ["see"] }], asker: { name: "Bo" }, verb: "see", about: run("a"), may: true },
@@ -45,7 +45,7 @@ const cases: readonly Case[] = [
   { name: "an operator stops another's run", rules: [{ ...shop, may: ["operator"] }], verb: "stop", about: run("a", by("Bo")), may: true },
   { name: "an operator does not administer", rules: [{ ...shop, may: ["operator"] }], verb: "administer", about: run("a"), may: false },
   { name: "a token by its name", rules: [{ who: { token: "ci" }, may: ["run"] }], asker: { name: "ci", token: "ci" }, verb: "run", about: run("a"), may: true },
-  { name: "a token has no rights of its maker's groups", rules: [{ ...shop, may: ["run"] }], asker: { ...ADA, token: "ci" }, verb: "run", about: run("a"), may: false },
+  { name: "a token has no rights of its maker's teams", rules: [{ ...shop, may: ["run"] }], asker: { ...ADA, token: "ci" }, verb: "run", about: run("a"), may: false },
   { name: "a person named as a token is none", rules: [{ who: { token: "ci" }, may: ["run"] }], asker: { name: "ci" }, verb: "run", about: run("a"), may: false },
 ];
 
@@ -62,11 +62,11 @@ t.test("an admin may do everything", async (t) => {
 
 for (const bad of [
   { who: {}, may: ["see"] },
-  { who: { group: "a", user: "b" }, may: ["see"] },
-  { who: { group: "a" }, may: [] },
-  { who: { group: "a" }, may: ["everything"] },
-  { who: { group: "a" }, may: ["see"], definitions: ["a*b"] },
-  { who: { group: "a" }, may: ["see"], deny: true },
+  { who: { team: "a", user: "b" }, may: ["see"] },
+  { who: { team: "a" }, may: [] },
+  { who: { team: "a" }, may: ["everything"] },
+  { who: { team: "a" }, may: ["see"], definitions: ["a*b"] },
+  { who: { team: "a" }, may: ["see"], deny: true },
 ])
   t.test(`${JSON.stringify(bad)} is no rule`, async (t) => void t.notOk(AccessRule.safeParse(bad).success));
 

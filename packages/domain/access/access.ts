@@ -11,7 +11,7 @@ import type { TenantName } from "@longshore/contract/ids.ts";
 export interface Asker {
   readonly name: string;
   readonly id?: string | undefined;
-  readonly groups?: readonly string[] | undefined;
+  readonly teams?: readonly string[] | undefined;
   readonly token?: string | undefined;
 }
 
@@ -60,7 +60,7 @@ function isMeant(who: AccessRule["who"], asker: Asker): boolean {
   // A program's token has rules of its own: the person who made it may lose their rights.
   if ("token" in who) return asker.token === who.token;
   if (asker.token !== undefined) return false;
-  return "user" in who ? idOf(asker) === who.user : (asker.groups ?? []).includes(who.group);
+  return "user" in who ? idOf(asker) === who.user : (asker.teams ?? []).includes(who.team);
 }
 
 const extentOf = ({ definitions, tenants }: AccessRule): Extent => ({

@@ -24,9 +24,9 @@ import { CANDIDATES_MOST } from "./listed-runs.ts";
 const server = await postgres({ unsafe: true });
 t.teardown(() => server[Symbol.asyncDispose]());
 
-const ADA: Asker = { name: "Ada", id: "ada@shop.example", groups: ["shop"] };
-const NAMESAKE: Asker = { name: "Ada", groups: ["ops"] };
-const BO: Asker = { name: "Bo", groups: ["shop", "ops"] };
+const ADA: Asker = { name: "Ada", id: "ada@shop.example", teams: ["shop"] };
+const NAMESAKE: Asker = { name: "Ada", teams: ["ops"] };
+const BO: Asker = { name: "Bo", teams: ["shop", "ops"] };
 const PEOPLE = [ADA, NAMESAKE, BO, undefined];
 const DEFINITIONS = ["a", "ab", "report-may", "reports", undefined];
 /** All runs, and no run. */
@@ -70,7 +70,7 @@ t.test("for any rules, the ledger finds the runs that the rules open, and no oth
     DEFINITIONS.flatMap((definition) => [SHOP, BANK].map((tenant) => ({ by, definition, tenant }))),
   );
   const { pages, ledger } = await begun(runs.map((it, at) => asked(`r${at}`, it)));
-  const who = fc.constantFrom({ group: "shop" }, { group: "ops" }, { user: "Ada" }, { user: "ada@shop.example" });
+  const who = fc.constantFrom({ team: "shop" }, { team: "ops" }, { user: "Ada" }, { user: "ada@shop.example" });
   const rule: fc.Arbitrary<AccessRule> = fc.record(
     {
       who,

@@ -17,18 +17,18 @@ const ADMINS: readonly Role[] = ["admin"];
 export const link = command({
   name: "link",
   summary: "print a link that signs in to the web console, once",
-  usage: ["[--name NAME] [--group NAME ...] [--console URL]"],
+  usage: ["[--name NAME] [--team NAME ...] [--console URL]"],
   options: {
     name: {
       type: "string",
       value: "NAME",
       about: "who signs in: runs that are asked for say so (default: your user's name on this machine)",
     },
-    group: {
+    team: {
       type: "string",
       multiple: true,
       value: "NAME",
-      about: `the person's group in the console's access rules; may be repeated (default: admin). A Longshore that \`up\` started knows ${ROLE_NAMES.join(", ")}`,
+      about: `the person's team in the console's access rules; may be repeated (default: admin). A Longshore that \`up\` started knows ${ROLE_NAMES.join(", ")}`,
     },
     console: {
       type: "string",
@@ -39,7 +39,7 @@ export const link = command({
   },
   more: `
 The link works once, and for 10 minutes. A session then lasts for 12 hours. The console listens on this machine alone.`,
-  async run({ name = userInfo().username, group: groups = ADMINS, console: named, config }, _, surroundings) {
+  async run({ name = userInfo().username, team: teams = ADMINS, console: named, config }, _, surroundings) {
     if (name === "" || name.length > NAME_MOST) throw new Usage(`--name has 1 to ${NAME_MOST} characters`);
     const { ledgerUrl, installation, console: running } = await findLongshore({ config }, surroundings);
     const at = named ?? running;
@@ -47,13 +47,13 @@ The link works once, and for 10 minutes. A session then lasts for 12 hours. The 
       throw new Failure("halt", "NoConsole", "no console is known here: name its address, --console http://127.0.0.1:7373");
     if (!URL.canParse(at)) throw new Usage(`--console needs an address such as http://127.0.0.1:7373; not "${at}"`);
     await using pages = await openPages({ url: ledgerUrl, installation, log: silentLog, poolMax: 1 });
-    say(surroundings, [await newLink(pages.signIns, new URL(at).origin, { name, groups })]);
+    say(surroundings, [await newLink(pages.signIns, new URL(at).origin, { name, teams })]);
     return 0;
   },
 });
 
 /** Whoever starts a Longshore on this machine is the person who signs in first. */
-export const person = (): Asker => ({ name: userInfo().username, groups: ADMINS });
+export const person = (): Asker => ({ name: userInfo().username, teams: ADMINS });
 
 /** Prints a link for the person who reads this. What is copied stands alone at the end of its line. */
 export function sayLink(link: string, config: string, surroundings: Pick<Surroundings, "out">): void {

@@ -47,7 +47,7 @@ export const consoleConfig = (
     installation,
     broker: { url: brokerUrl },
     ledger: { url: ledgerUrl },
-    access: ROLE_NAMES.map((role) => ({ who: { group: role }, may: [role] })),
+    access: ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
     http: { ports: CONSOLE_PORTS, health: "127.0.0.1:0" },
   }),
   log,

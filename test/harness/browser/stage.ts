@@ -47,7 +47,7 @@ export async function consoleStage(): Promise<ConsoleStage> {
     log: { level: "warn" },
     broker: { url: ledger },
     ledger: { url: ledger },
-    access: ROLE_NAMES.map((role) => ({ who: { group: role }, may: [role] })),
+    access: ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
     http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" },
   });
   const stop = new AbortController();
@@ -64,7 +64,7 @@ export async function consoleStage(): Promise<ConsoleStage> {
   return {
     url,
     system,
-    link: (name, role = "admin") => newLink(pages.signIns, url, { name, groups: [role] }),
+    link: (name, role = "admin") => newLink(pages.signIns, url, { name, teams: [role] }),
     ask: (definition, run, parameters = {}, by = "Jonas Ek") =>
       system.command("run.requested", { run, definition, parameters, ...actor(by) }),
     stop: (run, by = "Jonas Ek") => system.command("run.cancel", { run, generation: 1, ...actor(by) }),
