@@ -17,7 +17,7 @@ await t.test("both kinds of runs are measured beside bare work of the same size,
   t.ok(found.writesPerRun.volumes >= 15, `${found.writesPerRun.volumes} writes`);
   for (const { bare, pipelines } of [found.plain, found.volumes])
     for (const { cpuMsEach } of [bare, pipelines]) t.ok((cpuMsEach["kube-apiserver"] ?? 0) > 0);
-  for (const part of ["launcher", "watcher", "postgres", "rabbitmq", "kube-apiserver", "kwok"])
+  for (const part of ["launcher", "watcher", "postgres", "rabbitmq", "kube-apiserver", "simulated-kubelet"])
     t.ok((found.memoryMb[part] ?? 0) > 0, `memory of ${part}`);
   t.match(said.join("\n"), /turn 1, plain: .*\n(.*\n)*turn 1, volumes: /);
 });

@@ -34,7 +34,7 @@ async function inTerminals(): Promise<void> {
     fits(t, out, 60);
     t.notMatch(out, / info /, "only what fails or is refused");
     t.equal(stripVTControlCharacters(out).split("ExitCode").length, 2, `told once: ${out}`);
-    t.match(stripVTControlCharacters(out), /REFUSED {2}fails from .*\n {11}.+/);
+    t.match(stripVTControlCharacters(out), /REFUSED {2}fails from .*\r?\n {11}.+/);
     t.match(stripVTControlCharacters(out), /ledger {4}a Postgres of its own, ready after/);
   });
 

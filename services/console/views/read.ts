@@ -15,14 +15,15 @@ export async function viewOf(
   asker: Asker,
   id: RunId,
 ): Promise<RunView> {
-  const [isReached, found, story] = await Promise.all([
-    pages.isReached(id, reachOf(access, asker, "see")),
-    pages.find(id),
-    pages.story(id, 0, STORY_MOST),
-  ]);
+  const [isReached, found] = await Promise.all([pages.isReached(id, reachOf(access, asker, "see")), pages.find(id)]);
   if (found === undefined || !isReached) throw new Refused(404, "No such run", `No run has the id ${id}.`);
   const name = found.record.run.plan.definition?.name;
-  const definition = name === undefined ? undefined : await pages.definition(name);
+  const [events, definition] = await Promise.all([
+    pages.story(id, 0, STORY_MOST),
+    name === undefined ? undefined : pages.definition(name),
+  ]);
+  // Events that came since the run was read belong to the next view: this one would show them beside an older state.
+  const story = events.filter(({ sequence }) => sequence <= found.record.run.seq);
   const { tenant, plan } = found.record.run;
   const about = { tenant, definition: plan.definition?.name, by: askedBy(story) };
   const may = (verb: Verb): boolean => reaches(reachOf(access, asker, verb), about);

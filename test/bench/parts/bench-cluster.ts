@@ -79,8 +79,12 @@ export async function realCluster(
   };
   const [launch, watch] = [await tokenOf("longshore-launcher"), await tokenOf("longshore-watcher")];
   const parts = { "kube-apiserver": cluster.apiServer, etcd: cluster.etcd };
-  const { controllers: manager, scheduler, kwok } = cluster;
-  const others = { "kube-controller-manager": manager, "kube-scheduler": scheduler, ...(kwok && { kwok }) };
+  const { controllers: manager, scheduler, kubelets } = cluster;
+  const others = {
+    "kube-controller-manager": manager,
+    "kube-scheduler": scheduler,
+    ...(kubelets && { "simulated-kubelet": kubelets }),
+  };
   if (!controllers) for (const it of Object.values(others)) await it.stop();
   const running = Object.entries({ ...parts, ...(controllers && others) });
   const kept = started.move();

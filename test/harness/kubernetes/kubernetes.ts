@@ -102,9 +102,9 @@ async function startOne(parts: AsyncDisposableStack, there: Programs, nodes: Nod
   parts.defer(() => removeFolder(folder));
   const cluster = parts.use(await startCluster(there, folder));
   if (nodes === "simulated") {
-    const kwok = await startSimulatedNodes(there, cluster);
-    parts.defer(() => kwok.kill());
-    return Object.assign(cluster, { kwok });
+    const kubelets = await startSimulatedNodes(cluster);
+    parts.defer(() => kubelets.kill());
+    return Object.assign(cluster, { kubelets });
   }
   return nodes === "real" ? Object.assign(cluster, { node: parts.use(await startNode(there, cluster)) }) : cluster;
 }

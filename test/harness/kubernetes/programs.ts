@@ -15,7 +15,7 @@ export const VERSIONS = ["1.31", "1.34", "1.36"] as const;
 export type KubernetesVersion = (typeof VERSIONS)[number];
 
 const KUBERNETES = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet"] as const;
-export type Program = (typeof KUBERNETES)[number] | "etcd" | "kwok";
+export type Program = (typeof KUBERNETES)[number] | "etcd";
 
 /** The path of each program. */
 export type Programs = Readonly<Record<Program, string>>;
@@ -26,12 +26,6 @@ const OTHERS: readonly GoModule[] = [
     folder: path.join(MODULES, "kubernetes-1.34"), // which needs most of etcd's libraries, too: they are compiled once
     module: "go.etcd.io/etcd/server/v3",
     packages: { etcd: "go.etcd.io/etcd/server/v3" },
-  },
-  {
-    name: "kwok",
-    folder: path.join(MODULES, "kwok"),
-    module: "sigs.k8s.io/kwok",
-    packages: { kwok: "sigs.k8s.io/kwok/cmd/kwok" },
   },
 ];
 
@@ -86,7 +80,6 @@ const record = (at: (name: Program) => string): Programs => ({
   kubectl: at("kubectl"),
   kubelet: at("kubelet"),
   etcd: at("etcd"),
-  kwok: at("kwok"),
 });
 
 if (import.meta.main)

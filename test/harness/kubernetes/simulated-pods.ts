@@ -1,9 +1,10 @@
 /**
- * The behaviour of simulated pods, as kwok's stages. A pod starts, runs as long as its Job's annotations say, and ends with the
- * exit code that they say. Without annotations it succeeds at once.
+ * The behaviour of simulated pods. A pod starts, runs as long as its Job's annotations say, and ends with the exit code that they
+ * say. Without annotations it succeeds at once. A pod that no Job owns runs until it is deleted.
  *
  * The failure this prevents: tests of a cancel, a deletion or a failure that only a real node could run.
  */
+import { durationMs } from "@longshore/contract/units.ts";
 
 /** Annotations of a run, which its pods carry. */
 const RUNS_FOR = "pods.example.org/runs-for"; // "30s"
@@ -13,77 +14,70 @@ export const annotated = ({ runsFor, exitCode = 0 }: { readonly runsFor?: string
   annotations: { ...(runsFor !== undefined && { [RUNS_FOR]: runsFor }), [EXIT_CODE]: String(exitCode) },
 });
 
-export function podStages(): readonly object[] {
-  const isAlive = { key: ".metadata.deletionTimestamp", operator: "DoesNotExist" };
-  return [
-    stage("pod-starts", {
-      selector: { matchExpressions: [isAlive, { key: ".status.podIP", operator: "DoesNotExist" }] },
-      next: { statusTemplate: RUNNING },
-    }),
-    stage("pod-ends", {
-      selector: {
-        matchExpressions: [
-          isAlive,
-          { key: ".status.phase", operator: "In", values: ["Running"] },
-          { key: ".metadata.ownerReferences.[].kind", operator: "In", values: ["Job"] },
-        ],
-      },
-      delay: { durationMilliseconds: 0, durationFrom: { expressionFrom: `.metadata.annotations["${RUNS_FOR}"]` } },
-      next: { statusTemplate: ENDED },
-    }),
-    stage("pod-goes", {
-      selector: { matchExpressions: [{ key: ".metadata.deletionTimestamp", operator: "Exists" }] },
-      next: { finalizers: { empty: true }, delete: true },
-    }),
-  ];
+export interface SimulatedPod {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly uid: string;
+    readonly deletionTimestamp?: string;
+    readonly finalizers?: readonly string[];
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly ownerReferences?: readonly { readonly kind: string }[];
+  };
+  readonly spec: { readonly containers: readonly { readonly name: string; readonly image: string }[] };
+  readonly status: {
+    readonly phase?: string;
+    readonly podIP?: string;
+    readonly containerStatuses?: readonly { readonly state?: { readonly running?: { readonly startedAt: string } } }[];
+  };
 }
 
-const stage = (name: string, spec: object): object => ({
-  apiVersion: "kwok.x-k8s.io/v1alpha1",
-  kind: "Stage",
-  metadata: { name },
-  spec: { resourceRef: { apiGroup: "v1", kind: "Pod" }, ...spec },
-});
+/** What the kubelet has to do for a pod next. */
+export type Next = "nothing" | "start" | "remove" | { readonly endInMs: number };
 
-const RUNNING = `
-{{ $now := Now }}
-phase: Running
-startTime: {{ $now | Quote }}
-hostIP: {{ NodeIPWith .spec.nodeName | Quote }}
-podIP: {{ PodIPWith .spec.nodeName false .metadata.uid .metadata.name .metadata.namespace | Quote }}
-conditions:
-{{ range $type := (list "Initialized" "Ready" "ContainersReady") }}
-- { type: {{ $type | Quote }}, status: "True", lastTransitionTime: {{ $now | Quote }} }
-{{ end }}
-containerStatuses:
-{{ range .spec.containers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  ready: true
-  restartCount: 0
-  state: { running: { startedAt: {{ $now | Quote }} } }
-{{ end }}
-`;
+export function nextOf({ metadata, status }: SimulatedPod): Next {
+  if (metadata.deletionTimestamp !== undefined) return "remove";
+  if (status.podIP === undefined) return "start";
+  const isOfJob = metadata.ownerReferences?.some(({ kind }) => kind === "Job") === true;
+  if (status.phase !== "Running" || !isOfJob) return "nothing";
+  return { endInMs: durationMs(metadata.annotations?.[RUNS_FOR] ?? "") ?? 0 };
+}
 
-const ENDED = `
-{{ $now := Now }}
-{{ $code := "0" }}
-{{ range $name, $value := .metadata.annotations }}{{ if eq $name "${EXIT_CODE}" }}{{ $code = $value }}{{ end }}{{ end }}
-{{ $root := . }}
-phase: {{ if eq $code "0" }}Succeeded{{ else }}Failed{{ end }}
-containerStatuses:
-{{ range $index, $item := .spec.containers }}
-{{ $before := index $root.status.containerStatuses $index }}
-- name: {{ $item.name | Quote }}
-  image: {{ $item.image | Quote }}
-  ready: false
-  started: false
-  restartCount: 0
-  state:
-    terminated:
-      exitCode: {{ $code }}
-      reason: {{ if eq $code "0" }}Completed{{ else }}Error{{ end }}
-      startedAt: {{ $before.state.running.startedAt | Quote }}
-      finishedAt: {{ $now | Quote }}
-{{ end }}
-`;
+/** Kubernetes writes times without fractions of a second. */
+const timeText = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;
+
+export function runningStatus({ spec }: SimulatedPod, podIP: string, nowMs: number): object {
+  const now = timeText(nowMs);
+  return {
+    phase: "Running",
+    startTime: now,
+    hostIP: "10.0.0.1",
+    podIP,
+    podIPs: [{ ip: podIP }],
+    conditions: ["PodScheduled", "Initialized", "Ready", "ContainersReady"].map((type) => ({
+      ...{ type, status: "True", lastTransitionTime: now },
+    })),
+    containerStatuses: spec.containers.map(({ name, image }) => ({
+      ...{ name, image, imageID: "", ready: true, started: true, restartCount: 0 },
+      state: { running: { startedAt: now } },
+    })),
+  };
+}
+
+export function endedStatus({ metadata, spec, status }: SimulatedPod, nowMs: number): object {
+  const exitCode = Number(metadata.annotations?.[EXIT_CODE] ?? "0");
+  const now = timeText(nowMs);
+  const ended = (at: number) => ({
+    exitCode,
+    reason: exitCode === 0 ? "Completed" : "Error",
+    startedAt: status.containerStatuses?.[at]?.state?.running?.startedAt ?? now,
+    finishedAt: now,
+  });
+  return {
+    phase: exitCode === 0 ? "Succeeded" : "Failed",
+    containerStatuses: spec.containers.map(({ name, image }, at) => ({
+      ...{ name, image, imageID: "", ready: false, started: false, restartCount: 0 },
+      state: { terminated: ended(at) },
+    })),
+  };
+}

@@ -62,7 +62,7 @@ export interface PrivateCluster extends TestCluster {
   /** The real node, if the test asked for one. */
   readonly node?: RealNode;
   /** What plays the simulated nodes, if the test asked for them. */
-  readonly kwok?: Part;
+  readonly kubelets?: Part;
   /** Copies the present content of etcd; `restore` returns to a copy. */
   snapshot(): Promise<string>;
   restore(snapshot: string): Promise<void>;
