@@ -4,8 +4,7 @@
  *   node test/harness/kubernetes/simulated-kubelet.ts FILE      a file of {url, ca, token}
  *
  * It is a process of its own, so that a test's own work does not slow the pods down, and it shares a control plane's fate: while
- * the API server is away it waits, and then looks at all pods anew. kwok would do the same, and takes three minutes of a
- * processor to build.
+ * the API server is away it waits, and then looks at all pods anew.
  */
 import { readFile } from "node:fs/promises";
 import { connect } from "@longshore/kubernetes/access/connect.ts";
