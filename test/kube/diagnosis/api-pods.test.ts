@@ -7,7 +7,7 @@
 // runs at most 8 min
 import t, { type Test } from "tap";
 import { found, adminOf, heldJob, jobPath, only, podPath, type Shown } from "../../harness/kubernetes/admin.ts";
-import { failPod, writtenNode, runningPod } from "../../harness/kubernetes/simulated-node.ts";
+import { failPod, writtenNode, runningPod } from "../../harness/kubernetes/written-node.ts";
 import { kubernetes } from "../../harness/kubernetes/kubernetes.ts";
 import { type Happening, recorded } from "../../harness/recording.ts";
 import { startWebhook, webhookConfiguration } from "../../harness/faults/webhook.ts";
