@@ -1,6 +1,11 @@
 /** The servers that tests ask for have the named versions and start again on their data; a tap misses nothing. */
 // runs at most 15 min
 // needs nats
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
@@ -67,4 +72,31 @@ t.test("postgres: a tap takes each event once, also one that is committed after 
   await say(late, "fourth");
   await found("four events", () => Promise.resolve(taken.length >= 4));
   t.same(taken.toSorted(), ["first", "fourth", "second", "third"]);
+});
+
+t.test("a service ends with the process that started it, also if that was killed", async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), "longshore-child-"));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const config = path.join(folder, "watcher.yaml");
+  const away = "{ url: amqp://127.0.0.1:9 }"; // it waits for a broker that never comes
+  await writeFile(config, `installation: a\nbroker: ${away}\ngroupsFile: groups.yaml\nhttp: { listen: "127.0.0.1:0" }\n`);
+  await writeFile(path.join(folder, "groups.yaml"), "groups: {}\n");
+  const child = new URL("../../services/longshore/embedded/child.ts", import.meta.url).href;
+  const script = `const { startChild } = await import(${JSON.stringify(child)});
+    const it = await startChild("watcher", { config: ${JSON.stringify(config)}, env: process.env, eager: true });
+    while (!it.said.some((line) => line.includes("waiting for a server"))) await new Promise((done) => setTimeout(done, 50));
+    console.log(it.pid); setInterval(() => undefined, 1000);`;
+  const starter = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const [told] = (await once(starter.stdout, "data")) as [Buffer];
+  const pid = Number(told.toString());
+  const isThere = (): boolean => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+  t.ok(isThere());
+  starter.kill("SIGKILL");
+  await found("the end of the service", () => Promise.resolve(!isThere()));
 });

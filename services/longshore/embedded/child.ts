@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { leash } from "@longshore/ledger/embedded-postgres.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 
@@ -37,11 +38,10 @@ export async function startChild(
     env: { ...env, LONGSHORE_LOG_FORMAT: "json" },
     stdio: ["ignore", "ignore", "pipe"],
   });
-  // If this process exits without stopping the child, the child must not go on alone.
-  const last = () => child.kill("SIGKILL");
-  process.once("exit", last);
+  // However this process ends, the child must not go on alone.
+  const leashed = child.pid === undefined ? undefined : leash(child.pid, "KILL");
   const ended = once(child, "exit").then(([code, signal]: unknown[]) => {
-    process.removeListener("exit", last);
+    leashed?.release();
     return (code ?? signal) as number | NodeJS.Signals;
   });
   const said: string[] = [];
@@ -57,7 +57,12 @@ export async function startChild(
   );
   health.promise.catch(() => undefined); // perhaps nobody waits for this; `ended` tells of the death as well
   const stop = () => stopChild(child, ended);
-  if (!eager) await inTime(health.promise, READY_WITHIN_MS, `a ready ${name}`);
+  try {
+    if (!eager) await inTime(health.promise, READY_WITHIN_MS, `a ready ${name}`);
+  } catch (error) {
+    await stop(); // whoever asked for it gets no child that could be stopped
+    throw error;
+  }
   return {
     pid: child.pid ?? 0,
     ended,
