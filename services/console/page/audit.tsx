@@ -2,8 +2,9 @@
 import type { JSX } from "preact";
 import { Empty, Shown } from "./frame.tsx";
 import { here, runUrl } from "./go.ts";
+import { Icon } from "./marks.tsx";
 import { useAnswer } from "./use.ts";
-import { exactly } from "./words.ts";
+import { exactly, when } from "./words.ts";
 
 interface Row {
   readonly atMs: number;
@@ -37,16 +38,15 @@ const Rows = ({ answer: { rows, before } }: { readonly answer: Answer }): JSX.El
   ) : (
     <>
       <div class="head"><h1>Who did what</h1></div>
-      <table class="rows">
-        <thead><tr><th>When</th><th>Who</th><th>What</th><th>Of</th><th>Then</th></tr></thead>
+      <table class="rows of-deeds">
+        <thead><tr><th>Who</th><th>What</th><th class="number">When</th><th>Then</th></tr></thead>
         <tbody>
           {rows.map(({ atMs, by, deed, about, state }, at) => (
             <tr key={`${atMs} ${at}`}>
-              <td>{exactly(atMs)}</td>
-              <td>{by.name}{by.id !== undefined && <small> {by.id}</small>}</td>
-              <td>{deed}</td>
-              <td>{state === "denied" ? <code>{about}</code> : <a href={runUrl(about)}><code>{about}</code></a>}</td>
-              <td>{WORDS[state]}</td>
+              <td><b>{by.name}</b>{by.id !== undefined && <small> {by.id}</small>}</td>
+              <td>{deed} {state === "denied" ? <code>{about}</code> : <a href={runUrl(about)}><code>{about}</code></a>}</td>
+              <td class="number"><time title={exactly(atMs)}>{when(atMs, Date.now())}</time></td>
+              <td class="then">{state === "denied" && <Icon of="padlock" />}{WORDS[state]}</td>
             </tr>
           ))}
         </tbody>

@@ -25,7 +25,7 @@ interface Answer {
 /** The parts of the address that say which runs. */
 const ASKED = ["before", "definition", "find", "mine", "outcome"];
 
-const OUTCOMES = { "": "All", active: "Not over", failed: "Failed", succeeded: "Succeeded" } as const;
+const OUTCOMES = { "": "All", active: "Unfinished", failed: "Failed", succeeded: "Succeeded" } as const;
 
 export function Runs(): JSX.Element {
   const query = Object.fromEntries([...here.value.searchParams].filter(([name]) => ASKED.includes(name)));

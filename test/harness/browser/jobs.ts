@@ -105,7 +105,7 @@ export const RUNS = {
 } as const;
 
 /** Plays the story: a history for each card, then one run that goes on, one that waits, and one of each end. */
-export async function playStory({ ask, stop, system }: ConsoleStage): Promise<void> {
+export async function playStory({ ask, stop, deny, system }: ConsoleStage): Promise<void> {
   const asked: string[] = [];
   const go = async (definition: string, run: string, parameters: object, by?: string): Promise<void> => {
     asked.push(run);
@@ -130,4 +130,5 @@ export async function playStory({ ask, stop, system }: ConsoleStage): Promise<vo
   await system.heard("run.started", RUNS.running);
   await system.heard("run.waiting", RUNS.waiting);
   await system.ended([RUNS.succeeded, RUNS.failed, RUNS.stopped]);
+  await deny(RUNS.running, "Sofie Lund");
 }

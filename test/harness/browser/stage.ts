@@ -28,6 +28,8 @@ export interface ConsoleStage extends AsyncDisposable {
   /** Asks for a run as an application would, with the name of the person in whose name it asks. */
   ask(definition: string, run: string, parameters?: object, by?: string): Promise<void>;
   stop(run: string, by?: string): Promise<void>;
+  /** Notes that this person asked to stop a run and was not let. */
+  deny(run: string, by: string): Promise<void>;
   /** Publishes the run's newest event again, as a launcher does that was killed before it noted the first time. */
   repeatEvent(run: string): Promise<void>;
 }
@@ -65,8 +67,11 @@ export async function consoleStage(): Promise<ConsoleStage> {
     url,
     system,
     link: (name, role = "admin") => newLink(pages.signIns, url, { name, teams: [role] }),
-    ask: (definition, run, parameters = {}, by = "Jonas Ek") =>
-      system.command("run.requested", { run, definition, parameters, ...actor(by) }),
+    ask: async (definition, run, parameters = {}, by = "Jonas Ek") => {
+      await pages.audit.note({ person: { name: by }, deed: "run", run, command: `stage/${run}` });
+      await system.command("run.requested", { run, definition, parameters, ...actor(by) });
+    },
+    deny: (run, by) => pages.audit.deny({ person: { name: by }, deed: "stop", about: run }),
     stop: (run, by = "Jonas Ek") => system.command("run.cancel", { run, generation: 1, ...actor(by) }),
     repeatEvent: async (run) => {
       const id = RunId.parse(run);

@@ -1,8 +1,10 @@
 /**
  * A volume that people made: a test's cluster makes none by itself, and each volume is for one claim.
  *
- * The failure this prevents: a run that waits for a volume that nobody will ever make.
+ * The failures this prevents: a run that waits for a volume that nobody will ever make; and one that finds the files of another
+ * test's run, or of yesterday's, in a volume of the same name.
  */
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -15,6 +17,16 @@ export interface VolumeByHand {
 }
 
 export const VOLUMES_PATH = "/api/v1/persistentvolumes";
+
+let folder: string | undefined;
+
+/** A folder of this process alone, which goes with it. */
+function ownFolder(): string {
+  if (folder !== undefined) return folder;
+  const made = mkdtempSync(path.join(tmpdir(), "longshore-volumes-"));
+  process.once("exit", () => rmSync(made, { recursive: true, force: true }));
+  return (folder = made);
+}
 
 /** Its folder is made where a container mounts it. */
 export const volumeByHand = ({
@@ -31,6 +43,6 @@ export const volumeByHand = ({
     capacity: { storage: size },
     accessModes: access,
     persistentVolumeReclaimPolicy: "Retain",
-    hostPath: { path: path.join(tmpdir(), `longshore-${name}`), type: "DirectoryOrCreate" },
+    hostPath: { path: path.join(ownFolder(), name), type: "DirectoryOrCreate" },
   },
 });
