@@ -6,6 +6,7 @@ import { findRuns } from "./postgres/listed-runs.ts";
 import { type MadeOptions, openMade } from "./postgres/open-made.ts";
 import { isReached } from "./postgres/reach.ts";
 import { recentRuns } from "./postgres/recent-runs.ts";
+import { newestRefusal } from "./postgres/refusals.ts";
 import { runQueries } from "./postgres/runs.ts";
 import { signInQueries } from "./postgres/sign-ins.ts";
 
@@ -21,6 +22,7 @@ export const openPages = (options: MadeOptions): Promise<Pages> =>
       ...{ find, story, now, definition, definitions },
       recent: (names, how) => recentRuns(database, names, how),
       isReached: (run, reach) => isReached(database, run, reach),
+      refusal: (run) => newestRefusal(database, run),
       search: (search) => findRuns(database, search),
       audit: auditQueries(database, SOURCE),
       signIns: signInQueries(database),

@@ -7,6 +7,7 @@
 import type { Actor } from "@longshore/contract/messages/command.ts";
 import type { Outcome } from "@longshore/contract/messages/event.ts";
 import type { DefinitionName, Installation, RunId } from "@longshore/contract/ids.ts";
+import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Asker, Reach } from "@longshore/domain/access/access.ts";
 import type { Ledger, RunRow } from "./port.ts";
@@ -25,8 +26,15 @@ export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "fi
   /** True if there is such a run and the asker reaches it. */
   isReached(run: RunId, reach: Reach): Promise<boolean>;
   search(search: RunSearch): Promise<FoundRuns>;
+  /** Why the newest request of this run was refused, if one was in the last week. */
+  refusal(run: RunId): Promise<Refusal | undefined>;
   readonly signIns: SignIns;
   readonly audit: Audit;
+}
+
+export interface Refusal {
+  readonly atMs: number;
+  readonly problems: readonly CommandProblem[];
 }
 
 export interface RunSearch {

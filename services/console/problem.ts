@@ -27,5 +27,9 @@ export const problemOf = ({ status, title, message, fields }: Refused): object =
   ...(fields.length > 0 && { problems: fields }),
 });
 
+/** The same words for both, so that nobody learns of a run that they may not see. */
+export const noSuchRun = (id: string): Refused =>
+  new Refused(404, "No such run", `No run has the id ${id}, or it is none that you may see.`);
+
 /** Nobody is told who could open it: that would tell a stranger whom to deceive. */
 export const NOT_OPEN = "No rule lets you do this. Whoever runs this console can add one: its setting `access`.";

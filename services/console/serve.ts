@@ -20,9 +20,11 @@ import { events } from "./routes/events.ts";
 import { page } from "./routes/page.ts";
 import { runs } from "./routes/runs.ts";
 import "./sign-in/person.ts";
-import { mayAnywhere } from "./sign-in/person.ts";
+import { askerOf, mayAnywhere } from "./sign-in/person.ts";
 import { isOwn, signedIn } from "./sign-in/session.ts";
 
+/** No id and no name is longer. */
+const ABOUT_MOST = 200;
 const BODY_BYTES_MAX = 256 * 1024;
 
 export async function openServer(options: Parts): Promise<FastifyInstance> {
@@ -57,8 +59,17 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
     if (verb === "anybody") return;
     if (request.asker === undefined)
       throw new Refused(401, "Signed out", "Sign in again: a new link comes from `npx longshore link`.");
-    if (verb === "signed-in" || mayAnywhere(request.asker, options, verb)) return;
-    await options.pages.audit.deny({ person: request.asker, deed: verb, about: request.routeOptions.url ?? request.url });
+  });
+  // After the body was read: the audit says of what.
+  server.addHook("preValidation", async (request) => {
+    const { body, query, routeOptions } = request;
+    const { for: verb = "anybody" } = routeOptions.config;
+    if (verb === "anybody" || verb === "signed-in") return;
+    const asker = askerOf(request);
+    if (mayAnywhere(asker, options, verb)) return;
+    const asked = { ...(query as object), ...(typeof body === "object" ? body : {}) } as Readonly<Record<string, unknown>>;
+    const about = [asked["definition"], asked["run"], asked["id"]].find((it) => typeof it === "string") ?? routeOptions.url ?? "";
+    await options.pages.audit.deny({ person: asker, deed: verb, about: about.slice(0, ABOUT_MOST) });
     throw new Refused(403, "Not open to you", NOT_OPEN);
   });
   server.setErrorHandler(async (error, _request, reply) => {

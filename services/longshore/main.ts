@@ -71,7 +71,11 @@ export async function longshore(args: readonly string[], surroundings: Surroundi
   const names = Object.keys(COMMANDS);
   if (name.startsWith("-")) throw new Usage(`there is no option "${name}"; a command comes first: ${names.join(", ")}`);
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command === undefined) throw new Usage(`there is no command "${name}"; there are ${names.join(", ")}${meant(name, names)}`);
+  if (command === undefined) {
+    const family = names.find((it) => Object.hasOwn(COMMANDS[it]?.verbs ?? {}, name));
+    const found = family === undefined ? meant(name, names) : `; did you mean "${family} ${name}"?`;
+    throw new Usage(`there is no command "${name}"; there are ${names.join(", ")}${found}`);
+  }
   if (!asksForHelp(rest)) return await command.run(rest, surroundings);
   const verb = rest.find((it) => Object.hasOwn(command.verbs, it));
   out((verb === undefined ? command : (command.verbs[verb] ?? command)).help(screen));

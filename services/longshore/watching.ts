@@ -38,7 +38,7 @@ export async function watch(
       throw new Failure(
         "retry",
         "Stopped",
-        `${hasRecord(dataDirIn(surroundings.cwd)) ? KILLED : STOPPED} Start it again (\`npm start\`), and ${follow}.`,
+        `${hasRecord(dataDirIn(surroundings.cwd)) ? KILLED : STOPPED} Start it again (\`npm start\`, with the options as before), and ${follow}.`,
         error,
       );
     throw new Failure("retry", error.code, `${error.message}\nWhen that is mended, ${follow}.`, error);

@@ -109,6 +109,9 @@ function sentence(issue: RawIssue): string {
   if (issue.code === "unrecognized_keys") return unknownFields(issue.keys, namesOf(issue.inst));
   if (issue.code === "invalid_format" && issue.format === "datetime")
     return 'A date is written as in "2030-01-31T12:00:00Z", with its zone.';
+  // The pattern of a parameter of a definition: our own patterns have sentences.
+  if (issue.code === "invalid_format" && issue.format === "regex" && issue.pattern !== undefined)
+    return `This must match ${issue.pattern}.`;
   return UNEXPLAINED;
 }
 

@@ -213,6 +213,20 @@ t.test(
   },
 );
 
+t.test("of a request that was refused, the newest refusal says why", async (t) => {
+  const problem = (message: string) => ({ path: "/data/image", code: "Missing", message }) as const;
+  const refused = (command: string, message: string): Intake => ({
+    ...wanted("never"),
+    command,
+    admission: { kind: "invalid", problems: [problem(message)] },
+  });
+  const { pages, ledger } = await begun([refused("c1", "first"), refused("c2", "second")]);
+  t.match(await pages.refusal(runId("never")), { problems: [problem("second")] });
+  t.equal(await pages.refusal(runId("another")), undefined);
+  await pages[Symbol.asyncDispose]();
+  await ledger[Symbol.asyncDispose]();
+});
+
 t.test("definitions are read whole, and a name that nobody has gives none", async (t) => {
   const { pages, ledger } = await begun([]);
   const body = { name: "export", image: "i" } as unknown as Definition;

@@ -12,7 +12,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { asksTheSame } from "../asks-the-same.ts";
-import { type FieldProblem, NOT_OPEN, Refused } from "../problem.ts";
+import { type FieldProblem, NOT_OPEN, noSuchRun, Refused } from "../problem.ts";
 import type { Parts } from "../parts.ts";
 import { askerOf, reachWith } from "../sign-in/person.ts";
 import { viewOf } from "../views/read.ts";
@@ -99,7 +99,7 @@ async function denied(options: Parts, request: FastifyRequest, deed: Deed, about
       : run !== undefined && (await options.pages.isReached(run, reachWith(request, options, "see")));
   if (isSeen) throw new Refused(403, "Not open to you", NOT_OPEN);
   if (deed === "run") throw new Refused(404, "No such job", `Nothing is prepared under the name ${about}.`);
-  throw new Refused(404, "No such run", `No run has the id ${about}.`);
+  throw noSuchRun(about);
 }
 
 /** "team=shop" is a label or a parameter; a run's id may hold "=", too, and then begins with what stands before it. */

@@ -4,7 +4,7 @@ import type { RunId } from "@longshore/contract/ids.ts";
 import { type Asker, reaches, reachOf } from "@longshore/domain/access/access.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
 import type { Parts } from "../parts.ts";
-import { Refused } from "../problem.ts";
+import { noSuchRun } from "../problem.ts";
 import { askedBy, type RunView, runView } from "./run.ts";
 
 const STORY_MOST = 1_000;
@@ -16,7 +16,7 @@ export async function viewOf(
   id: RunId,
 ): Promise<RunView> {
   const [isReached, found] = await Promise.all([pages.isReached(id, reachOf(access, asker, "see")), pages.find(id)]);
-  if (found === undefined || !isReached) throw new Refused(404, "No such run", `No run has the id ${id}.`);
+  if (found === undefined || !isReached) throw noSuchRun(id);
   const name = found.record.run.plan.definition?.name;
   const [events, definition] = await Promise.all([
     pages.story(id, 0, STORY_MOST),

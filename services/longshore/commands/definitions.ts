@@ -115,16 +115,26 @@ interface Parameter {
   /** "month", or "[format=csv]" for one that may be left out. */
   readonly text: string;
   readonly isNeeded: boolean;
+  /** What stands in its place in a command. */
+  readonly example: string;
   readonly about: string;
 }
 
 function parametersOf({ properties = {}, required = [] }: Partial<ParametersSchema> = {}): readonly Parameter[] {
-  return Object.entries(properties).map(([name, { type, enum: words, default: usual, title, description }]) => {
+  return Object.entries(properties).map(([name, { type, enum: words, pattern, default: usual, title, description }]) => {
     const isNeeded = required.includes(name);
     const what = words?.map((it) => JSON.stringify(it)).join(" | ") ?? (Array.isArray(type) ? type.join(" | ") : (type ?? "any"));
+    const like = pattern === undefined ? "" : ` that matches ${pattern}`;
     const otherwise = usual === undefined ? (isNeeded ? "needed" : "may be left out") : `default ${JSON.stringify(usual)}`;
     const text = isNeeded ? name : `[${name}${usual === undefined ? "" : `=${shown(usual)}`}]`;
-    return { name, text, isNeeded, about: [`${what}, ${otherwise}`, description ?? title].filter(Boolean).join(": ") };
+    const only = words?.length === 1 ? words[0] : undefined;
+    return {
+      name,
+      text,
+      isNeeded,
+      example: only === undefined ? "…" : String(only),
+      about: [`${what}${like}, ${otherwise}`, description ?? title].filter(Boolean).join(": "),
+    };
   });
 }
 
@@ -134,7 +144,7 @@ function pageOf({ digest, sinceMs, body }: StoredDefinition, where: string, scre
   const { name, title, description, owner, parameters, concurrency, groups } = body;
   const about = (label: string, text: string) => row([{ text: label, tone: "faint" }, text], { widths: [11], indent: 2 }, screen);
   const taken = parametersOf(parameters);
-  const needed = taken.filter(({ isNeeded }) => isNeeded).map((it) => ` -p ${it.name}=…`).join(""); // biome-ignore format: one step
+  const needed = taken.filter(({ isNeeded }) => isNeeded).map((it) => ` -p ${it.name}=${it.example}`).join(""); // biome-ignore format: one step
   const { limit = 1, then = "queue", key = name } = concurrency ?? {};
   return [
     ...paragraph(title === undefined ? name : `${name}: ${title}`, { tone: "strong" }, screen),

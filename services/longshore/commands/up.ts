@@ -3,6 +3,7 @@
  * and a recorder, if there is somebody to tell.
  */
 import { Installation } from "@longshore/contract/ids.ts";
+import { ConsoleConfig } from "@longshore/console/config.ts";
 import type { OnListening } from "@longshore/console/main.ts";
 import { newLink } from "@longshore/console/sign-in/tokens.ts";
 import { systemClock } from "@longshore/runtime/clock.ts";
@@ -51,7 +52,7 @@ export const up = command({
   name: "up",
   summary: "a whole Longshore in this process, on embedded defaults or your broker and cluster",
   usage: [
-    "[--broker URL] [--ledger URL] [--sinks FILE] [--data DIR]",
+    "[--broker URL] [--ledger URL] [--sinks FILE] [--console FILE] [--data DIR]",
     "--kubeconfig FILE [--context NAME] [--namespace NAME] [--allow-programs] [...]",
   ],
   options: {
@@ -96,6 +97,11 @@ export const up = command({
       about:
         "a recorder's config file (config/recorder.yaml): its sinks are told of the runs; of the rest only addresses is read",
     },
+    console: {
+      type: "string",
+      value: "FILE",
+      about: "a console's config file (config/console.yaml): its access rules are used; of the rest nothing is read",
+    },
     "no-console": {
       type: "boolean",
       about: "start no web console (else it listens on this machine alone: 127.0.0.1:7373, or the next free port)",
@@ -114,6 +120,7 @@ ${HIDDEN_URLS}`,
     const { kubeconfig, context, namespace, data, "allow-programs": allowPrograms = false } = values;
     const broker = await urlNamed("broker", values.broker, surroundings);
     const ledger = await urlNamed("ledger", values.ledger, surroundings);
+    const access = values.console === undefined ? undefined : rulesIn(fileAt(values.console, surroundings));
     const told = values.sinks === undefined ? undefined : sinksIn(fileAt(values.sinks, surroundings));
     if (kubeconfig === undefined) refuseOfRealCluster({ context, namespace, "allow-programs": allowPrograms });
     const definitionsDir =
@@ -180,6 +187,7 @@ ${HIDDEN_URLS}`,
       ...optionOf("broker", values.broker),
       ...optionOf("ledger", values.ledger),
       ...(values.sinks === undefined ? [] : ["--sinks", fileAt(values.sinks, surroundings)]),
+      ...(values.console === undefined ? [] : ["--console", fileAt(values.console, surroundings)]),
       ...(data === undefined ? [] : ["--data", home]),
       ...(values.definitions === undefined ? [] : ["--definitions", definitionsDir ?? ""]),
     ];
@@ -214,7 +222,8 @@ ${HIDDEN_URLS}`,
       ),
       ...paragraph(`Ctrl-C stops it. Runs stay recorded; ${after}.`, { indent: 2 }, screen),
     ]);
-    const page = values["no-console"] === true ? undefined : consoleConfig(configs.launcher, brokerUrl, postgres.url);
+    const page =
+      values["no-console"] === true ? undefined : consoleConfig(configs.launcher, { brokerUrl, ledgerUrl: postgres.url, access });
     const onListening: OnListening = async ({ url, pages }) => {
       await writeRunning(home, { ...running, console: url });
       sayLink(await newLink(pages.signIns, url, person()), config, surroundings);
@@ -238,7 +247,7 @@ function stopLines(running: readonly string[], config: string, screen: Screen): 
   const [first] = running;
   if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
   const [are, each, again] = running.length === 1 ? ["is", "the run", first] : ["are", "each run", "RUN"];
-  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start ends ${each} as failed (LocalStop), or tries it again if it asked for retries. This runs it again:`;
+  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start (\`npm start\`) ends ${each} as failed (LocalStop), or tries it again if it asked for retries. Then this runs it again:`;
   return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${again}${config}`, 4)];
 }
 
@@ -339,6 +348,8 @@ const sinksIn = (file: string): SinksFile => {
   if (Object.keys(found.sinks).length === 0) throw new Usage(`${file} has no sink: config/recorder.yaml shows one`);
   return found;
 };
+
+const rulesIn = (file: string): ConsoleConfig["access"] => readConfig(ConsoleConfig, { file, env: {} }).access;
 
 export async function started<T>(surroundings: Surroundings, name: string, what: string, start: () => Promise<T>): Promise<T> {
   const began = systemClock.now();

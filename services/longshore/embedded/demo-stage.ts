@@ -86,7 +86,12 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
 
   const console = parts.use(
     await started(surroundings, "console", "on this machine alone", () =>
-      openConsole(consoleConfig({ installation: Installation.parse(INSTALLATION), log: QUIET }, postgres.url, postgres.url)),
+      openConsole(
+        consoleConfig(
+          { installation: Installation.parse(INSTALLATION), log: QUIET },
+          { brokerUrl: postgres.url, ledgerUrl: postgres.url },
+        ),
+      ),
     ),
   );
   const broker = parts.use(await openBroker({ url: postgres.url, log: silentLog, clock }));

@@ -76,3 +76,17 @@ t.test("in a terminal a refused request is told with its sender and all its prob
   t.match(lines[9], /REFUSED {2}a message from \/shop/);
   t.match(lines[10], /more is refused/);
 });
+
+t.test(
+  "in a terminal a message that nobody could read is told in words, with the command that says how to read it",
+  async (t) => {
+    const { log, lines } = logOf("launcher", 60);
+    const problems = [{ path: "/source", code: "OutOfRange", message: "A message's source is not empty." }];
+    log.warn("a message was put into quarantine", { queue: "commands", problems });
+    t.match(lines.join("").trimEnd().split("\n"), [
+      /^\d\d:\d\d:\d\dZ {2}QUARANTINED {2}a message$/,
+      "           /source: A message's source is not empty.",
+      "           longshore doctor --config x",
+    ]);
+  },
+);

@@ -39,9 +39,12 @@ export function programLog(name: "launcher" | "watcher" | "recorder" | "console"
   if (name === "watcher") return sayingOtherwise(log, (message) => message === "attempt.failed"); // its launcher tells it
   if (isJson) return log;
   const refused = refusals(place);
-  return sayingOtherwise(log, (message, fields) =>
-    message === "command.refused" ? refused(fields) : told(message, fields, place),
-  );
+  return sayingOtherwise(log, (message, fields) => {
+    if (message === "command.refused") return refused("REFUSED", fields);
+    // Nobody could be told of it, so that this screen and the quarantine are all that a person has.
+    if (message === "a message was put into quarantine") return refused("QUARANTINED", fields);
+    return told(message, fields, place);
+  });
 }
 
 function foldedLine(line: string, screen: Screen): string {
@@ -87,7 +90,8 @@ function told(message: string, fields: Fields, { write, screen, where }: Place):
 
 interface Refusal {
   readonly run?: string;
-  readonly source: string;
+  /** Absent if it could not be read. */
+  readonly source?: string;
   readonly problems: readonly Problem[];
 }
 
@@ -96,27 +100,28 @@ const REFUSALS_MOST = 10;
 const REFUSALS_EACH_MS = 60_000;
 
 /** Tells what is wrong with a request and who sent it: the first few of each minute. */
-function refusals({ write, screen }: Place): (fields: Fields) => true {
+function refusals({ write, screen, where }: Place): (word: string, fields: Fields) => true {
   let sinceMs = 0;
   let count = 0;
-  return (fields) => {
+  return (word, fields) => {
     const { run = "a message", source, problems } = fields as unknown as Refusal;
     if (systemClock.now() - sinceMs >= REFUSALS_EACH_MS) [sinceMs, count] = [systemClock.now(), 0];
     count += 1;
     if (count > REFUSALS_MOST + 1) return true;
-    const refused = toned("refused");
+    const head = { text: word, tone: toned("refused").tone };
     const lines =
       count > REFUSALS_MOST
         ? row([now(), "more is refused; for a minute, this screen says no more of it"], { widths: [TIME_WIDTH] }, screen)
         : [
             ...row(
-              [now(), { ...refused, text: "REFUSED" }, `${plain(run)} from ${plain(source)}`],
-              { widths: [TIME_WIDTH, refused.text.length] },
+              [now(), head, source === undefined ? plain(run) : `${plain(run)} from ${plain(source)}`],
+              { widths: [TIME_WIDTH, word.length] },
               screen,
             ),
             ...problems.flatMap(({ path, message }) =>
               paragraph(`${path === "" ? "" : `${path}: `}${plain(message)}`, { indent: BENEATH }, screen),
             ),
+            ...(source === undefined ? [pasted(`longshore doctor${where}`, BENEATH, screen)] : []),
           ];
     write(`${lines.join("\n")}\n`);
     return true;

@@ -37,17 +37,20 @@ export const recorderConfig = (
 /** As many consoles as a machine may have folders with a Longshore in them. */
 const CONSOLE_PORTS = 20;
 
-/** The console of a Longshore on this machine. A link says in which role it signs in. */
+/** The console of a Longshore on this machine. Without other rules, a link says in which role it signs in. */
 export const consoleConfig = (
   { installation, log }: Pick<LauncherConfig, "installation" | "log">,
-  brokerUrl: string,
-  ledgerUrl: string,
+  {
+    brokerUrl,
+    ledgerUrl,
+    access = ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
+  }: { readonly brokerUrl: string; readonly ledgerUrl: string; readonly access?: ConsoleConfig["access"] | undefined },
 ): ConsoleConfig => ({
   ...ConsoleConfig.parse({
     installation,
     broker: { url: brokerUrl },
     ledger: { url: ledgerUrl },
-    access: ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
+    access,
     http: { ports: CONSOLE_PORTS, health: "127.0.0.1:0" },
   }),
   log,

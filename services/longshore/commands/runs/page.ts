@@ -18,7 +18,7 @@ import { CLI } from "../../command.ts";
 import { actorAt, hintAt, isSilent, moreAt, type Place, restOf } from "../../place.ts";
 import { paragraph, pasted, row, whole } from "../../screen/rows.ts";
 import type { Screen } from "../../screen/screen.ts";
-import { clipped } from "../../screen/text.ts";
+import { clipped, plain } from "../../screen/text.ts";
 import { span, timeText } from "../../screen/times.ts";
 import { type Status, statusOf } from "../../status.ts";
 import { diagnosisLines, evidenceBeside, headOf, type Log, logLines, nextLines, storyTable } from "../../terminal.ts";
@@ -55,8 +55,9 @@ export function pageOf(
     ...(diagnosis === undefined ? [] : evidenceBeside(diagnosis)).flatMap((it) =>
       paragraph(it, { indent: 2, mark: "seen: " }, screen),
     ),
-    ...about("from", senderOf(run)),
+    ...about("from", senderOf(run, story)),
     ...definitionText(run).flatMap((text) => about("made of", text)),
+    ...valuesText(request).flatMap((text) => about("with", text)),
     ...about("group", groupText(record, groups)),
     ...ownedText(record).flatMap((text) => about("keeps", text)),
     ...childrenText(record).flatMap((text) => about("pods", text)),
@@ -79,14 +80,24 @@ export function pageOf(
 }
 
 /** A tenant is named where there are several. */
-function senderOf({ tenant, source }: Run): string {
-  const sender = source === CLI ? "longshore publish" : source;
+function senderOf({ tenant, source }: Run, [asked]: readonly StoryEvent[]): string {
+  const { actor } = (asked?.data ?? {}) as { readonly actor?: { readonly name: string } };
+  const sender = (source === CLI ? "longshore publish" : source) + (actor === undefined ? "" : `, asked by ${plain(actor.name)}`);
   return tenant === ONLY_TENANT ? sender : `${sender}, tenant ${tenant}`;
 }
 
 /** The definition may have changed since: its digest tells which one the run was made of. */
 const definitionText = ({ plan: { definition } }: Run): readonly string[] =>
   definition === undefined ? [] : [`${definition.name} (${definition.digest})`];
+
+const VALUES_MOST = 300;
+
+/** The parameters of a run: its command names them, and their values stand nowhere else. */
+function valuesText(request: RunRequest): readonly string[] {
+  const values = Object.entries("parameters" in request ? (request.parameters ?? {}) : {});
+  const text = values.map(([name, value]) => `${name}=${typeof value === "string" ? quoted(value) : JSON.stringify(value)}`).join(" "); // biome-ignore format: one line
+  return text === "" ? [] : [clipped(plain(text), VALUES_MOST)];
+}
 
 const COMMAND_MOST = 150;
 const STEP_COMMAND_MOST = 80;

@@ -6,7 +6,9 @@ import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { diagnosisFor } from "@longshore/domain/run/story.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
+import { openPages } from "@longshore/ledger/open-pages.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
 import { commandOf } from "../../checked-command.ts";
 import {
   command as declared, CONFIG, configWords, family, iso, json, JSON_OPTION, say, tell, screenIn, type Surroundings, Usage,
@@ -26,6 +28,7 @@ import { newestOfRun, pageOf, selectorOf, statusOfRecord, STORY_MOST } from "./p
 import { brokerOf, ledgerOf, sendTo } from "../publish.ts";
 import { filterFor, noRuns, statusOf, STATUS_WORDS } from "../../status.ts";
 import { table } from "../../screen/rows.ts";
+import { timeText } from "../../screen/times.ts";
 import { headOf } from "../../terminal.ts";
 
 const REASON = { type: "string", value: "TEXT", about: "why, for those who read the run's story" } as const;
@@ -225,7 +228,7 @@ function recordOf(row: Omit<RunRow, "cursor">): object {
 async function show(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using ledger = await ledgerOf(values.config, surroundings);
   const [found, story] = [await ledger.find(run), await ledger.story(run, 0, STORY_MOST)];
-  if (found === undefined) throw runUnknown(run, values.config);
+  if (found === undefined) throw await notThere(run, values, surroundings);
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
     const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
@@ -281,6 +284,20 @@ const runUnknown = (run: string, config: string | undefined, meant?: string): Fa
       : `no run has the id ${run}; \`longshore runs list${configWords(config)}\` shows what there is. A request that no launcher has taken yet is not among them`,
   );
 
+/** A request that was refused made no run: whoever asks for it hears why. */
+async function notThere(run: RunId, { config }: Values, surroundings: Surroundings): Promise<Failure> {
+  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
+  await using pages = await openPages({ url: ledgerUrl, installation, log: silentLog, poolMax: 1 });
+  const refused = await pages.refusal(run);
+  if (refused === undefined) return runUnknown(run, config);
+  const why = refused.problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n");
+  return new Failure(
+    "refuse",
+    "RunUnknown",
+    `no run has the id ${run}: a request for it was refused, ${timeText(refused.atMs)}\n${why}`,
+  );
+}
+
 /** Follows the run from now on, with the broker that a command is sent to. */
 async function following(run: RunId, { config }: Values, surroundings: Surroundings, command?: Outgoing) {
   await using parts = new AsyncDisposableStack();
@@ -296,7 +313,7 @@ async function following(run: RunId, { config }: Values, surroundings: Surroundi
 
 async function followRun(run: RunId, values: Values, surroundings: Surroundings): Promise<number> {
   await using followed = await following(run, values, surroundings);
-  if (followed.found === undefined) throw runUnknown(run, values.config);
+  if (followed.found === undefined) throw await notThere(run, values, surroundings);
   const { record } = followed.found;
   const story = await followed.ledger.story(run, 0, STORY_MOST);
   say(surroundings, headOf(run, statusOfRecord(record, story), undefined, screenIn(surroundings)));
