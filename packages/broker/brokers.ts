@@ -45,7 +45,7 @@ export const BROKERS: readonly KnownBroker[] = [
     defaults: { user: "guest", space: "/" },
     tellsUsers: true,
     quarantine: ({ quarantine }) =>
-      `rabbitmqadmin -f pretty_json get queue=${quarantine} count=10 ackmode=ack_requeue_true (it leaves them there); the reasons are in the header x-longshore-problems, and deploy/README.md says how to remove them`,
+      `rabbitmqadmin -H HOST -u USER -p PASSWORD -f pretty_json get queue=${quarantine} count=10 ackmode=ack_requeue_true (it leaves them there, and needs the management plugin); the reasons are in the header x-longshore-problems, and deploy/README.md says how to remove them`,
     load: async () => (await import("./rabbitmq/open.ts")).openRabbitmqBroker,
   },
   {

@@ -169,11 +169,11 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   cluster: "group",
   cmd: "command",
   container: "image",
-  cpu: "resources",
+  cpu: "resources.limits.cpu",
   entrypoint: "command",
   environment: "env",
   initContainers: "init",
-  memory: "resources",
+  memory: "resources.limits.memory",
   serviceAccountName: "serviceAccount",
   timeout: "deadline",
   variables: "env",
@@ -209,7 +209,7 @@ const quoted = (key: string): string => JSON.stringify(cut(key, SEGMENT_MAX));
 function unknownField(key: string, known: readonly string[]): string | undefined {
   if (isPipeline(known) && stepFields.includes(key)) return `${quoted(key)} belongs inside a step, since "steps" is given.`;
   const other = Object.hasOwn(ELSEWHERE, key) ? ELSEWHERE[key] : undefined;
-  const meant = other !== undefined && known.includes(other) ? other : nearest(key, known);
+  const meant = other !== undefined && known.includes(other.split(".")[0] ?? "") ? other : nearest(key, known);
   return meant === undefined ? undefined : `${quoted(key)} is not a field here: did you mean "${meant}"?`;
 }
 

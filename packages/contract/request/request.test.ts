@@ -78,11 +78,21 @@ t.test("tells an author who mixed the two forms where the field belongs", async 
 });
 
 t.test("knows what fields are called elsewhere, and names all fields once", async (t) => {
-  const said = refusal({ run: "a", image: "x", timeout: "5m", environment: {}, priorty: 1, colour: "red", shape: "round" });
+  const said = refusal({
+    run: "a",
+    image: "x",
+    timeout: "5m",
+    memory: "1Gi",
+    environment: {},
+    priorty: 1,
+    colour: "red",
+    shape: "round",
+  });
   t.match(
     said.map(({ message }) => message),
     [
       '"timeout" is not a field here: did you mean "deadline"?',
+      '"memory" is not a field here: did you mean "resources.limits.memory"?',
       '"environment" is not a field here: did you mean "env"?',
       '"priorty" is not a field here: did you mean "priority"?',
       /^"colour" is not a field here; these are: .*deadline.*, or steps, or definition in place of image\.$/,
