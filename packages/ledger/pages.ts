@@ -80,8 +80,7 @@ export interface SignIns {
   end(session: Uint8Array): Promise<void>;
 }
 
-export const DEEDS = ["run", "stop", "restart"] as const;
-export type Deed = (typeof DEEDS)[number];
+export type Deed = "run" | "stop" | "restart";
 
 /** Who did what. A row is written before the command is sent, so that no deed lacks its row. */
 export interface Audit {

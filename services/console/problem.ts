@@ -27,6 +27,9 @@ export const problemOf = ({ status, title, message, fields }: Refused): object =
   ...(fields.length > 0 && { problems: fields }),
 });
 
+export const noSuchJob = (name: string): Refused =>
+  new Refused(404, "No such job", `Nothing is prepared under the name ${name}.`);
+
 /** The same words for both, so that nobody learns of a run that they may not see. */
 export const noSuchRun = (id: string): Refused =>
   new Refused(404, "No such run", `No run has the id ${id}, or it is none that you may see.`);

@@ -117,7 +117,7 @@ export const isSilent = (log: Printed | undefined): boolean => log?.state === "c
 export const LOG_LINES_MOST = 20;
 
 /** True if the screen shows all that the program has printed. */
-const isShownWhole = (log: Printed | undefined): boolean =>
+export const isShownWhole = (log: Printed | undefined): boolean =>
   log?.state === "complete" && log.tail !== "" && log.tail.trimEnd().split("\n").length <= LOG_LINES_MOST;
 
 function clusterHint({ kubectl = "" }: Place, code: string, hint: string, { log, isOnPage = false }: Shown): string {

@@ -18,9 +18,9 @@ import { type OnListening, webConsole } from "@longshore/console/main.ts";
 import { hashOf, newLink } from "@longshore/console/sign-in/tokens.ts";
 import { rolesSql } from "@longshore/ledger/postgres/schema/roles.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import pg from "pg";
 import t from "tap";
 import { rabbitmq } from "../harness/rabbitmq/server.ts";
+import { sqlAt } from "../harness/servers/sql.ts";
 import { openSystem } from "../harness/system.ts";
 
 t.setTimeout(0); // each wait of the harness has its own bound
@@ -63,16 +63,7 @@ await using _launcher = await system.launcher();
 await using _watcher = await system.watcher();
 
 const stop = new AbortController();
-/** Runs SQL as this user. */
-async function sql(text: string, as = system.postgres.url): Promise<readonly object[]> {
-  const client = new pg.Client(as);
-  await client.connect();
-  try {
-    return (await client.query<object>(text)).rows;
-  } finally {
-    await client.end();
-  }
-}
+const sql = (text: string, as = system.postgres.url) => sqlAt(as, text);
 await sql(rolesSql(["console"]));
 await sql("alter role longshore_console password 'only-here'");
 const ledgerUrl = Object.assign(new URL(system.postgres.url), { username: "longshore_console", password: "only-here" }).href;

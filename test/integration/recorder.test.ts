@@ -19,12 +19,12 @@ import { rolesSql, ROLES } from "@longshore/ledger/postgres/schema/roles.ts";
 import { claimed, complete, finish, INSTALLATION, wanted } from "@longshore/ledger/testing/conformance-parts.ts";
 import { ledgerOn } from "@longshore/ledger/testing/conformance-postgres.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import pg from "pg";
 import { Webhook } from "standardwebhooks";
 import t from "tap";
 import { pythonWithPika } from "../harness/python.ts";
 import { example } from "../harness/readme.ts";
 import { postgres } from "../harness/servers/postgres.ts";
+import { sqlAt } from "../harness/servers/sql.ts";
 import { program } from "../harness/servers/program.ts";
 
 t.setTimeout(0); // each wait has its own bound
@@ -43,16 +43,7 @@ const url = await server.database();
 await using ledger = await ledgerOn(url);
 await ledger.groups();
 
-/** Runs SQL as this user. */
-async function sql(text: string, as = url): Promise<readonly object[]> {
-  const client = new pg.Client(as);
-  await client.connect();
-  try {
-    return (await client.query<object>(text)).rows;
-  } finally {
-    await client.end();
-  }
-}
+const sql = (text: string, as = url) => sqlAt(as, text);
 await sql(rolesSql(ROLES));
 await sql(rolesSql(ROLES)); // again after an upgrade
 const asRole = async (name: string): Promise<string> => {

@@ -4,6 +4,7 @@
  * The failure this prevents: a deed without a row, because the process died between the two; and a row that says "done" of a
  * command that nobody received.
  */
+import { ONLY_TENANT } from "@longshore/contract/ids.ts";
 import type { Asker } from "@longshore/domain/access/access.ts";
 import type { Audit, AuditRow } from "../pages.ts";
 import type { Database, Statement } from "./connection.ts";
@@ -29,7 +30,7 @@ select a.key, a.at, a.person, a.deed, a.about, case
     when a.is_denied then 'denied'
     when a.deed = 'run' and exists (select from run r where r.id = a.about and r.state <> 'tombstone') then 'done'
     when exists (select from notice n where n.type = 'command.refused' and n.body->>'command' = a.command) then 'refused'
-    when exists (select from command c where c.tenant = 'default' and c.source = $3 and c.id = a.command) then 'done'
+    when exists (select from command c where c.tenant = '${ONLY_TENANT}' and c.source = $3 and c.id = a.command) then 'done'
     else 'open' end as state
 from audit a where $1::bigint is null or a.key < $1 order by a.key desc limit $2`,
 };

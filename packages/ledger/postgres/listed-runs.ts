@@ -11,7 +11,7 @@ import type { RunState } from "@longshore/domain/run/record.ts";
 import type { FoundRuns, RunSearch } from "../pages.ts";
 import type { RunFilter, RunRow } from "../port.ts";
 import type { Database, Statement } from "./connection.ts";
-import { reachedBy, toReach } from "./reach.ts";
+import { askedByMe, reachedBy, toReach } from "./reach.ts";
 import { type NewestColumns, newestOf, RUN_GROUP } from "./rows.ts";
 import { ACTOR } from "./work/tags.ts";
 
@@ -45,16 +45,20 @@ order by r.key desc limit $5`,
 /** A page looks through at most this many runs; a person goes on from there. */
 export const CANDIDATES_MOST = 5_000;
 
+/** A label and a parameter are searched for by the same word. */
+const TAG_IS = "t.name = any(array['label:' || $4::text, 'parameter:' || $4::text]) and t.value = $5";
+const ID_BEGINS = "r.id >= $6::text and r.id < $6 || chr(1114111)";
+
 /** Where candidates come from: each way is one index, read from its newest end. */
 const WAYS = {
   all: "select r.key from run r where r.key < $1 order by r.key desc",
   mine: `select t.run_key as key from tag t where t.name = '${ACTOR}' and t.value = $2::jsonb->>'me' and t.run_key < $1 order by t.run_key desc`,
   definition: "select r.key from run r where r.definition = $3 and r.key < $1 order by r.key desc",
   tag: `select key from (
-      select t.run_key as key from tag t where t.name = any(array['label:' || $4::text, 'parameter:' || $4::text]) and t.value = $5 and t.run_key < $1
+      select t.run_key as key from tag t where ${TAG_IS} and t.run_key < $1
     ) t group by key order by key desc`,
   id: `select key from (
-      select r.key from run r where r.id >= $6::text and r.id < $6 || chr(1114111) and r.key < $1
+      select r.key from run r where ${ID_BEGINS} and r.key < $1
       union select a.run_key from attempt a where a.name = $6 and a.run_key < $1
     ) r order by key desc`,
 } as const;
@@ -71,10 +75,10 @@ searched as (
   from candidates c join run r on r.key = c.key ${RUN_GROUP} ${NEWEST}
   where r.state <> 'tombstone' and ${reachedBy(2)}
     and ($3::text is null or r.definition = $3)
-    and ($4::text is null or exists (select from tag t where t.run_key = r.key and t.name in ('label:' || $4, 'parameter:' || $4) and t.value = $5))
-    and ($6::text is null or r.id >= $6 and r.id < $6 || chr(1114111) or exists (select from attempt a where a.run_key = r.key and a.name = $6))
+    and ($4::text is null or exists (select from tag t where t.run_key = r.key and ${TAG_IS}))
+    and ($6::text is null or ${ID_BEGINS} or exists (select from attempt a where a.run_key = r.key and a.name = $6))
     and ($7::text is null or coalesce(r.outcome, 'active') = $7)
-    and (not $8::boolean or exists (select from tag t where t.run_key = r.key and t.name = '${ACTOR}' and t.value = $2::jsonb->>'me'))
+    and (not $8::boolean or ${askedByMe(2)})
   order by r.key desc limit $9
 )
 select s.back_to, (select accepted_at from run where key = s.back_to) as back_to_at, l.* from searched s left join listed l on true
@@ -131,16 +135,6 @@ const NEWEST_KEY = "9223372036854775807";
 
 export async function findRuns(database: Database, search: RunSearch): Promise<FoundRuns> {
   const { reach, mine = false, definition, tag, begins, outcome, before, most } = search;
-  const way: Way =
-    tag !== undefined
-      ? "tag"
-      : begins !== undefined
-        ? "id"
-        : mine || reach.all.length === 0
-          ? "mine"
-          : definition !== undefined
-            ? "definition"
-            : "all";
   const values = [
     isKey(before) ? before : NEWEST_KEY,
     toReach(reach),
@@ -152,13 +146,24 @@ export async function findRuns(database: Database, search: RunSearch): Promise<F
     mine,
     most,
   ];
-  const rows = await database.all<FoundColumns & { [K in keyof ListColumns]: ListColumns[K] | null }>(FOUND[way], values);
+  const rows = await database.all<FoundColumns & { [K in keyof ListColumns]: ListColumns[K] | null }>(
+    FOUND[wayOf(search)],
+    values,
+  );
   const listed = rows.flatMap((row) => (row.key === null ? [] : [rowOf(row as FoundColumns & ListColumns)]));
   const { back_to: backTo, back_to_at: backToMs } = rows[0] ?? { back_to: null, back_to_at: null };
   if (listed.length === most) return { rows: listed, before: listed.at(-1)?.cursor };
   return backTo === null || backToMs === null
     ? { rows: listed, before: undefined }
     : { rows: listed, before: backTo, searchedBackToMs: backToMs };
+}
+
+/** The index that is likely to leave the fewest candidates. */
+function wayOf({ reach, mine = false, definition, tag, begins }: RunSearch): Way {
+  if (tag !== undefined) return "tag";
+  if (begins !== undefined) return "id";
+  if (mine || reach.all.length === 0) return "mine";
+  return definition === undefined ? "all" : "definition";
 }
 
 const isKey = (cursor: string | undefined): cursor is string => cursor !== undefined && /^\d{1,18}$/.test(cursor);

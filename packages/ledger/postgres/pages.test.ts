@@ -11,14 +11,13 @@ import type { Definition } from "@longshore/contract/request/definition.ts";
 import { type DefinitionName, ONLY_TENANT } from "@longshore/contract/ids.ts";
 import { type About, type Asker, reaches, reachOf } from "@longshore/domain/access/access.ts";
 import fc from "fast-check";
-import pg from "pg";
 import t from "tap";
 import { postgres } from "../../../test/harness/servers/postgres.ts";
+import { sqlAt } from "../../../test/harness/servers/sql.ts";
 import { openPages, SOURCE } from "../open-pages.ts";
 import type { Intake } from "../port.ts";
 import { BANK, cancelled, claimed, INSTALLATION, runId, SHOP, wanted } from "../testing/conformance-parts.ts";
 import { ledgerOn } from "../testing/conformance-postgres.ts";
-import { connectionOf } from "./connection.ts";
 import { CANDIDATES_MOST } from "./listed-runs.ts";
 
 const server = await postgres({ unsafe: true });
@@ -141,11 +140,8 @@ t.test("runs are found by the beginning of their id, by a Job, by a label, by a 
   const [job] = await claimed(ledger, []);
   t.same(await find({ begins: "shop/2-main-1" }), ["shop/2"], `by its Job ${job?.attempt.name ?? ""}`);
 
-  const client = new pg.Client(connectionOf(url));
-  await client.connect();
-  const { rows } = await client.query<{ name: string }>("select distinct name from longshore.tag order by name");
+  const rows = await sqlAt<{ name: string }>(url, "select distinct name from longshore.tag order by name");
   t.same(rows.map(({ name }) => name), ["actor", "label:team", "parameter:count", "parameter:isDry", "parameter:month"]); // biome-ignore format: a list
-  await client.end();
   await pages[Symbol.asyncDispose]();
   await ledger[Symbol.asyncDispose]();
 });
@@ -159,14 +155,12 @@ t.test("a request that comes after its cancel is found as any other", async (t) 
 
 t.test("a search looks through a bounded number of runs, says how far it came, and goes on from there", async (t) => {
   const { pages, ledger, url } = await begun([asked("rare", { labels: { team: "shop" }, definition: "rare" })]);
-  const client = new pg.Client(connectionOf(url));
-  await client.connect();
-  await client.query(
+  await sqlAt(
+    url,
     `insert into longshore.run (id, tenant, source, digest, state, outcome, generation, seq, plan, steps, accepted_at, ended_at)
      select 'x' || n, tenant, source, digest, 'ended', 'failed', 1, 1, plan - 'definition', steps, now(), now()
      from longshore.run r, generate_series(1, ${CANDIDATES_MOST + 10}) n where r.id = 'rare'`,
   );
-  await client.end();
   const search = { reach: EVERYTHING, outcome: "active", most: 10 } as const;
   const first = await pages.search(search);
   t.same(idsOf(first), []);

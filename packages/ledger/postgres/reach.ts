@@ -1,17 +1,21 @@
 /**
  * A person's reach as a condition of a query, so that what they may not see is not even read.
  *
- * It must agree with `reaches` of the domain; reach.test.ts holds them together.
+ * It must agree with `reaches` of the domain; pages.test.ts holds them together.
  */
 import type { RunId } from "@longshore/contract/ids.ts";
 import type { Reach } from "@longshore/domain/access/access.ts";
 import type { Database, Statement } from "./connection.ts";
 import { ACTOR } from "./work/tags.ts";
 
+/** True of the rows of `run` (under the name `r`) that the asker of the reach in the parameter `$at` asked for. */
+export const askedByMe = (at: number): string =>
+  `exists (select from tag where tag.run_key = r.key and tag.name = '${ACTOR}' and tag.value = $${at}::jsonb->>'me')`;
+
 /** True of the rows of `run` (under the name `r`) that the reach in the parameter `$at` covers. */
 export const reachedBy = (at: number): string => `(
   exists (select from ${extents(`$${at}`, "all")} where ${COVERED})
-  or exists (select from tag where tag.run_key = r.key and tag.name = '${ACTOR}' and tag.value = $${at}::jsonb->>'me')
+  or ${askedByMe(at)}
     and exists (select from ${extents(`$${at}`, "own")} where ${COVERED}))`;
 
 const extents = (reach: string, which: keyof Reach): string =>

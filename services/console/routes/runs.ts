@@ -1,9 +1,9 @@
 /** Runs: the list, one run, and the deeds on it. Each deed is a message, as any application would send it. */
-import { ONLY_TENANT, RunId } from "@longshore/contract/ids.ts";
+import { RunId } from "@longshore/contract/ids.ts";
 import type { CommandInput, CommandType } from "@longshore/contract/messages/command.ts";
 import { readCommand, writeCommand } from "@longshore/contract/messages/envelope.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
-import { type Asker, reaches } from "@longshore/domain/access/access.ts";
+import type { Asker } from "@longshore/domain/access/access.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import { SOURCE } from "@longshore/ledger/open-pages.ts";
 import type { Deed, RunSearch } from "@longshore/ledger/pages.ts";
@@ -12,9 +12,9 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { asksTheSame } from "../asks-the-same.ts";
-import { type FieldProblem, NOT_OPEN, noSuchRun, Refused } from "../problem.ts";
+import { type FieldProblem, NOT_OPEN, noSuchJob, noSuchRun, Refused } from "../problem.ts";
 import type { Parts } from "../parts.ts";
-import { askerOf, reachWith } from "../sign-in/person.ts";
+import { askerOf, mayWith, reachWith } from "../sign-in/person.ts";
 import { viewOf } from "../views/read.ts";
 import { stateOf } from "../views/state.ts";
 
@@ -59,9 +59,9 @@ export function runs(plain: FastifyInstance, options: Parts): void {
 
   server.post("/v1/runs", { config: { for: "run" }, schema: { body: Asked } }, async (request, reply) => {
     const { definition } = request.body;
-    if (!reaches(reachWith(request, options, "run"), { definition, tenant: ONLY_TENANT }))
-      return await denied(options, request, "run", definition);
-    const { status, answer } = await ask(options, request.body, askerOf(request));
+    const asker = askerOf(request);
+    if (!mayWith(asker, options, "run", definition)) return await denied(options, request, "run", definition);
+    const { status, answer } = await ask(options, request.body, asker);
     return reply.code(status).send(answer);
   });
 
@@ -95,11 +95,10 @@ async function denied(options: Parts, request: FastifyRequest, deed: Deed, about
   const run = RunId.safeParse(about).data;
   const isSeen =
     deed === "run"
-      ? reaches(reachWith(request, options, "see"), { definition: about, tenant: ONLY_TENANT })
+      ? mayWith(person, options, "see", about)
       : run !== undefined && (await options.pages.isReached(run, reachWith(request, options, "see")));
   if (isSeen) throw new Refused(403, "Not open to you", NOT_OPEN);
-  if (deed === "run") throw new Refused(404, "No such job", `Nothing is prepared under the name ${about}.`);
-  throw noSuchRun(about);
+  throw deed === "run" ? noSuchJob(about) : noSuchRun(about);
 }
 
 /** "team=shop" is a label or a parameter; a run's id may hold "=", too, and then begins with what stands before it. */
@@ -132,7 +131,7 @@ async function ask(
     return { status: 200, answer: { run } };
   }
   const definition = await pages.definition(name);
-  if (definition === undefined) throw new Refused(404, "No such job", `Nothing is prepared under the name ${name}.`);
+  if (definition === undefined) throw noSuchJob(name);
   const resolved = resolve(definition, { definition: definition.name, parameters }, run);
   if (resolved.kind === "refused")
     throw new Refused(422, "Not run yet", "Some values cannot be used.", resolved.problems.map(fieldOf));

@@ -4,7 +4,8 @@
  * The failure this prevents: a route that is written without a thought of who may ask it, and is open to everybody.
  */
 import type { AccessRule, Verb } from "@longshore/contract/access-rule.ts";
-import { type Asker, type Reach, reachesAny, reachOf } from "@longshore/domain/access/access.ts";
+import { ONLY_TENANT } from "@longshore/contract/ids.ts";
+import { type Asker, type Reach, reaches, reachesAny, reachOf } from "@longshore/domain/access/access.ts";
 import type { FastifyRequest } from "fastify";
 
 declare module "fastify" {
@@ -30,5 +31,9 @@ interface Ruled {
 
 /** What whoever asks may reach with this verb. */
 export const reachWith = (request: Asking, { access }: Ruled, verb: Verb): Reach => reachOf(access, askerOf(request), verb);
+
+/** True if whoever asks may do this with the definition itself, whoever asked for runs of it. */
+export const mayWith = (asker: Asker, { access }: Ruled, verb: Verb, definition: string): boolean =>
+  reaches(reachOf(access, asker, verb), { definition, tenant: ONLY_TENANT });
 
 export const mayAnywhere = (asker: Asker, { access }: Ruled, verb: Verb): boolean => reachesAny(reachOf(access, asker, verb));
