@@ -82,7 +82,7 @@ export interface SignIns {
 
 export type Deed = "run" | "stop" | "restart";
 
-/** Who did what. A row is written before the command is sent, so that no deed lacks its row. */
+/** The deeds of people. A row is written before the command is sent, so that no deed lacks its row. */
 export interface Audit {
   note(deed: { readonly person: Asker; readonly deed: Deed; readonly run: string; readonly command: string }): Promise<void>;
   /** Somebody asked for what they may not do. The same, asked again within a minute, is one row. */

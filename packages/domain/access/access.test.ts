@@ -1,4 +1,4 @@
-/** Who may do what: each row is a rule, an asker, and what they reach with a verb. */
+/** The rules of access: each row has rules, an asker, and whether a verb reaches a run by them. */
 import { AccessRule, ROLE_NAMES, type Verb, VERBS } from "@longshore/contract/access-rule.ts";
 import { ONLY_TENANT, TenantName } from "@longshore/contract/ids.ts";
 import t from "tap";

@@ -1,5 +1,5 @@
 /**
- * Who may do what, by the rules of the console's configuration.
+ * The rules of the console's configuration, and what a person may do by them.
  *
  * The failures this prevents: a page that shows a run and refuses its log's reader only afterwards; and a rule for one definition
  * that opens another. What a person may is told as a reach, which a query takes whole: nothing is read first and hidden then.
@@ -7,7 +7,7 @@
 import { type AccessRule, ROLES, type Role, type Verb } from "@longshore/contract/access-rule.ts";
 import type { TenantName } from "@longshore/contract/ids.ts";
 
-/** Whoever asks: a person who signed in, or a program with a token. */
+/** A person who signed in, or a program with a token. */
 export interface Asker {
   readonly name: string;
   readonly id?: string | undefined;
@@ -24,7 +24,7 @@ export interface Extent {
   readonly tenants?: readonly TenantName[];
 }
 
-/** What an asker may reach: what any extent covers, and of `own` what they asked for themselves. */
+/** The runs that an asker may see or act on: those in `all`, and those in `own` that they asked for themselves. */
 export interface Reach {
   readonly all: readonly Extent[];
   readonly own: readonly Extent[];
@@ -46,7 +46,7 @@ export const reachesAny = ({ all, own }: Reach): boolean => all.length + own.len
 export interface About {
   readonly definition: string | undefined;
   readonly tenant: TenantName;
-  /** Who asked for the run; absent for a definition. */
+  /** The person who asked for the run; absent for a definition. */
   readonly by?: Pick<Asker, "id" | "name"> | undefined;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Who did what in the console. Rows are only inserted: what became of a deed is read from what the launcher wrote.
+ * The deeds of people in the console. Rows are only inserted: a deed's answer is read from what the launcher wrote.
  *
  * The failure this prevents: a deed without a row, because the process died between the two; and a row that says "done" of a
  * command that nobody received.

@@ -1,5 +1,5 @@
 /**
- * What the console finds in the ledger, and for whom.
+ * The console's questions to the ledger, each asked for several people.
  *
  * The failure this prevents: SQL that opens what the rules of the domain keep closed. Both are asked about the same runs, by the
  * same rules, and must give the same answer.

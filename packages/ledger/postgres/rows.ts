@@ -29,7 +29,7 @@ export interface RunColumns {
   readonly ended_at: number | null;
 }
 
-/** What a list of runs shows of an event. */
+/** The columns of an event that a list of runs shows. */
 export interface NewestColumns {
   readonly newest: RunEventType | null;
   readonly reason: string | null;

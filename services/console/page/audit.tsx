@@ -1,4 +1,4 @@
-/** Who did what, and who was not let. */
+/** The page of deeds: each with its person and its answer, those that no rule let among them. */
 import type { JSX } from "preact";
 import { Empty, Shown } from "./frame.tsx";
 import { here, runUrl } from "./go.ts";

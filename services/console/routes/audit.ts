@@ -1,4 +1,4 @@
-/** Who did what, the newest first. */
+/** The deeds of people, the newest first. */
 import type { AuditRow } from "@longshore/ledger/pages.ts";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";

@@ -1,5 +1,5 @@
 /**
- * What a run is found by: who asked for it, its labels, and its short parameters.
+ * The tags of a run, by which a search finds it: the person who asked for it, its labels, and its short parameters.
  *
  * The failure this prevents: a secret that stands in a table which pages search. Secret values are sealed before a request comes
  * here, and `writeOnly` parameters travel among them.
@@ -20,7 +20,7 @@ export interface Tag {
 
 export const ACTOR = "actor";
 
-/** Of a run that is made now. */
+/** The tags of a run that is made now. */
 export function tagsOf({ told }: Change, request: RunRequest): readonly Tag[] {
   const accepted = told.find((it) => it.told.type === "run.accepted")?.told.data as { readonly actor?: unknown } | undefined;
   const actor = Actor.safeParse(accepted?.actor).data;
