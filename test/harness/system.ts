@@ -182,10 +182,11 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
       return true;
     };
     await until("everything to be released, published and swept", quiet, withinMs);
+    const kept = await history.collect(); // waits for the broker to have shown what it confirmed, which the listener needs too
     const found = [
       ...runs.flatMap((run) => faultsOfHeard(run, ofRun(run).flatMap(heardOf))),
       ...(await missing([...asked.union(new Set(runs))], ledger)),
-      ...faultsOfHistory(await history.collect()),
+      ...faultsOfHistory(kept),
     ];
     const { overdue } = await ledger.counts();
     return overdue === 0 ? found : [...found, `${overdue} attempts are overdue`];

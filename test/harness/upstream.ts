@@ -3,8 +3,8 @@
  * everything that passes the broker.
  *
  * The failure this prevents: a story called complete, or broken, because the test's own listener missed an event. On RabbitMQ
- * the events come from a durable queue, on NATS from a durable consumer, on Postgres from the history; none is read through the
- * code under test.
+ * the events come from a durable queue, on NATS from the stream, on Postgres from the history; none is read through the code
+ * under test.
  */
 import { brokerAt } from "@longshore/broker/brokers.ts";
 import { streamName } from "@longshore/broker/nats/topology.ts";
@@ -12,7 +12,7 @@ import { type ReceivedEvent, readEvent } from "@longshore/contract/messages/enve
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { connect } from "amqplib";
 import pg from "pg";
-import { consuming } from "./nats/upstream.ts";
+import { type Read, reading } from "./nats/upstream.ts";
 
 export const UPSTREAM = "tests.upstream";
 const EVENTS = "longshore.events";
@@ -125,10 +125,11 @@ async function queue(url: string, { name, exchanges }: Queue, take: Take, signal
   return { over: over.promise };
 }
 
-function streams(url: string, { name, exchanges }: Queue, take: Take, signal: AbortSignal): Line {
+function streams(url: string, { exchanges }: Queue, take: Take, signal: AbortSignal): Line {
   const byStream = new Map(exchanges.filter((it) => TOLD.includes(it)).map((it) => [streamName(it), it]));
   const taken: Take = (stream, body) => take(byStream.get(stream) ?? stream, body);
-  return () => consuming(url, { name, streams: [...byStream.keys()] }, taken, signal);
+  const read: Read = new Map();
+  return () => reading(url, { streams: [...byStream.keys()], read }, taken, signal);
 }
 
 function history(url: string, take: Take, signal: AbortSignal): Line {
