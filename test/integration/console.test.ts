@@ -70,7 +70,7 @@ const ledgerUrl = Object.assign(new URL(system.postgres.url), { username: "longs
 const settings = { installation: "local", broker: { url: rabbit.url }, ledger: { url: ledgerUrl } };
 const access = [
   ...ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
-  { who: { team: "greeters" }, may: ["runner"], definitions: ["greet"] },
+  { who: { team: "greeters" }, may: ["runner"], definitions: ["greet", "gret"] },
 ];
 const config = ConsoleConfig.parse({ ...settings, access, http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" } });
 const listening = Promise.withResolvers<Parameters<OnListening>[0]>();
@@ -346,10 +346,14 @@ await t.test("who may what: every question and deed, asked by everybody", async 
     const row = (all: readonly number[]) => ASKERS.map((it, at) => `${it} ${all[at]}`);
     t.same(row(found), row(statuses), `${body === undefined ? "GET" : "POST"} ${target}`);
   }
-  const { cards } = jsonOf<{ cards: readonly { name: string; mayRun: boolean }[] }>(
-    await ask("/v1/definitions", { cookie: cookies[ASKERS.indexOf("greeters")] }),
-  );
+  const catalogueOf = async (asker: string) =>
+    jsonOf<{ cards: readonly { name: string; mayRun: boolean }[]; inVain: readonly string[] }>(
+      await ask("/v1/definitions", { cookie: cookies[ASKERS.indexOf(asker)] }),
+    );
+  const { cards, inVain } = await catalogueOf("greeters");
   t.same(cards.map(({ name, mayRun }) => [name, mayRun]), [["greet", true]]); // biome-ignore format: one line
+  t.same(inVain, []);
+  t.same((await catalogueOf("admin")).inVain, ["gret"], "a name in the rules that nobody prepared");
   t.match(jsonOf(await ask("/v1/me", { cookie: cookies[ASKERS.indexOf("runner")] })), { may: ["see", "log", "run", "stop"] });
 });
 

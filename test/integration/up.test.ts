@@ -170,7 +170,7 @@ await t.test("without --follow it is told what became of an id that is taken, on
   t.match(await publish("first", "echo other"), {
     code: 1,
     out: "first\n",
-    err: /refused: this id belongs to a run with other content\n/,
+    err: /refused\. This id belongs to a run with other content, which stays as it is; a new run needs a new id\./,
   });
   t.match(await publish("unfollowed", "true"), {
     code: 0,

@@ -2,7 +2,7 @@
 import { AccessRule, ROLE_NAMES, type Verb, VERBS } from "@longshore/contract/access-rule.ts";
 import { ONLY_TENANT, TenantName } from "@longshore/contract/ids.ts";
 import t from "tap";
-import { type Asker, reaches, reachesAny, reachOf } from "./access.ts";
+import { type Asker, namedInVain, reaches, reachesAny, reachOf } from "./access.ts";
 
 const ADA: Asker = { name: "Ada", id: "ada@shop.example", teams: ["shop"] };
 const rule = (it: object): AccessRule => AccessRule.parse(it);
@@ -58,6 +58,15 @@ for (const { name, rules, asker = ADA, verb, about, may } of cases)
 
 t.test("an admin may do everything", async (t) => {
   for (const verb of VERBS) t.ok(reaches(reachOf([rule({ ...shop, may: ["admin"] })], ADA, verb), run("a")), verb);
+});
+
+t.test("a definition that a rule names and nobody prepared is named in vain, once", async (t) => {
+  const rules = [
+    rule({ ...shop, may: ["run"], definitions: ["report-*", "exprot"] }),
+    rule({ ...shop, may: ["see"], definitions: ["exprot", "export", "*"] }),
+  ];
+  t.same(namedInVain(rules, ["export", "report-a"]), ["exprot"]);
+  t.same(namedInVain(rules, []), ["report-*", "exprot", "export", "*"]);
 });
 
 for (const bad of [

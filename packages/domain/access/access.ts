@@ -53,6 +53,10 @@ export interface About {
 export const reaches = ({ all, own, me }: Reach, about: About): boolean =>
   all.some((it) => covers(it, about)) || (about.by !== undefined && idOf(about.by) === me && own.some((it) => covers(it, about)));
 
+/** The definitions that rules name and that none of these is: most often one of the two is misspelt, and a person may do nothing. */
+export const namedInVain = (rules: readonly AccessRule[], definitions: readonly string[]): readonly string[] =>
+  [...new Set(rules.flatMap((it) => it.definitions ?? []))].filter((named) => !definitions.some((it) => isLike(it, named)));
+
 const isRole = (it: Verb | Role): it is Role => Object.hasOwn(ROLES, it);
 const verbsOf = (it: Verb | Role): readonly Verb[] => (isRole(it) ? ROLES[it] : [it]);
 

@@ -7,7 +7,7 @@
 import { type CommandData, correctedFields, type Corrections } from "@longshore/contract/messages/command.ts";
 import type { EventData } from "@longshore/contract/messages/event.ts";
 import type { RunId, TenantName } from "@longshore/contract/ids.ts";
-import type { CommandProblem, ProblemCode } from "@longshore/contract/problems/problem-codes.ts";
+import { type CommandProblem, OTHER_CONTENT, type ProblemCode } from "@longshore/contract/problems/problem-codes.ts";
 import { MAIN, type RunRequest } from "@longshore/contract/request/request.ts";
 import { hasStood, newestAnchor, pinnedTo } from "../anchor/of-run.ts";
 import { secretsWith, unknownSecrets } from "../anchor/secrets.ts";
@@ -101,10 +101,7 @@ function requested(
 ): Verdict {
   if (existing !== undefined && existing.run.state !== "tombstone") {
     if (existing.run.digest === run.digest && existing.run.tenant === run.tenant) return { kind: "duplicate" };
-    return refuse(
-      "IdempotencyConflict",
-      "This id belongs to a run with other content, which stays as it is; a new run needs a new id.",
-    );
+    return refuse("IdempotencyConflict", OTHER_CONTENT);
   }
   if (problems.length > 0) return { kind: "refuse", problems };
   if (existing === undefined && isFullFor(run.plan, at.unfinished?.(run) ?? 0))

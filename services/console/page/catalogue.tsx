@@ -12,6 +12,8 @@ import { roughly, span, when } from "./words.ts";
 interface Answer {
   readonly nowMs: number;
   readonly cards: readonly Card[];
+  /** Definitions that the access rules name and that nobody has prepared: told to those who can change the rules. */
+  readonly inVain: readonly string[];
 }
 
 const FILTERS: Readonly<Record<string, { readonly word: string; readonly takes: (card: Card) => boolean }>> = {
@@ -25,7 +27,7 @@ export function Catalogue(): JSX.Element {
   const chosen = here.value.searchParams.get("show") ?? "";
   return (
     <Shown asked={asked}>
-      {({ cards }) =>
+      {({ cards, inVain }) =>
         cards.length === 0 ? <NothingPrepared /> : (
           <>
             <div class="head">
@@ -39,6 +41,7 @@ export function Catalogue(): JSX.Element {
               </div>
               <LiveMark staleSinceMs={asked.staleSinceMs} />
             </div>
+            {inVain.length > 0 && <NamedInVain names={inVain} />}
             <ul class="cards">
               {cards.filter((FILTERS[chosen] ?? FILTERS[""])?.takes ?? (() => true)).map((it) => <CardOf key={it.name} card={it} />)}
             </ul>
@@ -107,6 +110,12 @@ const TenMark = ({ state }: { readonly state: State }): JSX.Element => (
     <TenMarks marks={[state]} />
   </span>
 );
+
+const NamedInVain = ({ names }: { readonly names: readonly string[] }): JSX.Element => (
+  <p class="warning">
+    <Icon of="stalled" /> The access rules name {names.map((it, at) => [at > 0 && ", ", <code key={it}>{it}</code>])}, and no prepared job is called so: whoever was meant cannot run it. One of the two is misspelt, or the job is still to come.
+  </p>
+); // biome-ignore format: one sentence
 
 const NothingPrepared = (): JSX.Element => (
   <Empty mark="to come" title="No job is prepared yet">

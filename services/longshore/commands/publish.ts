@@ -10,6 +10,7 @@ import { canonical } from "@longshore/contract/json.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { nearest } from "@longshore/contract/problems/schema-problems.ts";
 import { servedNames, unknownGroups } from "@longshore/domain/group/choose-group.ts";
+import { OTHER_CONTENT } from "@longshore/contract/problems/problem-codes.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
@@ -195,7 +196,7 @@ async function askLedger(
 async function knownOf(ledger: Pick<Ledger, "find" | "story">, body: Uint8Array, run: RunId): Promise<Known | undefined> {
   const found = await ledger.find(run);
   if (found === undefined) return undefined;
-  if (!isSame(found, body)) return { says: "refused: this id belongs to a run with other content", refused: true };
+  if (!isSame(found, body)) return { says: `refused. ${OTHER_CONTENT}`, refused: true };
   const { text } = statusText(statusOfRecord(found.record, await ledger.story(run, 0, STORY_MOST)));
   const what = found.record.run.state === "ended" ? "already ran" : "was asked for already";
   return { says: `${what}: ${text}; it is not run again`, refused: false };

@@ -89,7 +89,7 @@ A group is a namespace of a cluster, by the name that the groups file gives it.`
       usage: ["[--json]"],
       options: { json: JSON_OPTION, config: CONFIG },
       more: `
-JOBS is how many of the group's slots are taken. IN LINE is how many of these Jobs wait to be created, because the group takes so many a second. A run that waits for a group, for example for a paused one, is in neither number: \`longshore runs list --state active\` shows it.
+JOBS is how many of the group's slots are taken. IN LINE is how many of these Jobs wait to be created, because the group takes so many a second. A run that waits for a group, for example for a paused one, is in neither number: \`longshore runs list --state active\` shows it. WATCHED says whether a watcher sees the group, and if not, when one last did.
 
 A group that was taken out of the groups file stays in this list, as UNSERVED. So does every group while no launcher runs. No launcher acts on the runs of such a group: start one, put the group back, or give them up with \`longshore runs abandon\`.`,
       async run({ config, json: asJson = false }, _, surroundings) {
@@ -222,8 +222,15 @@ const COLUMNS: readonly Column<Seen>[] = [
   { head: "NAMESPACE", goes: 1, cell: ({ namespace }) => namespace },
   { head: "JOBS", cell: ({ slotsUsed, settings }) => `${slotsUsed} of ${settings.limits.jobs}` },
   { head: "IN LINE", goes: 2, cell: ({ inLine }) => (inLine > 0 ? `${inLine} of them` : "-") },
-  { head: "WATCHED", cell: ({ watchedAtMs, nowMs }) => (watchedAtMs === undefined ? "never" : `${span(Math.max(0, nowMs - watchedAtMs))} ago`) },
+  { head: "WATCHED", cell: watchedWords },
 ]; // biome-ignore format: a table is read down its columns
+
+/** A watcher is heard of once a minute while nothing happens, so a plain "50 s ago" would look like trouble. */
+function watchedWords({ watchedAtMs, nowMs, left, trouble }: Seen): string {
+  if (watchedAtMs === undefined) return "never";
+  if (trouble === undefined && !left) return "yes";
+  return `last ${span(Math.max(0, nowMs - watchedAtMs))} ago`;
+}
 
 /** Names the promises that are weaker in a group without holds, in the words of its events. */
 export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;

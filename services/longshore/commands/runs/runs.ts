@@ -49,6 +49,8 @@ const OPTIONS = {
   config: CONFIG,
 } as const;
 
+const AFTER = `AFTER, "+12 s" beside a line of the story: so long after the line above it.`;
+
 type Values = ValuesOf<typeof OPTIONS>;
 
 /** A verb on one run. */
@@ -135,12 +137,13 @@ RUN is a run's id, or the short form that \`runs list\` prints ("orders/20…1/e
       summary: "show one run: its state, the reason, the next step, and its story",
       usage: "[--json]",
       options: { json: OPTIONS.json },
-      more: "",
+      more: `
+${AFTER}`,
     }),
     follow: verb("follow", followRun, {
       summary: "print a run's story so far, then what happens, until it ends",
       more: `
-"+12 s" beside a line: so long lasted the state before it.
+${AFTER}
 
 Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
