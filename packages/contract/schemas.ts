@@ -22,6 +22,8 @@ const WHEN_COMMANDS: Record<CommandType, string> = {
   "run.restart": "Starts an ended run again, as its next generation.",
   "run.free": "Gives up the volumes that a run kept when it ended, and its Jobs and pods with them.",
   "run.abandon": "Operators only: gives up a run of which nothing will be heard any more. Its Job may still run.",
+  "group.pause": "Operators only: no Job is created in the group any more. What runs there goes on.",
+  "group.resume": "Operators only: Jobs are created in the group again.",
 };
 
 const WHEN_FACTS: Record<FactType, string> = {
@@ -64,6 +66,8 @@ export const WHEN_EVENTS: Record<EventType, string> = {
     "The command changed nothing, since it came before or its run exists already, and this is how the run stands. It goes to the command's reply_to alone.",
   "group.healthy": "The group can be used. Of one group's events, the one with the latest time counts.",
   "group.unhealthy": "The group cannot be used at present; the diagnosis says why. Told again when its code changes.",
+  "group.paused": "An operator paused the group, or asked it to become empty: no Job is created there.",
+  "group.resumed": "An operator lets Jobs be created in the group again.",
 };
 
 /** A JSON Schema cannot say this: it judges a value, and not the bytes that carry it. */

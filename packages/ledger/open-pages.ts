@@ -3,7 +3,9 @@ import type { Pages } from "./pages.ts";
 import { auditQueries } from "./postgres/audit.ts";
 import { definitionQueries } from "./postgres/definitions.ts";
 import { findRuns } from "./postgres/listed-runs.ts";
+import { groupQueries } from "./postgres/groups.ts";
 import { type MadeOptions, openMade } from "./postgres/open-made.ts";
+import { groupsAtWork, hasLauncher, healthOf } from "./postgres/operated.ts";
 import { isReached } from "./postgres/reach.ts";
 import { recentRuns } from "./postgres/recent-runs.ts";
 import { newestRefusal } from "./postgres/refusals.ts";
@@ -15,15 +17,19 @@ export const SOURCE = "/longshore/console";
 
 export const openPages = (options: MadeOptions): Promise<Pages> =>
   openMade(options, (database) => {
-    const { find, story, now } = runQueries(database);
+    const { find, story, now, counts } = runQueries(database);
+    const { groups } = groupQueries(database, options.installation);
     const { definition, definitions } = definitionQueries(database);
     return {
       installation: options.installation,
-      ...{ find, story, now, definition, definitions },
+      ...{ find, groups, story, now, definition, definitions },
       recent: (names, how) => recentRuns(database, names, how),
       isReached: (run, reach) => isReached(database, run, reach),
       refusal: (run) => newestRefusal(database, run),
       search: (search) => findRuns(database, search),
+      atWork: () => groupsAtWork(database),
+      hasLauncher: () => hasLauncher(database),
+      health: async () => ({ counts: await counts(), ...(await healthOf(database, SOURCE)) }),
       audit: auditQueries(database, SOURCE),
       signIns: signInQueries(database),
       [Symbol.asyncDispose]: () => database.close(),

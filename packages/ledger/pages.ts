@@ -6,15 +6,16 @@
  */
 import type { Actor } from "@longshore/contract/messages/command.ts";
 import type { Outcome } from "@longshore/contract/messages/event.ts";
-import type { DefinitionName, Installation, RunId } from "@longshore/contract/ids.ts";
+import type { DefinitionName, GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
+import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Asker, Reach } from "@longshore/domain/access/access.ts";
-import type { Ledger, RunRow } from "./port.ts";
+import type { Counts, Ledger, RunRow } from "./port.ts";
 
 export type Person = Actor;
 
-export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "find" | "story" | "now"> {
+export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "find" | "groups" | "story" | "now"> {
   readonly installation: Installation;
   /** The definition of this name, if a launcher has put one. */
   definition(name: string): Promise<Definition | undefined>;
@@ -28,8 +29,45 @@ export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "fi
   search(search: RunSearch): Promise<FoundRuns>;
   /** Why the newest request of this run was refused, if one was in the last week. */
   refusal(run: RunId): Promise<Refusal | undefined>;
+  /** What is in each group that has anything. For operators alone, whose reach does not count: a group is nobody's. */
+  atWork(): Promise<ReadonlyMap<GroupName, AtWork>>;
+  /** False while no launcher runs: nobody acts on what stands in the ledger. */
+  hasLauncher(): Promise<boolean>;
+  /** How the whole is. For operators alone. */
+  health(): Promise<LedgerHealth>;
   readonly signIns: SignIns;
   readonly audit: Audit;
+}
+
+/** Attempts in one group. */
+export interface AtWork {
+  /** Counted by their state: none of them, and the group is empty. */
+  readonly left: Readonly<Record<"ready" | "claimed" | "live" | "closing" | "ended", number>>;
+  /** Jobs that are over and still have our hold; `oldestMs`: when the first of them ended. */
+  readonly finishedHolds: { readonly count: number; readonly oldestMs: number | undefined };
+  /** Those that wait, and were passed over by this group: it was full, paused or ill. */
+  readonly waiting: { readonly count: number; readonly sinceMs: number | undefined };
+}
+
+export interface Waiting {
+  /** `undefined`: nobody has judged it yet. */
+  readonly reason: WaitWord | undefined;
+  readonly count: number;
+  readonly sinceMs: number;
+  /** The run that waits longest. */
+  readonly oldest: RunId;
+}
+
+export interface LedgerHealth {
+  readonly counts: Counts;
+  /** The processes that hold a lease, by the names that they gave themselves. */
+  readonly launchers: readonly string[];
+  readonly waiting: readonly Waiting[];
+  /**
+   * What became of the newest deed that was answered: "anonymous", the launcher left the person's name out; "refused", it takes no
+   * such command from us. `undefined`: there was none.
+   */
+  readonly deeds: "named" | "anonymous" | "refused" | undefined;
 }
 
 export interface Refusal {
@@ -80,11 +118,11 @@ export interface SignIns {
   end(session: Uint8Array): Promise<void>;
 }
 
-export type Deed = "run" | "stop" | "restart";
+export type Deed = "run" | "stop" | "restart" | "pause" | "drain" | "resume";
 
 /** The deeds of people. A row is written before the command is sent, so that no deed lacks its row. */
 export interface Audit {
-  note(deed: { readonly person: Asker; readonly deed: Deed; readonly run: string; readonly command: string }): Promise<void>;
+  note(deed: { readonly person: Asker; readonly deed: Deed; readonly about: string; readonly command: string }): Promise<void>;
   /** Somebody asked for what they may not do. The same, asked again within a minute, is one row. */
   deny(deed: { readonly person: Asker; readonly deed: string; readonly about: string }): Promise<void>;
   list(how: { readonly before?: string; readonly most: number }): Promise<readonly AuditRow[]>;

@@ -5,6 +5,7 @@
  * the failure passes by itself (for example a lost connection, even during COMMIT), so that the caller asks or writes again;
  * "halt" for others. Time is the ledger's own clock everywhere, so that launchers with wrong clocks agree on what is due.
  */
+import type { Actor } from "@longshore/contract/messages/command.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
@@ -116,6 +117,8 @@ export interface Ledger extends AsyncDisposable {
    * even if several launchers report the change.
    */
   setGroup(name: GroupName, change: GroupChange): Promise<void>;
+  /** Pauses or resumes a group as a command says, and tells it. False: this command was carried out before, so nothing changed. */
+  commandGroup(name: GroupName, change: PauseChange, command: Commanded): Promise<boolean>;
   /**
    * If the group's diagnosis is GroupMoved: gives up the group's attempts in the old namespace, and trusts the namespace that
    * the next probe finds. One transaction.
@@ -243,10 +246,39 @@ export type Accepted = { readonly kind: "accepted"; readonly lost: number } | { 
  */
 export type GroupChange = Partial<
   Pick<GroupState, "namespaceUid" | "health" | "diagnosis" | "paused" | "watchedAtMs" | "noRoom">
-> & { readonly served?: boolean };
+> & {
+  readonly served?: boolean;
+  /** With `paused`: who paused the group, and what for. The ledger adds the time. */
+  readonly pause?: Omit<Pause, "sinceMs">;
+  /** What a tally has just found; the ledger adds the time. */
+  readonly tally?: Omit<TallyTold, "atMs">;
+};
+
+export type PauseChange = Required<Pick<GroupChange, "paused">> & Pick<GroupChange, "pause">;
+
+/** A command by the marks that tell whether it came before. */
+export type Commanded = Pick<Intake, "tenant" | "source" | "command">;
+
+export interface Pause {
+  readonly sinceMs: number;
+  /** Absent if the command line paused the group. */
+  readonly actor?: Actor | undefined;
+  readonly reason?: string | undefined;
+  /** The group is to become empty. Nothing else depends on it. */
+  readonly drain?: boolean | undefined;
+}
+
+/** The newest comparison of ledger and cluster. */
+export interface TallyTold {
+  readonly atMs: number;
+  /** Jobs and anchors in the cluster with our marks that the ledger does not know. */
+  readonly unknown: number;
+}
 
 export interface GroupState extends ConfiguredGroup, RecordedHealth {
   readonly paused: boolean;
+  readonly pause?: Pause | undefined;
+  readonly tally?: TallyTold | undefined;
   readonly slotsUsed: number;
   /** Attempts among `slotsUsed` that are placed in the group and not claimed yet. */
   readonly inLine: number;
@@ -265,6 +297,8 @@ export interface StoredDefinition {
   readonly body: Definition;
   /** Since when it has this content. */
   readonly sinceMs: number;
+  /** Where it comes from: a launcher's folder of definitions. */
+  readonly origin?: "file";
 }
 
 export interface Standing {

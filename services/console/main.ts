@@ -5,7 +5,7 @@
  *
  * It holds no credential of a cluster, and changes no run: a deed is a message, as any application would send it.
  */
-import { openBroker } from "@longshore/broker/brokers.ts";
+import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { openPages } from "@longshore/ledger/open-pages.ts";
@@ -41,16 +41,18 @@ export async function webConsole(
   const starting = openStarting(["broker", "ledger"], { clock, log, signal, isOutage });
   await using _health = await serveHealth({ listen: config.http.health, metrics, clock, ...starting.health });
   const files = await bundlePage();
+  const atBroker = brokerOf(config);
   await using pages = await starting.reach("ledger", () =>
     openPages({ url: secretOf(config.ledger, "url")?.reveal() ?? "", installation: config.installation, log }),
   );
-  await using broker = await starting.reach("broker", () => openBroker({ ...brokerOf(config), log, clock }));
+  await using broker = await starting.reach("broker", () => openBroker({ ...atBroker, log, clock }));
   const live = openLive({ broker, clock, log });
   const { host, port } = address(config.http.listen);
   let chosen = port;
   const server = await openServer({
     installation: config.installation,
     access: config.access,
+    quarantine: brokerAt(atBroker.url).quarantine(config.broker.names),
     hosts: (name) => ["127.0.0.1", "localhost", "[::1]"].some((it) => name === `${it}:${chosen}`),
     port: () => chosen,
     ...{ clock, log, pages, broker, files, live, signal },

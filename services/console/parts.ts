@@ -16,6 +16,8 @@ export interface Parts {
   readonly log: Log;
   readonly pages: Pages;
   readonly broker: Broker;
+  /** How a person finds the messages at the broker that nobody could read. */
+  readonly quarantine: string;
   readonly live: Live;
   readonly files: PageFiles;
   /** The names under which browsers may ask for us: any other could be a page that was rebound to our address. */

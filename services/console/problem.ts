@@ -27,6 +27,12 @@ export const problemOf = ({ status, title, message, fields }: Refused): object =
   ...(fields.length > 0 && { problems: fields }),
 });
 
+/** A problem of a command as the form's page shows it. */
+export const fieldOf = ({ path, message }: FieldProblem): FieldProblem => ({
+  path: path.replace(/^\/data\/parameters/, ""),
+  message,
+});
+
 export const noSuchJob = (name: string): Refused =>
   new Refused(404, "No such job", `Nothing is prepared under the name ${name}.`);
 
@@ -36,3 +42,5 @@ export const noSuchRun = (id: string): Refused =>
 
 /** Nobody is told who could open it: that would tell a stranger whom to deceive. */
 export const NOT_OPEN = "No rule lets you do this. Whoever runs this console can add one: its setting `access`.";
+
+export const noSuchGroup = (name: string): Refused => new Refused(404, "No such group", `No group is named ${name}.`);

@@ -17,6 +17,7 @@ import { audit } from "./routes/audit.ts";
 import { catalogue } from "./routes/catalogue.ts";
 import { enter } from "./routes/enter.ts";
 import { events } from "./routes/events.ts";
+import { groups } from "./routes/groups.ts";
 import { page } from "./routes/page.ts";
 import { runs } from "./routes/runs.ts";
 import "./sign-in/person.ts";
@@ -68,7 +69,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
     const asker = askerOf(request);
     if (mayAnywhere(asker, options, verb)) return;
     const asked = { ...(query as object), ...(typeof body === "object" ? body : {}) } as Readonly<Record<string, unknown>>;
-    const about = [asked["definition"], asked["run"], asked["id"]].find((it) => typeof it === "string") ?? routeOptions.url ?? "";
+    const about = [asked["definition"], asked["run"], asked["group"], asked["id"]].find((it) => typeof it === "string") ?? routeOptions.url ?? "";
     await options.pages.audit.deny({ person: asker, deed: verb, about: about.slice(0, ABOUT_MOST) });
     throw new Refused(403, "Not open to you", NOT_OPEN);
   });
@@ -99,6 +100,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   catalogue(server, options);
   runs(server, options);
   events(server, options);
+  groups(server, options);
   audit(server, options);
   page(server, options);
   return server;

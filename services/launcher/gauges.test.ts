@@ -5,7 +5,7 @@ import t from "tap";
 import { launcherHealth } from "./gauges.ts";
 import { observe } from "./intake/observe.ts";
 import { deliveryOf, GROUP, live, settingsFor, type Stage, stage } from "./testing/stage.ts";
-import { unwatched } from "./groups/unwatched.ts";
+import { unwatched } from "@longshore/domain/group/unwatched.ts";
 
 const inspect = () => Promise.reject(new Failure("retry", "BrokerUnavailable", "It is away."));
 

@@ -5,7 +5,7 @@ import type { Standing } from "@longshore/ledger/port.ts";
 import type { HealthOptions, PartState } from "@longshore/runtime/health.ts";
 import { within } from "@longshore/runtime/loop.ts";
 import type { Parts } from "./parts.ts";
-import { unwatchedForMs } from "./groups/unwatched.ts";
+import { unwatchedForMs } from "@longshore/domain/group/unwatched.ts";
 
 /** Less than the ten seconds that a scraper waits by default. */
 const ASKING_MS = 5_000;

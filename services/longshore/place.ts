@@ -10,7 +10,8 @@ import { filledHint } from "@longshore/contract/messages/diagnosis.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { isAboutLog, ownHint, READ_LOG } from "@longshore/domain/diagnosis/embedded-hints.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
-import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
+import { isGone, jobCommands } from "@longshore/domain/run/job-commands.ts";
+import type { RunRecord } from "@longshore/domain/run/record.ts";
 import { type GroupOfFile, GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { ConfigProblems, readConfig } from "@longshore/runtime/config/config.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
@@ -58,11 +59,6 @@ export function placeOf(
     kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
     hasLog: inPocket && last !== undefined && hasLog(join(pocketFolder(dirname(groupsFile)), "pods"), last.name),
   };
-}
-
-function isGone(attempt: Attempt | undefined): boolean {
-  const code = attempt?.outcome?.diagnosis?.code;
-  return code === "DeletedExternally" || code === "Gone";
 }
 
 /** A group of several namespaces is a group for each: "prod-a/batch". */
@@ -174,8 +170,5 @@ export function followLog({ run, where, kubectl, namespace, job }: Place): strin
 /** The commands that show more of the run's Jobs. `selector` selects the Jobs and pods of the run. */
 export function moreAt({ kubectl, namespace, job }: Place, namespaces: readonly string[], selector: string): readonly string[] {
   if (kubectl === undefined) return [];
-  return [
-    ...(job === undefined ? [] : [`${kubectl} -n ${namespace ?? ""} describe job ${job}`]),
-    ...namespaces.map((it) => `${kubectl} -n ${it} get jobs,pods -l ${selector}`),
-  ];
+  return jobCommands(kubectl, { namespace, job }, namespaces, selector);
 }

@@ -1,10 +1,10 @@
 /**
  * Commands, from upstream to the launcher. A request that comes again is recognised by its `data.run`, any other command by the
- * message's `id` and `source`.
+ * message's `id` and `source`. Commands about a group are for operators alone.
  */
 import { z } from "zod";
 import { correctable } from "../request/container.ts";
-import { DefinitionName, RunId, StepName } from "../ids.ts";
+import { DefinitionName, GroupName, RunId, StepName } from "../ids.ts";
 import { forms, ofInvocation } from "../request/request.ts";
 import { SecretValues } from "../request/secret-values.ts";
 import { Duration } from "../units.ts";
@@ -70,6 +70,7 @@ const generation = Generation.describe(
   "Which life of the run is meant: 1, and one more with each restart. Any other is refused. Without it, the present one.",
 ).optional();
 const reason = Reason.describe("Why, told in the run's story.").optional();
+const group = GroupName.describe("The group's name.");
 
 /** A request for a definition. Where both name a group, a label or an annotation, the request only narrows or adds. */
 export const Invocation = z.strictObject({
@@ -114,9 +115,24 @@ export const COMMANDS = {
   "run.free": z.strictObject({ run, ...actor }),
   /** Operators only: the run ends as lost, whatever its Job does. */
   "run.abandon": z.strictObject({ run, reason, ...actor }),
+  "group.pause": z.strictObject({
+    group,
+    drain: z
+      .boolean()
+      .describe("True if the group is to become empty: people who look are told how much is left. The launcher does the same.")
+      .optional(),
+    reason: Reason.describe("Why, told to people who look at the group.").optional(),
+    ...actor,
+  }),
+  "group.resume": z.strictObject({ group, ...actor }),
 } as const;
 
 export type CommandType = keyof typeof COMMANDS;
+export type GroupCommandType = Extract<CommandType, `group.${string}`>;
+
+/** Only the broker users that the launcher's setting `operators` names may send these. */
+export const FOR_OPERATORS: readonly CommandType[] = ["run.abandon", "group.pause", "group.resume"];
+
 /** A command's data as its author writes it, before it is judged: plain texts, no brands. */
 export type CommandInput<T extends CommandType> = z.input<(typeof COMMANDS)[T]>;
 export type CommandData<T extends CommandType> = z.infer<(typeof COMMANDS)[T]>;

@@ -194,6 +194,12 @@ export const EVENTS = {
   }),
   "group.healthy": z.object({ group }),
   "group.unhealthy": z.object({ group, diagnosis }),
+  "group.paused": z.object({
+    group,
+    ...who,
+    drain: z.boolean().describe("True if the group is to become empty.").optional(),
+  }),
+  "group.resumed": z.object({ group, actor: who.actor }),
 } as const;
 
 /**

@@ -34,6 +34,7 @@ const ROWS = {
   VolumesGone: "The run's volumes are no longer kept: only a restart `from: start` makes new ones.",
   SecretsGone: "The run's secret values are no longer kept: a restart has to give them again, as `with.secretValues`.",
   DefinitionUnknown: "No definition has this name.",
+  GroupUnknown: "No group has this name.",
   ConcurrencyLimit: "As many runs with its concurrency key go on or wait as its limit allows, and it may not wait in line.",
   PolicyRefused: "Only operators may send this command.",
 } as const satisfies Readonly<Record<string, string>>;

@@ -46,7 +46,8 @@ interface Columns {
 
 /** `source`: the source of the console's commands. */
 export const auditQueries = (database: Database, source: string): Audit => ({
-  note: async ({ person, deed, run, command }) => void (await database.all(NOTE, [JSON.stringify(person), deed, run, command])),
+  note: async ({ person, deed, about, command }) =>
+    void (await database.all(NOTE, [JSON.stringify(person), deed, about, command])),
   deny: async ({ person, deed, about }) => void (await database.all(DENY, [JSON.stringify(person), deed, about])),
   list: async ({ before, most }) => {
     const rows = await database.all<Columns>(LIST, [before ?? null, most, source]);

@@ -19,11 +19,12 @@ on conflict (name) do update set digest = excluded.digest, body = excluded.body,
 where definition.digest <> excluded.digest`,
 };
 
-const ALL: Statement = { name: "definitions", text: "select name, digest, body, since from definition order by name" };
+const ALL: Statement = { name: "definitions", text: "select name, source, digest, body, since from definition order by name" };
 
 const ONE: Statement = { name: "definition", text: "select name, digest, body, since from definition where name = $1" };
 
 interface Columns {
+  readonly source: NonNullable<StoredDefinition["origin"]>;
   readonly name: DefinitionName;
   readonly digest: string;
   readonly body: Definition;
@@ -35,6 +36,6 @@ export const definitionQueries = (database: Database) => ({
     await database.all(PUT, [toJson(definitions.map(({ digest, body }) => ({ name: body.name, digest, body })))]);
   },
   definitions: async (): Promise<readonly StoredDefinition[]> =>
-    (await database.all<Columns>(ALL)).map(({ digest, body, since }) => ({ digest, body, sinceMs: since })),
+    (await database.all<Columns>(ALL)).map(({ source, digest, body, since }) => ({ origin: source, digest, body, sinceMs: since })),
   definition: async (name: string): Promise<Definition | undefined> => (await database.all<Columns>(ONE, [name]))[0]?.body,
 });

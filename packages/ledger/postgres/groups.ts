@@ -2,14 +2,16 @@
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation } from "@longshore/contract/ids.ts";
 import { PLACED_STATES, SLOT_STATES } from "@longshore/domain/group/group.ts";
-import { healthNotice, healthNotices } from "../health-notice.ts";
-import type { GroupChange, GroupState } from "../port.ts";
-import { CHANNEL, type Database, inList, type Statement, toJson } from "./connection.ts";
+import { groupNotices, healthNotice, pauseNotice } from "../group-notices.ts";
+import type { Commanded, GroupChange, GroupState, PauseChange } from "../port.ts";
+import { CHANNEL, type Database, inList, type Queries, type Statement, toJson } from "./connection.ts";
 
 export interface GroupColumns {
   readonly name: GroupName;
   readonly namespace: string;
   readonly paused: boolean;
+  readonly pause: NonNullable<GroupState["pause"]> | null;
+  readonly tally: NonNullable<GroupState["tally"]> | null;
   readonly slots_used: number;
   readonly in_line: number;
   readonly settings: GroupState["settings"];
@@ -28,7 +30,7 @@ export interface GroupColumns {
 export const GROUPS: Statement = {
   name: "groups",
   text: `
-select g.name, g.namespace, g.paused, (coalesce(s.used, 0) + coalesce(m.more, 0))::integer as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
+select g.name, g.namespace, g.paused, g.pause, g.tally, (coalesce(s.used, 0) + coalesce(m.more, 0))::integer as slots_used, coalesce(s.in_line, 0) as in_line, g.health, g.ever_healthy, g.diagnosis,
   g.namespace_uid, g.watched_at, g.settings, g.no_room, g.served_at, coalesce(v.used, 0) as bytes_used, coalesce(v.kept, 0) as bytes_kept,
   v.kept_until
 from cluster_group g left join (
@@ -48,6 +50,8 @@ export const groupOf = (row: GroupColumns): GroupState => ({
   name: row.name,
   namespace: row.namespace,
   paused: row.paused,
+  pause: row.pause ?? undefined,
+  tally: row.tally ?? undefined,
   slotsUsed: row.slots_used,
   inLine: row.in_line,
   settings: row.settings,
@@ -99,6 +103,8 @@ update cluster_group g set namespace = v.namespace, settings = v.settings, serve
 from v left join (free f join cluster_group n on n.id = f.id) on n.name = v.name where g.name = v.name`,
 };
 
+const AT = (name: string): string => `jsonb_build_object('${name}', floor(extract(epoch from clock_timestamp()) * 1000))`;
+
 /**
  * If two watchers report different times, the later time counts, not the last report. Otherwise a watcher with an expired token
  * would make a watched group seem unwatched at each of its heartbeats. A stored time that lies in the future, from before the
@@ -111,12 +117,14 @@ const SET: Statement = {
   name: "set_group",
   text: `
 with v as (
-  select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, watched_at float8, no_room jsonb,
-    served boolean, notices text, tenant text, type text, body json)
+  select * from json_to_record($2) as v(namespace_uid text, health text, diagnosis jsonb, paused boolean, pause jsonb, watched_at float8,
+    no_room jsonb, tally jsonb, served boolean, notices text, tenant text, health_type text, health_body json, pause_type text, pause_body json)
 ), was as materialized (
-  select id, health, diagnosis ->> 'code' as code from cluster_group where name = $1 for no key update
+  select id, health, diagnosis ->> 'code' as code, paused, pause - 'sinceMs' as pause from cluster_group where name = $1 for no key update
 ), turned as materialized (
-  select v.type is not null and (was.health, was.code) is distinct from (v.health, v.diagnosis ->> 'code') as yes from v, was
+  select v.health_type is not null and (was.health, was.code) is distinct from (v.health, v.diagnosis ->> 'code') as health,
+    v.pause_type is not null and (was.paused, case when was.paused then was.pause end) is distinct from (v.paused, case when v.paused then v.pause end) as pause
+  from v, was
 ), changed as (
   update cluster_group g set
     namespace_uid = coalesce(g.namespace_uid, v.namespace_uid),
@@ -124,16 +132,26 @@ with v as (
     ever_healthy = g.ever_healthy or coalesce(v.health = 'healthy', false),
     diagnosis = case when 'diagnosis' = any($3) then v.diagnosis else g.diagnosis end,
     paused = case when 'paused' = any($3) then v.paused else g.paused end,
+    pause = case when not turned.pause then g.pause when v.paused then v.pause || ${AT("sinceMs")} end,
     watched_at = greatest(case when g.watched_at <= now() then g.watched_at end, to_timestamp(v.watched_at / 1000.0)),
     no_room = case when 'noRoom' = any($3) then v.no_room else g.no_room end,
+    tally = case when 'tally' = any($3) then v.tally || ${AT("atMs")} else g.tally end,
     served_at = case when v.served then now() when 'served' = any($3) then null else g.served_at end,
-    version = g.version + turned.yes::integer
+    version = g.version + (turned.health or turned.pause)::integer
   from v, was, turned where g.id = was.id returning g.version
 ), told as (
   insert into notice (id, tenant, type, body, at)
-  select v.notices || changed.version, v.tenant, v.type, v.body, clock_timestamp() from v, turned, changed where turned.yes returning 1
+  select v.notices || changed.version || it.what, v.tenant, it.type, it.body, clock_timestamp() from v, turned, changed, lateral (
+    values (turned.health, '', v.health_type, v.health_body), (turned.pause, '/pause', v.pause_type, v.pause_body)
+  ) as it(turned, what, type, body) where it.turned returning 1
 )
 select pg_notify('${CHANNEL}', 'notices') where exists (select from told)`,
+};
+
+/** Records a command that is about no run. A command that was recorded before gives no row. */
+const REMEMBER: Statement = {
+  name: "remember_group_command",
+  text: `insert into command (tenant, source, id, kind, at) values ($1, $2, $3, $4, now()) on conflict do nothing returning id`,
 };
 
 /**
@@ -175,27 +193,32 @@ export function groupQueries(database: Database, installation: Installation) {
       });
     },
     groups: async (): Promise<readonly GroupState[]> => (await database.all<GroupColumns>(GROUPS)).map(groupOf),
-    setGroup: async (name: GroupName, change: GroupChange): Promise<void> => {
-      const { namespaceUid, health, diagnosis, paused, watchedAtMs, noRoom, served } = change;
-      const { tenant, type, data: body } = healthNotice(name, change) ?? {};
-      const notice = { notices: healthNotices(installation, name), tenant, type, body };
-      const values = {
-        namespace_uid: namespaceUid,
-        health,
-        diagnosis,
-        paused,
-        watched_at: watchedAtMs,
-        no_room: noRoom,
-        served,
-        ...notice,
-      };
-      const told = await database.all(SET, [name, toJson(values), Object.keys(change)]);
-      if (told.length > 0) database.announce(["notices"]);
-      const opens = paused === false || health === "healthy";
-      if (opens && (await database.all(REOPENED, [WAKE_MOST])).length > 0) database.announce(["waiting"]);
-    },
+    setGroup: (name: GroupName, change: GroupChange): Promise<void> => setGroup(database, name, change),
+    commandGroup: (name: GroupName, change: PauseChange, { tenant, source, command }: Commanded): Promise<boolean> =>
+      database.transaction(async (queries, now) => {
+        await now;
+        const kind = change.paused ? "pause" : "resume";
+        if ((await queries.all(REMEMBER, [tenant, source, command, kind])).length === 0) return false;
+        await setGroup(queries, name, change);
+        return true;
+      }),
     /** Returns the entries of `what` that the owner has leased now. A lease that the owner took earlier is prolonged. */
     lease: async (what: readonly string[], owner: string, forMs: number): Promise<readonly string[]> =>
       (await database.all<{ what: string }>(LEASE, [what, owner, forMs / 1000])).map((row) => row.what),
   };
+
+  async function setGroup(queries: Pick<Queries, "all" | "announce">, name: GroupName, change: GroupChange): Promise<void> {
+    const { namespaceUid, health, diagnosis, paused, pause = {}, watchedAtMs, noRoom, tally, served } = change;
+    const [ofHealth, ofPause] = [healthNotice(name, change), pauseNotice(name, change)];
+    const values = {
+      ...{ health, diagnosis, paused, pause, tally, served, namespace_uid: namespaceUid },
+      ...{ watched_at: watchedAtMs, no_room: noRoom },
+      ...{ notices: groupNotices(installation, name), tenant: (ofHealth ?? ofPause)?.tenant },
+      ...{ health_type: ofHealth?.type, health_body: ofHealth?.data, pause_type: ofPause?.type, pause_body: ofPause?.data },
+    };
+    const told = await queries.all(SET, [name, toJson(values), Object.keys(change)]);
+    if (told.length > 0) queries.announce(["notices"]);
+    const opens = paused === false || health === "healthy";
+    if (opens && (await queries.all(REOPENED, [WAKE_MOST])).length > 0) queries.announce(["waiting"]);
+  }
 }

@@ -179,7 +179,7 @@ t.test(
   async (t) => {
     const { pages, ledger } = await begun([asked("a", { by: ADA, tenant: ONLY_TENANT })]);
     const note = (deed: "run" | "stop", run: string) =>
-      pages.audit.note({ person: ADA, deed, run, command: `console/${run}/${deed}` });
+      pages.audit.note({ person: ADA, deed, about: run, command: `console/${run}/${deed}` });
     const states = async () =>
       (await pages.audit.list({ most: 10 })).map(({ deed, about, state }) => `${deed} ${about} ${state}`);
     await note("run", "a");

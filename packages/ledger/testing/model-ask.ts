@@ -1,6 +1,7 @@
 /** The model's methods for the outbox, for groups and for people. */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
+import { canonical } from "@longshore/contract/json.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
 import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/group.ts";
 import { UNREACHED } from "@longshore/domain/group/view.ts";
@@ -10,9 +11,10 @@ import type { Advancing } from "@longshore/domain/run/advance.ts";
 import { isChanged } from "@longshore/domain/run/change.ts";
 import { finishedAtMs, noRuns } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
-import { healthNotice, healthNotices } from "../health-notice.ts";
+import { groupNotices, healthNotice, pauseNotice } from "../group-notices.ts";
 import { newestOf, newestOfStory } from "../newest-event.ts";
 import type { Accepted, Counts, GroupChange, Ledger, RunFilter, Sent, Work } from "../port.ts";
+import { commandId } from "../postgres/work/admit.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/work/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { OUTBOX_LEASE, PARTITIONS } from "../postgres/write.ts";
@@ -107,16 +109,36 @@ function accept(tables: its.Tables, name: GroupName, at: Advancing): Accepted {
   return { kind: "accepted", lost: lostIn(decided) };
 }
 
-/** Adds a notice if the group's health, or the code of its diagnosis, changes. */
-function tellHealth(tables: its.Tables, installation: Installation, before: its.ModelGroup, change: GroupChange, nowMs: number) {
-  const told = healthNotice(before.name, change);
-  if (told === undefined || (before.health === change.health && before.diagnosis?.code === change.diagnosis?.code)) return;
-  const id = `${healthNotices(installation, before.name)}${++tables.healthChanges}`;
-  tables.notices.set(id, {
-    notice: { ...told, id, replyTo: undefined, correlationId: undefined, atMs: nowMs },
-    sentAtMs: undefined,
+/** Adds a notice if the group's health, the code of its diagnosis or its pause changes. */
+function tellGroup(tables: its.Tables, installation: Installation, before: its.ModelGroup, change: GroupChange, nowMs: number) {
+  const { health, diagnosis, paused, pause = {} } = change;
+  const { sinceMs: _, ...pausedBefore } = before.pause ?? {};
+  const isSameHealth = before.health === health && before.diagnosis?.code === diagnosis?.code;
+  const isSamePause = before.paused === paused && (!paused || canonical(pausedBefore) === canonical(pause));
+  const told = [isSameHealth ? undefined : healthNotice(before.name, change), isSamePause ? undefined : pauseNotice(before.name, change)]; // biome-ignore format: two notices
+  for (const it of told.filter((it) => it !== undefined)) {
+    const id = `${groupNotices(installation, before.name)}${++tables.groupChanges}`;
+    tables.notices.set(id, { notice: { ...it, id, replyTo: undefined, correlationId: undefined, atMs: nowMs }, sentAtMs: undefined });
+    its.announce(tables, ["notices"]);
+  }
+}
+
+function set(tables: its.Tables, installation: Installation, name: GroupName, change: GroupChange, nowMs: number): void {
+  const group = tables.groups.get(name);
+  if (group === undefined) return;
+  const { served, pause = {}, tally, ...changed } = change;
+  const namespaceUid = group.namespaceUid ?? change.namespaceUid;
+  const servedAtMs = served === undefined ? group.servedAtMs : served ? nowMs : undefined;
+  const everHealthy = group.everHealthy || change.health === "healthy";
+  const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, nowMs);
+  tables.groups.set(name, {
+    ...{ ...group, ...changed, namespaceUid, everHealthy, servedAtMs, watchedAtMs },
+    ...(change.paused !== undefined && { pause: change.paused ? { ...pause, sinceMs: nowMs } : undefined }),
+    ...(tally && { tally: { ...tally, atMs: nowMs } }),
   });
-  its.announce(tables, ["notices"]);
+  tellGroup(tables, installation, group, change, nowMs);
+  if (change.paused === false || change.health === "healthy")
+    its.wake(tables, WAKE_MOST, nowMs, () => true, { waitsFor: undefined });
 }
 
 export function groupCalls(
@@ -125,26 +147,21 @@ export function groupCalls(
   at: () => Advancing,
   clock: Clock,
   call: its.Call,
-): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "acceptGroup" | "anchors" | "standing"> {
+): Pick<Ledger, "putGroups" | "groups" | "setGroup" | "commandGroup" | "acceptGroup" | "anchors" | "standing"> {
   return {
     putGroups: (groups) =>
       call("putGroups", () => {
         for (const it of groups) put(tables, it, clock.now());
       }),
     groups: () => call("groups", () => its.groupStates(tables)),
-    setGroup: (name, change) =>
-      call("setGroup", () => {
-        const group = tables.groups.get(name);
-        if (group === undefined) return;
-        const { served, ...changed } = change;
-        const namespaceUid = group.namespaceUid ?? change.namespaceUid;
-        const servedAtMs = served === undefined ? group.servedAtMs : served ? clock.now() : undefined;
-        const everHealthy = group.everHealthy || change.health === "healthy";
-        const watchedAtMs = laterOf(group.watchedAtMs, change.watchedAtMs, clock.now());
-        tables.groups.set(name, { ...group, ...changed, namespaceUid, everHealthy, servedAtMs, watchedAtMs });
-        tellHealth(tables, installation, group, change, clock.now());
-        if (change.paused === false || change.health === "healthy")
-          its.wake(tables, WAKE_MOST, clock.now(), () => true, { waitsFor: undefined });
+    setGroup: (name, change) => call("setGroup", () => set(tables, installation, name, change, clock.now())),
+    commandGroup: (name, change, command) =>
+      call("commandGroup", () => {
+        const id = commandId(command);
+        if (tables.commands.has(id)) return false;
+        tables.commands.add(id);
+        set(tables, installation, name, change, clock.now());
+        return true;
       }),
     acceptGroup: (name) => call("acceptGroup", () => accept(tables, name, at())),
     anchors: (group) =>

@@ -43,8 +43,8 @@ export interface Tables {
   readonly listeners: Listeners;
   nextKey: number;
   keyMark: string | undefined;
-  /** Counts the changes of groups' health that were told. */
-  healthChanges: number;
+  /** Counts the changes of groups that were told. */
+  groupChanges: number;
 }
 
 export const emptyTables = (): Tables => ({
@@ -59,7 +59,7 @@ export const emptyTables = (): Tables => ({
   listeners: new Set(),
   nextKey: 1,
   keyMark: undefined,
-  healthChanges: 0,
+  groupChanges: 0,
 });
 
 /** The lines of all concurrency keys, in turn. */

@@ -2,13 +2,15 @@
 import { DefinitionName } from "@longshore/contract/ids.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import { type Asker, namedInVain } from "@longshore/domain/access/access.ts";
+import type { StoredDefinition } from "@longshore/ledger/port.ts";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { noSuchJob } from "../problem.ts";
 import type { Parts } from "../parts.ts";
 import { askerOf, mayAnywhere, mayWith, reachWith } from "../sign-in/person.ts";
-import { cardOf } from "../views/card.ts";
+import { type CardForOperators, cardOf } from "../views/card.ts";
+import { cardForOperators } from "../views/card-for-operators.ts";
 import { newRun } from "../new-run.ts";
 
 const MARKS = 10;
@@ -21,13 +23,18 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
 
   server.get("/v1/definitions", { config: { for: "signed-in" } }, async (request) => {
     const asker = askerOf(request);
-    const prepared = (await pages.definitions()).map(({ body }) => body);
+    const stored = await pages.definitions();
+    const prepared = stored.map(({ body }) => body);
     const all = prepared.filter(({ name }) => mayKnow(asker, name));
+    const forOperators = mayAnywhere(asker, { access }, "operate") ? await operatedOf(pages, stored) : new Map<string, never>();
     const recent = await pages.recent(
       all.map(({ name }) => name),
       { most: MARKS, reach: reachWith(request, { access }, "see") },
     );
-    const card = (it: Definition) => cardOf(it, recent.get(it.name) ?? [], mayRun(asker, it.name));
+    const card = (it: Definition) => {
+      const operators = forOperators.get(it.name);
+      return { ...cardOf(it, recent.get(it.name) ?? [], mayRun(asker, it.name)), ...(operators && { operators }) };
+    };
     const inVain = mayAnywhere(asker, { access }, "administer")
       ? namedInVain(
           access,
@@ -54,4 +61,13 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
       };
     },
   );
+}
+
+async function operatedOf(
+  pages: Parts["pages"],
+  stored: readonly StoredDefinition[],
+): Promise<ReadonlyMap<string, CardForOperators>> {
+  const [groups, nowMs, hasLauncher] = await Promise.all([pages.groups(), pages.now(), pages.hasLauncher()]);
+  const at = { nowMs, hasLauncher };
+  return new Map(stored.map((it) => [it.body.name, cardForOperators(it, groups, at)]));
 }

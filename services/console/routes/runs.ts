@@ -1,19 +1,18 @@
 /** Runs: the list, one run, and the deeds on it. Each deed is a message, as any application would send it. */
 import { RunId } from "@longshore/contract/ids.ts";
-import type { CommandInput, CommandType } from "@longshore/contract/messages/command.ts";
-import { readCommand, writeCommand } from "@longshore/contract/messages/envelope.ts";
+import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
 import type { Asker } from "@longshore/domain/access/access.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
-import { SOURCE } from "@longshore/ledger/open-pages.ts";
 import type { Deed, RunSearch } from "@longshore/ledger/pages.ts";
 import type { RunRow } from "@longshore/ledger/port.ts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { asksTheSame } from "../asks-the-same.ts";
-import { type FieldProblem, NOT_OPEN, noSuchJob, noSuchRun, Refused } from "../problem.ts";
+import { type FieldProblem, fieldOf, NOT_OPEN, noSuchJob, noSuchRun, Refused } from "../problem.ts";
 import type { Parts } from "../parts.ts";
+import { publish } from "../publish.ts";
 import { askerOf, mayWith, reachWith } from "../sign-in/person.ts";
 import { viewOf } from "../views/read.ts";
 import { stateOf } from "../views/state.ts";
@@ -69,7 +68,7 @@ export function runs(plain: FastifyInstance, options: Parts): void {
   server.post("/v1/cancel", { config: { for: "stop" }, schema: { body: z.strictObject(ofRun) } }, async (request, reply) => {
     const { run, generation } = request.body;
     if (!(await pages.isReached(run, reachWith(request, options, "stop")))) return await denied(options, request, "stop", run);
-    await publish(options, "run.cancel", { deed: "stop", command: `stop-${generation}`, data: request.body }, askerOf(request));
+    await publish(options, "run.cancel", { ...deedOn("stop", run, `stop-${generation}`), data: request.body }, askerOf(request));
     return reply.code(202).send({ run });
   });
 
@@ -82,11 +81,13 @@ export function runs(plain: FastifyInstance, options: Parts): void {
         if (!(await pages.isReached(run, reachWith(request, options, verb))))
           return await denied(options, request, "restart", run);
       const data = request.body as CommandInput<"run.restart">;
-      await publish(options, "run.restart", { deed: "restart", command: `restart-${generation}`, data }, askerOf(request));
+      await publish(options, "run.restart", { ...deedOn("restart", run, `restart-${generation}`), data }, askerOf(request));
       return reply.code(202).send({ run });
     },
   );
 }
+
+const deedOn = (deed: Deed, run: RunId, command: string) => ({ deed, about: run, id: `console/${run}/${command}` });
 
 /** What may not be seen is answered as what is not there; of what may be seen, that no rule lets this person do it. */
 async function denied(options: Parts, request: FastifyRequest, deed: Deed, about: string): Promise<never> {
@@ -144,7 +145,7 @@ async function ask(
   const late = clock.alarm(TAKEN_WITHIN_MS, () => answered.resolve([]));
   try {
     const data = { run, definition: definition.name, parameters } as CommandInput<"run.requested">;
-    await publish(options, "run.requested", { deed: "run", command: "run", data }, person);
+    await publish(options, "run.requested", { ...deedOn("run", run, "run"), data }, person);
     const answer = await answered.promise;
     if (answer === "taken" || (answer.length === 0 && (await pages.find(run)) !== undefined))
       return { status: 201, answer: { run } };
@@ -154,41 +155,4 @@ async function ask(
     off();
     late();
   }
-}
-
-const fieldOf = ({ path, message }: { readonly path: string; readonly message: string }): FieldProblem => ({
-  path: path.replace(/^\/data\/parameters/, ""),
-  message,
-});
-
-/**
- * The same deed has the same id: a form that is sent twice stops or restarts once. Its row is written first, so that no deed is
- * without one.
- */
-async function publish<T extends CommandType>(
-  { broker, pages, signal }: Parts,
-  type: T,
-  {
-    deed,
-    command,
-    data,
-  }: { readonly deed: Deed; readonly command: string; readonly data: CommandInput<T> & { readonly run: string } },
-  person: Asker,
-): Promise<void> {
-  if (broker.status().kind !== "connected")
-    throw new Refused(503, "Not just now", "The broker cannot be reached, so nothing was sent. Try again in a moment.");
-  const { run } = data;
-  const { name, id } = person;
-  const message = `console/${run}/${command}`;
-  const body = writeCommand({
-    id: message,
-    source: SOURCE,
-    type,
-    data: { ...data, actor: { name, ...(id !== undefined && { id }) } },
-  });
-  const read = readCommand(body);
-  if (read.kind !== "command")
-    throw new Refused(422, "Not understood", read.problems.map((it) => it.message).join(" "), read.problems.map(fieldOf));
-  await pages.audit.note({ person, deed, run, command: message });
-  await broker.publish("commands", { id: message, key: type, body }, signal);
 }

@@ -23,6 +23,16 @@ export interface Card {
   };
   /** The middle of the durations of runs that succeeded. */
   readonly usualMs?: number;
+  /** For those alone who operate. */
+  readonly operators?: CardForOperators;
+}
+
+export interface CardForOperators {
+  readonly origin: string;
+  readonly digest: string;
+  readonly sinceMs: number;
+  /** Why no group takes a run of it now; absent if one does. */
+  readonly whyNot?: string;
 }
 
 export function cardOf({ name, title, description, owner }: Definition, recent: readonly RecentRun[], mayRun: boolean): Card {

@@ -29,6 +29,6 @@ export async function viewOf(
   const may = (verb: Verb): boolean => reaches(reachOf(access, asker, verb), about);
   return runView(found.record, found.request, story, {
     title: definition?.title,
-    may: { log: may("log"), stop: may("stop"), run: may("run") },
+    may: { log: may("log"), stop: may("stop"), run: may("run"), operate: may("operate") },
   });
 }

@@ -16,7 +16,7 @@ function record(more: object = {}): RunRecord {
   const run = { id: "export/1", state: "active", generation: 1, seq: 3, steps: {}, plan, acceptedAtMs: 0, ...more };
   return { run, attempts: [] } as unknown as RunRecord;
 }
-const MAY_ALL: May = { log: true, stop: true, run: true };
+const MAY_ALL: May = { log: true, stop: true, run: true, operate: false };
 const viewOf = (of: RunRecord, asked: RunRequest, told: readonly StoryEvent[], title?: string, may = MAY_ALL) =>
   runView(of, asked, told, { title, may });
 const request = { parameters: { month: "2026-10" } } as unknown as RunRequest;

@@ -12,6 +12,7 @@ import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import type { Person } from "@longshore/ledger/pages.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
+import { type OperatorsView, operatorsView } from "./operators.ts";
 import { type State, stateOf } from "./state.ts";
 
 export type StageName = "Asked" | "Waiting" | "Starting" | "Running";
@@ -48,6 +49,8 @@ export interface RunView {
   readonly outputs?: Readonly<Record<string, unknown>>;
   readonly log?: LogTail;
   readonly story: readonly StoryLine[];
+  /** For those alone who operate: nobody else meets a pod, a namespace or a group. */
+  readonly operators?: OperatorsView;
 }
 
 export interface May {
@@ -55,6 +58,7 @@ export interface May {
   readonly stop: boolean;
   /** To run its definition again. */
   readonly run: boolean;
+  readonly operate: boolean;
 }
 
 export interface StoryLine {
@@ -80,11 +84,12 @@ interface Told {
 const told = ({ data }: StoryEvent): Told => data as Told;
 
 export function runView(
-  { run }: RunRecord,
+  record: RunRecord,
   request: RunRequest,
   story: readonly StoryEvent[],
-  { title = run.plan.definition?.name ?? run.id, may }: { readonly title: string | undefined; readonly may: May },
+  { title, may }: { readonly title: string | undefined; readonly may: May },
 ): RunView {
+  const { run } = record;
   const life = story.filter(({ generation }) => generation === run.generation);
   const newest = story.at(-1);
   const state = stateOf({ ...run, newest: newest && { type: newest.type as never } });
@@ -96,7 +101,7 @@ export function runView(
   const owner = data?.owner ?? definition?.owner;
   return {
     id: run.id,
-    title,
+    title: title ?? definition?.name ?? run.id,
     ...(definition && { definition: definition.name }),
     parameters: "parameters" in request && request.parameters ? request.parameters : {},
     may,
@@ -113,6 +118,7 @@ export function runView(
     ...(data?.outputs && Object.keys(data.outputs).length > 0 && { outputs: data.outputs }),
     ...(data?.log && may.log && { log: data.log }),
     story: story.map((it) => ({ sequence: it.sequence, atMs: it.atMs, type: it.type.replace("run.", ""), says: saysOf(it) })),
+    ...(may.operate && { operators: operatorsView(record, story) }),
   };
 }
 

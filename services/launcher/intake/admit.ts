@@ -7,9 +7,9 @@
  */
 import { createHash } from "node:crypto";
 import type { Delivery } from "@longshore/broker/port.ts";
-import type { Command, Invocation } from "@longshore/contract/messages/command.ts";
+import { type Command, FOR_OPERATORS, type Invocation } from "@longshore/contract/messages/command.ts";
 import { correlationIdOf } from "@longshore/contract/messages/attributes.ts";
-import { readCommand, type ReadCommand } from "@longshore/contract/messages/envelope.ts";
+import { readCommand, type ReadCommand, type Refused } from "@longshore/contract/messages/envelope.ts";
 import { ONLY_TENANT as TENANT } from "@longshore/contract/ids.ts";
 import { type RunRequest } from "@longshore/contract/request/request.ts";
 import type { SecretValues } from "@longshore/contract/request/secret-values.ts";
@@ -21,9 +21,10 @@ import { keptOf, resolve } from "@longshore/domain/run/resolve.ts";
 import type { Intake, StoredDefinition } from "@longshore/ledger/port.ts";
 import type { Definitions } from "../definitions/known.ts";
 import type { Parts } from "../parts.ts";
+import { changeGroup, isAboutGroup, type RunCommand } from "./change-group.ts";
 import type { Outcome } from "./receive.ts";
 
-type Admitting = Pick<Parts, "admitting" | "keys" | "defaults" | "definitions" | "clock" | "metrics" | "operators" | "log">;
+type Admitting = Pick<Parts, "admitting" | "ledger" | "keys" | "defaults" | "definitions" | "clock" | "metrics" | "operators" | "log">;
 
 export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome> {
   return async (delivery) => {
@@ -33,7 +34,10 @@ export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome
       parts.metrics.count("longshore_commands_total", { type: "unreadable", outcome: "quarantined" });
       return read;
     }
-    const intake = await intakeOf(parts, honoured(parts, read, delivery.user), correlationIdOf(delivery.correlationId));
+    const heard = honoured(parts, read, delivery.user);
+    const asked = isAboutGroup(heard) ? await changeGroup(parts, heard) : heard;
+    if (asked === "done") return { kind: "recorded" };
+    const intake = await intakeOf(parts, asked, correlationIdOf(delivery.correlationId));
     const admitted = await parts.admitting(answered(intake, delivery));
     const { run, source, command } = intake;
     // No warning: the sender is told, and must mend it. A person at the screen of `longshore up` may be the sender.
@@ -61,28 +65,30 @@ type Readable = Exclude<ReadCommand, { kind: "unreadable" }>;
 const OPERATORS_ONLY: CommandProblem = {
   path: "/type",
   code: "PolicyRefused",
-  message: "Only operators may give up a run; the launcher's setting `operators` names their broker users.",
+  message: "Only operators may do this; the launcher's setting `operators` names their broker users.",
 };
 
 /**
  * Removes the actor from a command whose sender may not name one. A command for operators alone is refused for others, even if
  * no such run exists.
  */
-function honoured({ operators }: Admitting, read: Readable, user: string | undefined): Readable {
-  if (read.kind === "refused" || operators === "everyone" || (user !== undefined && operators.includes(user))) return read;
+function honoured({ operators }: Admitting, read: Readable, user: string | undefined): Refused | Command {
+  if (read.kind === "refused") return read;
   const { command } = read;
-  if (command.type === "run.abandon") return { kind: "refused", ...command, run: command.data.run, problems: [OPERATORS_ONLY] };
-  if (command.data.actor === undefined) return read;
+  if (operators === "everyone" || (user !== undefined && operators.includes(user))) return command;
+  if (FOR_OPERATORS.includes(command.type)) {
+    const run = "run" in command.data ? command.data.run : undefined;
+    return { kind: "refused", ...command, run, problems: [OPERATORS_ONLY] };
+  }
   const { actor: _, ...data } = command.data;
-  return { kind: "command", command: { ...command, data } as Command };
+  return { ...command, data } as Command;
 }
 
-async function intakeOf(parts: Admitting, read: Readable, correlationId: string | undefined): Promise<Intake> {
-  if (read.kind === "refused") {
-    const { run, source, id, problems } = read;
+async function intakeOf(parts: Admitting, command: Refused | RunCommand, correlationId: string | undefined): Promise<Intake> {
+  if ("problems" in command) {
+    const { run, source, id, problems } = command;
     return { run, tenant: TENANT, source, command: id, admission: { kind: "invalid", problems } };
   }
-  const { command } = read;
   const { run } = command.data;
   const identity = { run, tenant: TENANT, source: command.source, command: command.id };
   const sealed = (values: SecretValues | undefined): Pick<Intake, "sealed"> =>
@@ -135,7 +141,7 @@ async function ofDefinition(definitions: Definitions, asked: Invocation, run: st
   return resolved.kind === "refused" ? resolved : { request: resolved.request, definition: stored };
 }
 
-function changeOf(command: Exclude<Command, { type: "run.requested" }>): Admission {
+function changeOf(command: Exclude<RunCommand, { type: "run.requested" }>): Admission {
   switch (command.type) {
     case "run.cancel": {
       const { generation, reason, grace, actor } = command.data;

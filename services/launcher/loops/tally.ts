@@ -45,6 +45,7 @@ export function tally(parts: Parts, cluster: Cluster, unknown: Unknown) {
       if (!mine || viewOf(parts, cluster.name).namespaceUid === undefined) return;
       const found = await tallyOnce(parts, cluster, signal);
       unknown.set(cluster.name, found.unknown);
+      await parts.ledger.setGroup(cluster.name, { tally: { unknown: found.unknown } });
       parts.metrics.set("longshore_tally_last_success_timestamp_seconds", { group: cluster.name }, parts.clock.now() / 1000);
       await unaccounted(parts, unknown);
       if (found.adopted + found.strays + found.gone + found.holdsRepaired + found.unknown > 0)

@@ -68,7 +68,7 @@ export async function consoleStage(): Promise<ConsoleStage> {
     system,
     link: (name, role = "admin") => newLink(pages.signIns, url, { name, teams: [role] }),
     ask: async (definition, run, parameters = {}, by = "Jonas Ek") => {
-      await pages.audit.note({ person: { name: by }, deed: "run", run, command: `stage/${run}` });
+      await pages.audit.note({ person: { name: by }, deed: "run", about: run, command: `stage/${run}` });
       await system.command("run.requested", { run, definition, parameters, ...actor(by) });
     },
     deny: (run, by) => pages.audit.deny({ person: { name: by }, deed: "stop", about: run }),

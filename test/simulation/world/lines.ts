@@ -142,6 +142,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
         history.turns.push({ group: name, by: process.name, atMs: clock.now(), health });
       return process.hear(inner.setGroup(name, change));
     },
+    commandGroup: heard(inner.commandGroup),
     acceptGroup: heard(inner.acceptGroup),
     putDefinitions: heard(inner.putDefinitions),
     definitions: heard(inner.definitions),

@@ -59,12 +59,14 @@ cluster_group
   05 settings jsonb not null
   06 namespace_uid text
   07 paused boolean not null default false
-  08 health text not null default 'unknown'::text
-  09 ever_healthy boolean not null default false
-  10 diagnosis jsonb
-  11 no_room jsonb
-  12 watched_at timestamp with time zone
-  13 served_at timestamp with time zone
+  08 pause jsonb
+  09 health text not null default 'unknown'::text
+  10 ever_healthy boolean not null default false
+  11 diagnosis jsonb
+  12 no_room jsonb
+  13 watched_at timestamp with time zone
+  14 served_at timestamp with time zone
+  15 tally jsonb
   CHECK ((health = ANY (ARRAY['unknown'::text, 'healthy'::text, 'unhealthy'::text])))
   PRIMARY KEY (id)
   UNIQUE (name)
@@ -75,7 +77,7 @@ command
   02 source text collate C not null
   03 id text collate C not null
   04 kind text not null
-  05 run_id text not null
+  05 run_id text
   06 at timestamp with time zone not null
   PRIMARY KEY (tenant, source, id)
 

@@ -3,9 +3,11 @@ import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import { NAMES } from "@longshore/broker/settings.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { isUnserved } from "@longshore/domain/group/group.ts";
+import { NO_LAUNCHER, toServeSentence, UNHELD } from "@longshore/domain/group/told.ts";
+import { unwatched } from "@longshore/domain/group/unwatched.ts";
 import { openWatchAccess } from "@longshore/kubernetes/access/watch-access.ts";
 import { readDefinitions } from "@longshore/launcher/definitions/files.ts";
-import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
+import { type Finding as LedgerFinding, findingsOn, some, unsent } from "@longshore/ledger/findings.ts";
 import { otherKey } from "@longshore/ledger/key-mark.ts";
 import { openLedger } from "@longshore/ledger/open.ts";
 import type { GroupState } from "@longshore/ledger/port.ts";
@@ -32,16 +34,12 @@ import { watcherIn, watchersGroups } from "./as-watcher.ts";
 import { groups } from "./groups.ts";
 import { runsThatWait } from "./runs.ts";
 import { sinks } from "./sinks.ts";
-import { NO_LAUNCHER, runsLauncher, toServeSentence, toStartSentence, UNHELD } from "../group/group.ts";
+import { runsLauncher, toStartSentence } from "../group/group.ts";
 import { findLongshore, type Longshore } from "../../which-longshore.ts";
 
-/** One line of the page. `todo`: the reader's next step. `isOfGroup`: the ledger's line about a group, told beside its cluster's. */
-export interface Finding {
+/** One line of the page. `isOfGroup`: the ledger's line about a group, told beside its cluster's. */
+export interface Finding extends LedgerFinding {
   readonly isOfGroup?: true;
-  readonly part: string;
-  readonly state: "ok" | "WARN" | "FAIL";
-  readonly says: string;
-  readonly todo?: string;
 }
 
 export const doctor = command({
@@ -90,8 +88,6 @@ Exit 0: nothing failed; there may be warnings. Exit 1: something failed, and its
     return failures > 0 ? 1 : 0;
   },
 });
-
-const some = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 /** They are asked last. */
 const THE_CLUSTERS = "the clusters";
@@ -175,11 +171,6 @@ function clock(whose: string, skewMs: number): Finding {
     : { part, state: "WARN", says, todo: "set the clocks (NTP): durations in events will be wrong" };
 }
 
-const unsent = (events: number): string =>
-  events === 0 ? "every event is published" : `${some(events, "event")} not published yet`;
-
-const HOURGLASS_MS = 60_000;
-
 async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: string): Promise<readonly Finding[]> {
   const { ledgerUrl, installation } = longshore;
   const jobName = (): never => {
@@ -195,36 +186,14 @@ async function ledgerAndHolds(longshore: Longshore, _: AbortSignal, config?: str
       await ledger.groups(),
     ];
     const hasLauncher = runsLauncher(counts, longshore);
-    const late = (counts.outboxOldestMs ?? 0) > HOURGLASS_MS;
     return [
-      { part: "ledger", state: "ok", says: `${product}, schema ${schema}; ${unsent(counts.outbox)}` },
+      { part: "ledger", state: "ok", says: `${product}, schema ${schema}; ${unsent(counts)}` },
       ...(keyMark === undefined || longshore.keyMark === undefined || keyMark === longshore.keyMark
         ? []
         : failed("ledger", otherKey(), longshore)),
       clock("ledger", now - (before + systemClock.now()) / 2),
       ...(hasLauncher ? [] : [noLauncher(config)]),
-      ...(late
-        ? [
-            {
-              part: "ledger",
-              state: "FAIL",
-              says: `the oldest unpublished event waits for ${span(counts.outboxOldestMs ?? 0)}`,
-              todo: "is a launcher running, and does the broker take its events?",
-            } as const,
-          ]
-        : []),
-      counts.overdue === 0
-        ? {
-            part: "runs",
-            state: "ok",
-            says: `${counts.runs.active} active, ${counts.runs.cancelling} cancelling, ${counts.runs.ended} ended; 0 overdue`,
-          }
-        : {
-            part: "runs",
-            state: "FAIL",
-            says: `${some(counts.overdue, "attempt")} overdue: nobody acted on them in time`,
-            todo: "is a launcher running, and does it reach the groups below?",
-          },
+      ...findingsOn(counts, span),
       ...(await runsThatWait(ledger, longshore, config)),
       ...states
         .flatMap((it) => ofGroup(it, { nowMs: now, hasLauncher }, longshore))

@@ -3,11 +3,9 @@
  *
  * The failure this prevents: a cluster has to be emptied before its nodes go, and nobody can say whether it is empty.
  */
-import { WEAKER } from "@longshore/contract/messages/event.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
-import { isUnserved } from "@longshore/domain/group/group.ts";
-import { unwatched } from "@longshore/launcher/groups/unwatched.ts";
+import { leftWords, NO_LAUNCHER, type ToldGroup, toldOf, UNHELD } from "@longshore/domain/group/told.ts";
 import type { Counts, GroupState, Ledger } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
 import { quoted } from "@longshore/runtime/shell-word.ts";
@@ -169,8 +167,6 @@ async function list({ ledger, longshore, asJson, config }: Listed, surroundings:
 export const runsLauncher = ({ hasLauncher }: Pick<Counts, "hasLauncher">, { settings }: Pick<Longshore, "settings">): boolean =>
   hasLauncher || settings === undefined;
 
-export const NO_LAUNCHER = "no launcher runs with this ledger";
-
 export const toStartSentence = (config: string | undefined): string =>
   `start one: npm run launcher -- --config ${config === undefined ? "FILE" : quoted(config)}; if one was started, its log says why it stopped`;
 
@@ -182,34 +178,18 @@ interface Now {
 }
 
 /** A group at one moment. */
-interface Seen extends GroupState, Now {
-  /** No launcher acts on it. `toServe`: the command that would. */
-  readonly left: boolean;
-  readonly toServe: string | undefined;
-  /** If no launcher serves a group, nobody is expected to watch it. */
-  readonly trouble: ReturnType<typeof unwatched>;
-  readonly full: GroupState["noRoom"];
-}
+type Seen = GroupState & Now & ToldGroup;
 
-function seenAs(group: GroupState, now: Now, longshore: Longshore): Seen {
-  const { nowMs } = now;
-  const left = !now.hasLauncher || isUnserved(group, nowMs);
-  const trouble = left ? undefined : unwatched(group, nowMs);
-  const full = group.noRoom !== undefined && group.noRoom.untilMs > nowMs ? group.noRoom : undefined;
-  return { ...group, ...now, left, toServe: longshore.toServe?.[group.name], trouble, full };
-}
-
-/** One word. A group that nobody watches is not called healthy: the ends of its runs would be noticed late. */
-function stateOf({ left, paused, health, trouble }: Seen): string {
-  if (left) return "unserved";
-  if (paused) return "paused";
-  return health === "healthy" && trouble !== undefined ? "unwatched" : health;
-}
+const seenAs = (group: GroupState, now: Now, longshore: Longshore): Seen => ({
+  ...group,
+  ...now,
+  ...toldOf(group, { ...now, toServe: longshore.toServe?.[group.name] }),
+});
 
 function recordOf(group: Seen): object {
-  const { name, namespace, paused, slotsUsed, inLine, health, diagnosis, full, watchedAtMs, settings, left, trouble } = group;
+  const { name, namespace, word, paused, slotsUsed, inLine, health, diagnosis, full, watchedAtMs, settings, left, trouble } = group;
   return {
-    name, namespace, state: stateOf(group), health, diagnosis: diagnosis ?? null, paused, served: !left,
+    name, namespace, state: word, health, diagnosis: diagnosis ?? null, paused, served: !left,
     jobs: slotsUsed, inLine, limits: settings.limits, images: settings.policy.images ?? null, hold: settings.hold,
     watchedAt: iso(watchedAtMs), unwatched: trouble ?? null,
     noRoom: full === undefined ? null : { until: iso(full.untilMs), diagnosis: full.diagnosis },
@@ -217,7 +197,7 @@ function recordOf(group: Seen): object {
 }
 
 const COLUMNS: readonly Column<Seen>[] = [
-  { head: "STATE", cell: (it) => toned(stateOf(it).toUpperCase()) },
+  { head: "STATE", cell: ({ word }) => toned(word.toUpperCase()) },
   { head: "GROUP", yields: true, cell: ({ name }) => name },
   { head: "NAMESPACE", goes: 1, cell: ({ namespace }) => namespace },
   { head: "JOBS", cell: ({ slotsUsed, settings }) => `${slotsUsed} of ${settings.limits.jobs}` },
@@ -232,35 +212,19 @@ function watchedWords({ watchedAtMs, nowMs, left, trouble }: Seen): string {
   return `last ${span(Math.max(0, nowMs - watchedAtMs))} ago`;
 }
 
-/** Names the promises that are weaker in a group without holds, in the words of its events. */
-export const UNHELD = `hold: false, so ${Object.keys(WEAKER).join(" and ")} are weaker. ${Object.values(WEAKER).join(" ")}`;
-
-function notesOf(group: Seen, screen: Screen): readonly string[] {
-  const { name, paused, slotsUsed, health, diagnosis, full, settings, left, toServe, trouble, hasLauncher, where } = group;
+function notesOf({ remarks, pause, settings, left, where }: Seen, screen: Screen): readonly string[] {
   const { hold, limits, policy } = settings;
   const note = (text: string, mark = "") => paragraph(text, { indent: 11, mark }, screen);
-  const told = (it: { readonly code: string; readonly sentence: string; readonly hint: string }) => [
-    ...note(`${it.code}: ${it.sentence}`),
-    ...note(withConfig(it.hint.replaceAll("<group>", name), where), "› "),
-  ];
+  // The column STATE says "paused" already.
+  const hasMore = left || pause?.actor !== undefined || pause?.reason !== undefined;
+  const told = remarks.filter(({ about }) => about !== "paused" || hasMore);
   return [
-    ...(left && hasLauncher
-      ? note(`no launcher has it in its groups file: ${slotsUsed > 0 ? "nothing there is acted on" : "nothing is left there"}`)
-      : []),
-    ...(left && hasLauncher && slotsUsed > 0 ? note(withConfig(toServeSentence(name, toServe), where), "› ") : []),
-    ...(paused && left ? note("paused") : []),
-    ...(health === "unhealthy" && diagnosis ? told(diagnosis) : []),
-    ...(trouble ? told(trouble) : []),
-    ...(full === undefined ? [] : note(`no room: ${full.diagnosis.sentence}`)),
+    ...told.flatMap(({ says, todo }) => [...note(says), ...(todo === undefined ? [] : note(withConfig(todo, where), "› "))]),
     ...(limits.createsPerSecond === undefined ? [] : note(`at most ${limits.createsPerSecond} creates a second`)),
     ...(policy.images === undefined ? [] : note(`images: ${policy.images.join(", ")}`)),
     ...(hold === false ? note(UNHELD) : []),
   ];
 }
-
-/** What to do with a group that no launcher serves. */
-export const toServeSentence = (name: string, command: string | undefined): string =>
-  `${command === undefined ? `put ${name} back into the groups file` : `to serve it again, stop this and start \`${command}\``}, or give its runs up: \`longshore runs abandon RUN --yes\``;
 
 async function pause(asked: Asked): Promise<number> {
   const { name, paused, slotsUsed } = await find(asked);
@@ -332,9 +296,9 @@ async function accept(asked: Asked): Promise<number> {
   const ofOld = namespaceUid === undefined ? "" : `, in place of the one with the UID ${namespaceUid}`;
   const left = await standingIn(ledger, name);
   const givenUp =
-    left.length === 0
+    left === ""
       ? "nothing stood in the old one"
-      : `everything in the old one is given up (${left.join(", ")}): its unfinished runs end as lost, and you have to delete its Jobs by hand`;
+      : `everything in the old one is given up (${left}): its unfinished runs end as lost, and you have to delete its Jobs by hand`;
   const deed = `the namespace ${namespace} that ${name} finds now is trusted${ofOld}; ${givenUp}`;
   if (!isMeant) throw new Usage(`accept: ${deed}. Say --yes if that is meant`);
   tell(surroundings, deed);
@@ -360,17 +324,12 @@ async function leftIn(
 ): Promise<Left | undefined> {
   const { inLine = 0 } = (await ledger.groups()).find((it) => it.name === name) ?? {};
   const standing = await ledger.standing(name, (it) => ({ state: it.attempt.state, reason: reasonOf(it, at) }));
-  const parts = [...(inLine > 0 ? [`${inLine} in line`] : []), ...counted(standing)];
-  return parts.length === 0 ? undefined : { left: parts.join(", "), reasons: standing.flatMap(({ reason }) => reason ?? []) };
+  const left = leftWords({ ...counted(standing.map(({ state }) => state)), ready: inLine });
+  return left === "" ? undefined : { left, reasons: standing.flatMap(({ reason }) => reason ?? []) };
 }
 
-const standingIn = async (ledger: Ledger, name: GroupState["name"]): Promise<readonly string[]> =>
-  counted(await ledger.standing(name, ({ attempt }) => ({ state: attempt.state })));
+const standingIn = async (ledger: Ledger, name: GroupState["name"]): Promise<string> =>
+  leftWords(counted(await ledger.standing(name, ({ attempt }) => attempt.state)));
 
-function counted(standing: readonly { readonly state: string }[]): readonly string[] {
-  const words = { claimed: "being created", live: "running", closing: "being deleted", ended: "to be released" } as const;
-  return Object.entries(words).flatMap(([state, what]) => {
-    const n = standing.filter((it) => it.state === state).length;
-    return n === 0 ? [] : [`${n} ${what}`];
-  });
-}
+const counted = (states: readonly string[]): Readonly<Record<string, number>> =>
+  Object.fromEntries(Array.from(Map.groupBy(states, (it) => it), ([state, all]) => [state, all.length]));

@@ -6,8 +6,7 @@ import { type RunRequest, type StepRequest, stepsOf } from "@longshore/contract/
 import { newestAnchor } from "@longshore/domain/anchor/of-run.ts";
 import { storageText } from "@longshore/domain/group/choose-group.ts";
 import { stepValues } from "@longshore/domain/run/step-to-run.ts";
-import { runLabel } from "@longshore/domain/run/identity.ts";
-import { LABELS } from "@longshore/domain/run/marks.ts";
+import { namespacesOf, selectorOfRun } from "@longshore/domain/run/job-commands.ts";
 import { finishedAtMs, type Run, type RunRecord } from "@longshore/domain/run/record.ts";
 import { sha256 } from "@longshore/launcher/keys.ts";
 import { newestOf, newestOfStory } from "@longshore/ledger/newest-event.ts";
@@ -173,9 +172,4 @@ export const childrenText = ({ attempts }: Pick<RunRecord, "attempts">): readonl
     .map(({ step, group }) => `that ${step} made in ${group ?? "its group"} are being deleted; then the step ends`);
 
 /** Selects every Job and pod of a run. */
-export const selectorOf = (run: RunId): string => `${LABELS.run}=${runLabel(run, sha256)}`;
-
-/** The namespaces in which the run may have Jobs. */
-const namespacesOf = ({ attempts }: RunRecord): readonly string[] => [
-  ...new Set(attempts.flatMap(({ notes: { namespace }, claimNo }) => (claimNo > 0 && namespace ? [namespace] : []))),
-];
+export const selectorOf = (run: RunId): string => selectorOfRun(run, sha256);

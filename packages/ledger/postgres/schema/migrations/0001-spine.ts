@@ -25,12 +25,14 @@ create table cluster_group (
   settings jsonb not null,
   namespace_uid text,
   paused boolean not null default false,
+  pause jsonb,
   health text not null default 'unknown' check (health in ('unknown', 'healthy', 'unhealthy')),
   ever_healthy boolean not null default false,
   diagnosis jsonb,
   no_room jsonb,
   watched_at timestamptz,
-  served_at timestamptz
+  served_at timestamptz,
+  tally jsonb
 );
 
 -- Kept for ever: a run's id is the idempotency key. A tombstone is a cancel that came before its run.
@@ -169,12 +171,13 @@ create table notice (
 create index notice_unsent on notice (at) where sent_at is null;
 create index notice_refused on notice ((body->>'command')) where type = 'command.refused';
 
+-- Commands that are recognised when they come again. One about a group names no run.
 create table command (
   tenant text collate "C" not null,
   source text collate "C" not null,
   id text collate "C" not null,
   kind text not null,
-  run_id text not null,
+  run_id text,
   at timestamptz not null,
   primary key (tenant, source, id)
 );

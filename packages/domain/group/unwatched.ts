@@ -5,7 +5,12 @@
  * reached its cluster, or is cut off from the broker.
  */
 import { diagnose, type Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
-import type { GroupState } from "@longshore/ledger/port.ts";
+
+/** A group by its name, and when a watcher was last heard of it. */
+export interface Watched {
+  readonly name: string;
+  readonly watchedAtMs: number | undefined;
+}
 
 /**
  * If nothing happens in a group, its API server shows once a minute that the watch is alive, and the heartbeat that reports
@@ -18,7 +23,7 @@ const UNWATCHED_MS = 90_000;
  * watch.
  */
 export function unwatchedForMs(
-  { watchedAtMs }: Pick<GroupState, "watchedAtMs">,
+  { watchedAtMs }: Pick<Watched, "watchedAtMs">,
   launchedAtMs: readonly number[],
   nowMs: number,
 ): number | undefined {
@@ -27,7 +32,7 @@ export function unwatchedForMs(
 }
 
 /** Returns a diagnosis if the group is unwatched: the ends of its Jobs are noticed late. */
-export function unwatched({ name, watchedAtMs }: Pick<GroupState, "name" | "watchedAtMs">, nowMs: number): Diagnosis | undefined {
+export function unwatched({ name, watchedAtMs }: Watched, nowMs: number): Diagnosis | undefined {
   if (watchedAtMs === undefined) return diagnose("Unwatched", `No watcher ever reported on the group "${name}".`);
   const seconds = Math.floor((nowMs - watchedAtMs) / 1000);
   if (seconds * 1000 < UNWATCHED_MS) return undefined;

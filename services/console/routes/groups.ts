@@ -1,0 +1,94 @@
+/** For operators: the groups, what they may do with one, and how the whole is. Each deed is a message, as any application would send it. */
+import { randomUUID } from "node:crypto";
+import { GroupName } from "@longshore/contract/ids.ts";
+import type { CommandInput } from "@longshore/contract/messages/command.ts";
+import type { Deed } from "@longshore/ledger/pages.ts";
+import type { FastifyInstance } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { fieldOf, type FieldProblem, noSuchGroup, Refused } from "../problem.ts";
+import type { Parts } from "../parts.ts";
+import { publish } from "../publish.ts";
+import { askerOf } from "../sign-in/person.ts";
+import { groupView } from "../views/group.ts";
+import { healthView } from "../views/health.ts";
+
+/** The answer waits this long for the launcher: the page can mostly say at once what became of the deed. */
+const TAKEN_WITHIN_MS = 2_000;
+const BROKER_WITHIN_MS = 2_000;
+
+const ofGroup = { group: GroupName };
+const Pausing = z.strictObject({ ...ofGroup, reason: z.string().trim().min(1).max(200).optional() });
+
+export function groups(plain: FastifyInstance, options: Parts): void {
+  const { pages, broker } = options;
+  const server = plain.withTypeProvider<ZodTypeProvider>();
+
+  server.get("/v1/groups", { config: { for: "operate" } }, async () => {
+    const [all, atWork, nowMs, hasLauncher] = await Promise.all([
+      pages.groups(),
+      pages.atWork(),
+      pages.now(),
+      pages.hasLauncher(),
+    ]);
+    const at = { nowMs, hasLauncher };
+    return { ...at, groups: all.map((it) => groupView(it, atWork.get(it.name), at)) };
+  });
+
+  server.get("/v1/health", { config: { for: "operate" } }, async () => {
+    const bounded = AbortSignal.any([options.signal, AbortSignal.timeout(BROKER_WITHIN_MS)]);
+    const [all, nowMs, health, report] = await Promise.all([
+      pages.groups(),
+      pages.now(),
+      pages.health(),
+      broker.inspect(bounded).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
+    ]);
+    return { nowMs, rows: healthView({ groups: all, health, broker: { status: broker.status(), report, quarantine: options.quarantine } }, nowMs) };
+  });
+
+  for (const deed of ["pause", "drain"] as const)
+    server.post(`/v1/group/${deed}`, { config: { for: "operate" }, schema: { body: Pausing } }, async (request, reply) => {
+      const data = { ...request.body, ...(deed === "drain" && { drain: true }) } as CommandInput<"group.pause">;
+      return reply.code(await carryOut(options, { deed, type: "group.pause", data }, askerOf(request))).send({ group: data.group });
+    });
+  server.post("/v1/group/resume", { config: { for: "operate" }, schema: { body: z.strictObject(ofGroup) } }, async (request, reply) => {
+    const data = request.body as CommandInput<"group.resume">;
+    const status = await carryOut(options, { deed: "resume", type: "group.resume", data }, askerOf(request));
+    return reply.code(status).send({ group: data.group });
+  });
+}
+
+interface Ordered<T extends "group.pause" | "group.resume"> {
+  readonly deed: Deed;
+  readonly type: T;
+  readonly data: CommandInput<T>;
+}
+
+/** 200: the launcher has done it. 202: it has not answered yet. */
+async function carryOut<T extends "group.pause" | "group.resume">(
+  options: Parts,
+  { deed, type, data }: Ordered<T>,
+  person: ReturnType<typeof askerOf>,
+): Promise<200 | 202> {
+  const { pages, live, clock } = options;
+  const { group } = data;
+  if (!(await pages.groups()).some(({ name }) => name === group)) throw noSuchGroup(group);
+  const id = `console/group/${group}/${deed}-${randomUUID()}`;
+  const answered = Promise.withResolvers<"done" | "late" | readonly FieldProblem[]>();
+  const off = live.on(undefined, (event) => {
+    if (event.type === "command.refused" && event.data.command === id) answered.resolve(event.data.problems.map(fieldOf));
+    if (event.type === (type === "group.pause" ? "group.paused" : "group.resumed") && event.data.group === group)
+      answered.resolve("done");
+  });
+  const late = clock.alarm(TAKEN_WITHIN_MS, () => answered.resolve("late"));
+  try {
+    await publish(options, type, { deed, about: group, id, data }, person);
+    const answer = await answered.promise;
+    if (answer === "done") return 200;
+    if (answer === "late") return 202;
+    throw new Refused(409, "Not done", answer.map(({ message }) => message).join(" "), answer);
+  } finally {
+    off();
+    late();
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * One run as operators see it: where it ran and why there, each attempt with its Job and pod, and how long each phase took.
+ *
+ * The failure this prevents: a chart whose bars and whose table were made of different times.
+ */
+import { createHash } from "node:crypto";
+import type { Considered } from "@longshore/contract/messages/event.ts";
+import { isGone, jobCommands, namespacesOf, selectorOfRun } from "@longshore/domain/run/job-commands.ts";
+import type { Attempt, AttemptResult, RunRecord } from "@longshore/domain/run/record.ts";
+import type { StoryEvent } from "@longshore/ledger/port.ts";
+
+export interface Phase {
+  readonly name: "waiting" | "starting" | "running";
+  readonly fromMs: number;
+  /** Absent while it lasts. */
+  readonly toMs?: number;
+}
+
+export interface AttemptView {
+  readonly step: string;
+  readonly number: number;
+  readonly phases: readonly Phase[];
+  readonly group?: string;
+  readonly namespace?: string;
+  /** The Job's name, if its create was ever sent. */
+  readonly job?: string;
+  readonly pod?: string;
+  readonly node?: string;
+  readonly exitCode?: number;
+  /** Absent while it goes on. "moved": nothing of it started, and the next is made in another group. */
+  readonly result?: AttemptResult;
+  readonly code?: string;
+}
+
+export interface OperatorsView {
+  readonly group?: string;
+  /** Each group that was looked at for the newest attempt, in that order, and why it was taken or not. */
+  readonly considered: readonly Considered[];
+  readonly attempts: readonly AttemptView[];
+  /** Empty for a run of the pocket, which no kubectl reaches. */
+  readonly commands: readonly string[];
+  /** Which definition it was made of, exactly: the file may have changed since. */
+  readonly digest?: string;
+  readonly source: string;
+}
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+export function operatorsView(record: RunRecord, story: readonly StoryEvent[]): OperatorsView {
+  const { run, attempts } = record;
+  const placed = attempts.filter(({ claimNo }) => claimNo > 0);
+  const last = placed.at(-1);
+  const group = run.group ?? last?.group;
+  const job = isGone(last) ? undefined : last?.name;
+  const inPocket = last?.notes.embedded === true;
+  return {
+    ...(group !== undefined && { group }),
+    considered: attempts.at(-1)?.notes.considered ?? [],
+    attempts: attempts.map((it) => attemptView(it, story)),
+    commands: inPocket
+      ? []
+      : jobCommands("kubectl", { namespace: last?.notes.namespace, job }, namespacesOf(record), selectorOfRun(run.id, sha256)),
+    ...(run.plan.definition && { digest: run.plan.definition.digest }),
+    source: run.source,
+  };
+}
+
+function attemptView(attempt: Attempt, story: readonly StoryEvent[]): AttemptView {
+  const { step, n, group, name, claimNo, outcome, notes } = attempt;
+  const { pod, node } = startOf(attempt, story);
+  const { exitCode } = outcome?.evidence ?? {};
+  return {
+    step,
+    number: n,
+    phases: phasesOf(attempt, story),
+    ...(group !== undefined && { group }),
+    ...(notes.namespace !== undefined && { namespace: notes.namespace }),
+    ...(claimNo > 0 && { job: name }),
+    ...(pod !== undefined && { pod }),
+    ...(node !== undefined && { node }),
+    ...(exitCode !== undefined && { exitCode }),
+    ...(outcome && { result: outcome.result }),
+    ...(outcome?.diagnosis && { code: outcome.diagnosis.code }),
+  };
+}
+
+interface Started {
+  readonly pod?: string | undefined;
+  readonly node?: string | undefined;
+}
+
+/** While it runs, only the story names the pod; at its end the evidence does, too. */
+function startOf(attempt: Attempt, story: readonly StoryEvent[]): Started {
+  const { pod, node } = attempt.outcome?.evidence ?? {};
+  if (pod !== undefined) return { pod, node };
+  return (eventOf(attempt, "run.started", story)?.data ?? {}) as Started;
+}
+
+function eventOf({ step, n }: Attempt, type: StoryEvent["type"], story: readonly StoryEvent[]): StoryEvent | undefined {
+  return story.findLast((it) => {
+    const of = it.data as { readonly step?: string; readonly attempt?: number };
+    return it.type === type && of.step === step && of.attempt === n;
+  });
+}
+
+/** All by the ledger's clock, as the story: a cluster's may be another. */
+function phasesOf(attempt: Attempt, story: readonly StoryEvent[]): readonly Phase[] {
+  const launchedMs = eventOf(attempt, "run.launched", story)?.atMs;
+  const startedMs = eventOf(attempt, "run.started", story)?.atMs;
+  const endMs = attempt.outcome?.endedAtMs;
+  const phase = (name: Phase["name"], fromMs: number | undefined, toMs: number | undefined): readonly Phase[] =>
+    fromMs === undefined ? [] : [{ name, fromMs, ...(toMs !== undefined && { toMs: Math.max(fromMs, toMs) }) }];
+  return [
+    ...phase("waiting", attempt.notes.waitsSinceMs, launchedMs ?? endMs),
+    ...phase("starting", launchedMs, startedMs ?? endMs),
+    ...phase("running", startedMs, endMs),
+  ];
+}
