@@ -69,7 +69,10 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
     const asker = askerOf(request);
     if (mayAnywhere(asker, options, verb)) return;
     const asked = { ...(query as object), ...(typeof body === "object" ? body : {}) } as Readonly<Record<string, unknown>>;
-    const about = [asked["definition"], asked["run"], asked["group"], asked["id"]].find((it) => typeof it === "string") ?? routeOptions.url ?? "";
+    const about =
+      [asked["definition"], asked["run"], asked["group"], asked["id"]].find((it) => typeof it === "string") ??
+      routeOptions.url ??
+      "";
     await options.pages.audit.deny({ person: asker, deed: verb, about: about.slice(0, ABOUT_MOST) });
     throw new Refused(403, "Not open to you", NOT_OPEN);
   });

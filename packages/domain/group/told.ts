@@ -100,7 +100,13 @@ function pausedText({ actor, reason }: NonNullable<Seen["pause"]> = {}): string 
 export const toServeSentence = (name: string, command: string | undefined): string =>
   `${command === undefined ? `put ${name} back into the groups file` : `to serve it again, stop this and start \`${command}\``}, or give its runs up: \`longshore runs abandon RUN --yes\``;
 
-const LEFT = { ready: "in line", claimed: "being created", live: "running", closing: "being deleted", ended: "to be released" } as const;
+const LEFT = {
+  ready: "in line",
+  claimed: "being created",
+  live: "running",
+  closing: "being deleted",
+  ended: "to be released",
+} as const;
 
 /** "1 in line, 2 running": what of ours is in a group, or about to be. Empty: nothing. */
 export const leftWords = (counts: Readonly<Record<string, number>>): string =>

@@ -36,6 +36,11 @@ export const definitionQueries = (database: Database) => ({
     await database.all(PUT, [toJson(definitions.map(({ digest, body }) => ({ name: body.name, digest, body })))]);
   },
   definitions: async (): Promise<readonly StoredDefinition[]> =>
-    (await database.all<Columns>(ALL)).map(({ source, digest, body, since }) => ({ origin: source, digest, body, sinceMs: since })),
+    (await database.all<Columns>(ALL)).map(({ source, digest, body, since }) => ({
+      origin: source,
+      digest,
+      body,
+      sinceMs: since,
+    })),
   definition: async (name: string): Promise<Definition | undefined> => (await database.all<Columns>(ONE, [name]))[0]?.body,
 });

@@ -108,7 +108,13 @@ export async function groupsAtWork(database: Database): Promise<ReadonlyMap<Grou
       return [
         name,
         {
-          left: { ready: count("ready"), claimed: count("claimed"), live: count("live"), closing: count("closing"), ended: ended?.n ?? 0 },
+          left: {
+            ready: count("ready"),
+            claimed: count("claimed"),
+            live: count("live"),
+            closing: count("closing"),
+            ended: ended?.n ?? 0,
+          },
           finishedHolds: { count: ended?.held ?? 0, oldestMs: ended?.oldest ?? undefined },
           waiting: { count: waits?.n ?? 0, sinceMs: waits?.since ?? undefined },
         },
@@ -125,7 +131,9 @@ export async function healthOf(database: Database, source: string): Promise<Omit
     database.all<{ readonly answer: LedgerHealth["deeds"] }>(HONOURED, [source]),
   ]);
   return {
-    waiting: waiting.map(({ reason, n, since, oldest }): Waiting => ({ reason: reason ?? undefined, count: n, sinceMs: since, oldest })),
+    waiting: waiting.map(
+      ({ reason, n, since, oldest }): Waiting => ({ reason: reason ?? undefined, count: n, sinceMs: since, oldest }),
+    ),
     launchers: launchers.map(({ owner }) => owner),
     deeds: deed?.answer,
   };

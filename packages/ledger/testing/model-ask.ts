@@ -118,7 +118,10 @@ function tellGroup(tables: its.Tables, installation: Installation, before: its.M
   const told = [isSameHealth ? undefined : healthNotice(before.name, change), isSamePause ? undefined : pauseNotice(before.name, change)]; // biome-ignore format: two notices
   for (const it of told.filter((it) => it !== undefined)) {
     const id = `${groupNotices(installation, before.name)}${++tables.groupChanges}`;
-    tables.notices.set(id, { notice: { ...it, id, replyTo: undefined, correlationId: undefined, atMs: nowMs }, sentAtMs: undefined });
+    tables.notices.set(id, {
+      notice: { ...it, id, replyTo: undefined, correlationId: undefined, atMs: nowMs },
+      sentAtMs: undefined,
+    });
     its.announce(tables, ["notices"]);
   }
 }

@@ -26,6 +26,8 @@ const WORDS: Readonly<Record<Row["state"], string>> = {
   denied: "no rule lets them",
 };
 
+const ON_GROUPS = ["pause", "drain", "resume"];
+
 export function Audit(): JSX.Element {
   const before = here.value.searchParams.get("before");
   const asked = useAnswer<Answer>("/v1/audit", before === null ? {} : { before });
@@ -44,7 +46,7 @@ const Rows = ({ answer: { rows, before } }: { readonly answer: Answer }): JSX.El
           {rows.map(({ atMs, by, deed, about, state }, at) => (
             <tr key={`${atMs} ${at}`}>
               <td><b>{by.name}</b>{by.id !== undefined && <small> {by.id}</small>}</td>
-              <td>{deed} {state === "denied" ? <code>{about}</code> : <a href={runUrl(about)}><code>{about}</code></a>}</td>
+              <td>{deed} {state === "denied" ? <code>{about}</code> : <a href={ON_GROUPS.includes(deed) ? "/groups" : runUrl(about)}><code>{about}</code></a>}</td>
               <td class="number"><time title={exactly(atMs)}>{when(atMs, Date.now())}</time></td>
               <td class="then">{state === "denied" && <Icon of="padlock" />}{WORDS[state]}</td>
             </tr>

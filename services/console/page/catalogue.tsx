@@ -1,6 +1,6 @@
 /** The catalogue: every prepared job as a card. What one may run is filled in; how it went stands under its name. */
 import type { JSX } from "preact";
-import type { Card } from "../views/card.ts";
+import type { Card, CardForOperators } from "../views/card.ts";
 import { isOver, type State } from "../views/state.ts";
 import { Empty, LiveMark, Shown } from "./frame.tsx";
 import { here, runUrl } from "./go.ts";
@@ -80,9 +80,17 @@ function CardOf({ card }: { readonly card: Card }): JSX.Element {
         </div>
         <Act card={card} goesOn={goesOn} />
       </div>
+      {card.operators && <CardDetails of={card.operators} now={now} />}
     </li>
   ); // biome-ignore format: as it stands on the page
 }
+
+const CardDetails = ({ of: { origin, digest, sinceMs, whyNot }, now }: { readonly of: CardForOperators; readonly now: number }): JSX.Element => (
+  <div class="for-operators">
+    {whyNot !== undefined && <p class="why-not"><Icon of="stalled" /> <span>No group takes it now. {whyNot}</span></p>}
+    <small>{origin}, so since {when(sinceMs, now)} <code>{digest}</code></small>
+  </div>
+); // biome-ignore format: as it stands on the page
 
 /** While it runs, one looks at it; else one runs it, or hears whom to ask. */
 function Act({ card: { name, title, owner, last, mayRun }, goesOn }: { readonly card: Card; readonly goesOn: boolean }): JSX.Element {

@@ -2,6 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import type { Verb } from "@longshore/contract/access-rule.ts";
 import { ask, type Problem } from "./api.ts";
+import { Hatch } from "./bars.tsx";
 import { go, here, runUrl } from "./go.ts";
 import { Icon, type Mark } from "./marks.tsx";
 import { Told } from "./told.tsx";
@@ -38,11 +39,14 @@ export function Frame({ me, children }: { readonly me: Me; readonly children: Co
         <nav aria-label="Pages">
           {tab("/", "Catalogue")}
           {tab("/runs", "Runs")}
+          {me.may.includes("operate") && tab("/groups", "Groups")}
+          {me.may.includes("operate") && tab("/health", "Health")}
           {me.may.includes("administer") && tab("/audit", "Who did what")}
         </nav>
         <Search />
         <span class="me">{me.name}</span>
       </header>
+      <Hatch />
       <main id="content" tabIndex={-1}>{children}</main>
     </>
   ); // biome-ignore format: as it stands on the page

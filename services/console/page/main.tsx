@@ -7,6 +7,8 @@ import { Audit } from "./audit.tsx";
 import { Catalogue } from "./catalogue.tsx";
 import { Empty, Frame, type Me, Trouble } from "./frame.tsx";
 import { go, here, onLink, watchAddress } from "./go.ts";
+import { Groups } from "./groups.tsx";
+import { Health } from "./health.tsx";
 import { Run } from "./run.tsx";
 import { Runs } from "./runs.tsx";
 import { Start } from "./start.tsx";
@@ -16,6 +18,8 @@ const PAGES: Readonly<Record<string, { readonly title: string; readonly page: Co
   "/start": { title: "Run a job", page: Start },
   "/run": { title: "Run", page: Run },
   "/runs": { title: "Runs", page: Runs },
+  "/groups": { title: "Groups", page: Groups },
+  "/health": { title: "Health", page: Health },
   "/audit": { title: "Who did what", page: Audit },
 };
 

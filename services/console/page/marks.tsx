@@ -20,6 +20,8 @@ export type Mark =
   | "none"
   | "gone"
   | "check"
+  | "paused"
+  | "resume"
   | "alert";
 
 const ring = <circle cx="8" cy="8" r="6.25" />;
@@ -48,6 +50,8 @@ const SHAPES: Readonly<Record<Mark, JSX.Element>> = {
   down: <path d="M3.5 6L8 10.5 12.5 6" />,
   live: <g><circle cx="8" cy="8" r="2" class="fill" /><path d="M4.2 4.2a5.4 5.4 0 000 7.6M11.8 4.2a5.4 5.4 0 010 7.6" /></g>,
   stale: <g><path d="M8 1.8l6.6 12H1.4z" /><path d="M8 6v3.6M8 11.4v.6" /></g>,
+  paused: <path d="M5.5 3v10M10.5 3v10" />,
+  resume: <path d="M4.5 2.5l8 5.5-8 5.5z" />,
   check: <path d="M3 8.5l3.2 3.2L13 4.6" />,
   alert: <g><path d="M5.1 1h5.8L15 5.1v5.8L10.9 15H5.1L1 10.9V5.1z" class="fill" /><path d="M8 4.2v4.4M8 11v.8" class="on" /></g>,
 }; // biome-ignore format: one shape a line

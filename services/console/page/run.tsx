@@ -8,6 +8,7 @@ import { Back, LiveMark, Shown } from "./frame.tsx";
 import { here } from "./go.ts";
 import { Icon, StateLine, wordOf } from "./marks.tsx";
 import { labelOf } from "./fields.tsx";
+import { ForOperators } from "./for-operators.tsx";
 import { Contact } from "./start.tsx";
 import { Told } from "./told.tsx";
 import { useAnswer, useNow } from "./use.ts";
@@ -63,6 +64,7 @@ function Whole({ run, staleSinceMs }: { readonly run: RunView; readonly staleSin
           </section>
         </div>
       </div>
+      {run.operators !== undefined && <ForOperators of={run.operators} nowMs={now} />}
     </>
   ); // biome-ignore format: as it stands on the page
 }

@@ -13,14 +13,23 @@ export interface Asked<T> {
 
 const SLOW_MS = 300;
 
+/** What no event tells, such as how long ago a watcher was heard, is asked for this often. */
+export const LOOK_MS = 10_000;
+
 /**
  * Asks once. A run's stream then brings each new view of it; that of all runs says only that something changed, and so this asks
- * again.
+ * again. `everyMs`: it also asks again by itself, while the page is seen.
  */
-export function useAnswer<T>(path: string, query: Readonly<Record<string, string>>, run?: string): Asked<T> {
+export function useAnswer<T>(
+  path: string,
+  query: Readonly<Record<string, string>>,
+  run?: string,
+  everyMs?: number,
+): Asked<T> & { readonly look: () => void } {
   const [state, set] = useState<Asked<T>>({ value: undefined, problem: undefined, staleSinceMs: undefined, isSlow: false });
   const key = JSON.stringify([path, query, run]);
   const current = useRef(key);
+  const again = useRef<() => void>(() => undefined);
   useEffect(() => {
     current.current = key;
     const slow = setTimeout(() => set((it) => ({ ...it, isSlow: it.value === undefined })), SLOW_MS);
@@ -44,6 +53,8 @@ export function useAnswer<T>(path: string, query: Readonly<Record<string, string
         },
       );
     void look();
+    again.current = () => void look();
+    const timer = everyMs === undefined ? undefined : setInterval(() => !document.hidden && void look(), everyMs);
     const end = stream(
       "/v1/events",
       run === undefined ? {} : { run },
@@ -62,10 +73,11 @@ export function useAnswer<T>(path: string, query: Readonly<Record<string, string
     );
     return () => {
       clearTimeout(slow);
+      clearInterval(timer);
       end();
     };
   }, [key]);
-  return state;
+  return { ...state, look: () => again.current() };
 }
 
 /** The time, once a second: durations that still grow. */

@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import { GroupName } from "@longshore/contract/ids.ts";
 import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import type { Deed } from "@longshore/ledger/pages.ts";
-import type { FastifyInstance } from "fastify";
+import { within } from "@longshore/runtime/loop.ts";
+import type { FastifyInstance, FastifyReply } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { fieldOf, type FieldProblem, noSuchGroup, Refused } from "../problem.ts";
@@ -36,26 +37,35 @@ export function groups(plain: FastifyInstance, options: Parts): void {
   });
 
   server.get("/v1/health", { config: { for: "operate" } }, async () => {
-    const bounded = AbortSignal.any([options.signal, AbortSignal.timeout(BROKER_WITHIN_MS)]);
+    const asking = { clock: options.clock, ms: BROKER_WITHIN_MS, signal: options.signal, what: "asking the broker" };
     const [all, nowMs, health, report] = await Promise.all([
       pages.groups(),
       pages.now(),
       pages.health(),
-      broker.inspect(bounded).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
+      within(asking, (signal) => broker.inspect(signal)).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
     ]);
-    return { nowMs, rows: healthView({ groups: all, health, broker: { status: broker.status(), report, quarantine: options.quarantine } }, nowMs) };
+    return {
+      nowMs,
+      rows: healthView(
+        { groups: all, health, broker: { status: broker.status(), report, quarantine: options.quarantine } },
+        nowMs,
+      ),
+    };
   });
 
   for (const deed of ["pause", "drain"] as const)
     server.post(`/v1/group/${deed}`, { config: { for: "operate" }, schema: { body: Pausing } }, async (request, reply) => {
       const data = { ...request.body, ...(deed === "drain" && { drain: true }) } as CommandInput<"group.pause">;
-      return reply.code(await carryOut(options, { deed, type: "group.pause", data }, askerOf(request))).send({ group: data.group });
+      return await answer(reply, data.group, carryOut(options, { deed, type: "group.pause", data }, askerOf(request)));
     });
-  server.post("/v1/group/resume", { config: { for: "operate" }, schema: { body: z.strictObject(ofGroup) } }, async (request, reply) => {
-    const data = request.body as CommandInput<"group.resume">;
-    const status = await carryOut(options, { deed: "resume", type: "group.resume", data }, askerOf(request));
-    return reply.code(status).send({ group: data.group });
-  });
+  server.post(
+    "/v1/group/resume",
+    { config: { for: "operate" }, schema: { body: z.strictObject(ofGroup) } },
+    async (request, reply) => {
+      const data = request.body as CommandInput<"group.resume">;
+      return await answer(reply, data.group, carryOut(options, { deed: "resume", type: "group.resume", data }, askerOf(request)));
+    },
+  );
 }
 
 interface Ordered<T extends "group.pause" | "group.resume"> {
@@ -64,12 +74,18 @@ interface Ordered<T extends "group.pause" | "group.resume"> {
   readonly data: CommandInput<T>;
 }
 
-/** 200: the launcher has done it. 202: it has not answered yet. */
+/** 202: the launcher has not answered yet. */
+async function answer(reply: FastifyReply, group: string, done: Promise<boolean>): Promise<FastifyReply> {
+  const answered = await done;
+  return reply.code(answered ? 200 : 202).send({ group, answered });
+}
+
+/** True once the launcher says that it is done; false if it says nothing in time. */
 async function carryOut<T extends "group.pause" | "group.resume">(
   options: Parts,
   { deed, type, data }: Ordered<T>,
   person: ReturnType<typeof askerOf>,
-): Promise<200 | 202> {
+): Promise<boolean> {
   const { pages, live, clock } = options;
   const { group } = data;
   if (!(await pages.groups()).some(({ name }) => name === group)) throw noSuchGroup(group);
@@ -84,8 +100,7 @@ async function carryOut<T extends "group.pause" | "group.resume">(
   try {
     await publish(options, type, { deed, about: group, id, data }, person);
     const answer = await answered.promise;
-    if (answer === "done") return 200;
-    if (answer === "late") return 202;
+    if (answer === "done" || answer === "late") return answer === "done";
     throw new Refused(409, "Not done", answer.map(({ message }) => message).join(" "), answer);
   } finally {
     off();

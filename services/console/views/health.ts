@@ -65,7 +65,8 @@ function watchers(served: readonly GroupState[], nowMs: number): HealthRow {
   const part = "watchers";
   const troubles = served.flatMap((it) => toldOf(it, { nowMs, hasLauncher: true }).trouble ?? []);
   const [first] = troubles;
-  if (first !== undefined) return { part, state: "look", says: troubles.map(({ sentence }) => sentence).join(" "), todo: first.hint };
+  if (first !== undefined)
+    return { part, state: "look", says: troubles.map(({ sentence }) => sentence).join(" "), todo: first.hint };
   if (served.length === 0) return { part, state: "ok", says: "no launcher serves a group, so there is nothing to watch" };
   const oldestMs = Math.max(...served.map(({ watchedAtMs = nowMs }) => nowMs - watchedAtMs));
   return { part, state: "ok", says: `each served group was seen in the last ${span(Math.max(1_000, oldestMs))}` };
@@ -108,11 +109,19 @@ const TALLY_LATE_MS = 15 * 60_000;
 
 function accounting(served: readonly GroupState[], { counts }: LedgerHealth, nowMs: number): HealthRow {
   const part = "accounting";
-  const unknown = served.flatMap(({ name, tally }) => (tally !== undefined && tally.unknown > 0 ? [`${tally.unknown} in ${name}`] : []));
-  const sum = served.reduce((all, { tally }) => all + (tally?.unknown ?? 0), 0) + counts.overdue + (isLate(counts) ? counts.outbox : 0);
+  const unknown = served.flatMap(({ name, tally }) =>
+    tally !== undefined && tally.unknown > 0 ? [`${tally.unknown} in ${name}`] : [],
+  );
+  const sum =
+    served.reduce((all, { tally }) => all + (tally?.unknown ?? 0), 0) + counts.overdue + (isLate(counts) ? counts.outbox : 0);
   if (sum > 0) {
     const says = `${sum} unaccounted${unknown.length === 0 ? "" : `; Jobs that the ledger does not know: ${unknown.join(", ")}`}`;
-    return { part, state: "broken", says, todo: "the launcher's log names them at each tally; deploy/README.md says what each may be" };
+    return {
+      part,
+      state: "broken",
+      says,
+      todo: "the launcher's log names them at each tally; deploy/README.md says what each may be",
+    };
   }
   const never = served.filter(({ tally }) => tally === undefined).map(({ name }) => name);
   const ages = served.flatMap(({ tally }) => (tally === undefined ? [] : [nowMs - tally.atMs]));

@@ -3,9 +3,8 @@
  *
  * The failure this prevents: a chart whose bars and whose table were made of different times.
  */
-import { createHash } from "node:crypto";
 import type { Considered } from "@longshore/contract/messages/event.ts";
-import { isGone, jobCommands, namespacesOf, selectorOfRun } from "@longshore/domain/run/job-commands.ts";
+import { isGone, jobCommands, namespacesOf } from "@longshore/domain/run/job-commands.ts";
 import type { Attempt, AttemptResult, RunRecord } from "@longshore/domain/run/record.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 
@@ -44,9 +43,8 @@ export interface OperatorsView {
   readonly source: string;
 }
 
-const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
-
-export function operatorsView(record: RunRecord, story: readonly StoryEvent[]): OperatorsView {
+/** `selector` selects the Jobs and pods of the run. */
+export function operatorsView(record: RunRecord, story: readonly StoryEvent[], selector: string): OperatorsView {
   const { run, attempts } = record;
   const placed = attempts.filter(({ claimNo }) => claimNo > 0);
   const last = placed.at(-1);
@@ -57,9 +55,7 @@ export function operatorsView(record: RunRecord, story: readonly StoryEvent[]): 
     ...(group !== undefined && { group }),
     considered: attempts.at(-1)?.notes.considered ?? [],
     attempts: attempts.map((it) => attemptView(it, story)),
-    commands: inPocket
-      ? []
-      : jobCommands("kubectl", { namespace: last?.notes.namespace, job }, namespacesOf(record), selectorOfRun(run.id, sha256)),
+    commands: inPocket ? [] : jobCommands("kubectl", { namespace: last?.notes.namespace, job }, namespacesOf(record), selector),
     ...(run.plan.definition && { digest: run.plan.definition.digest }),
     source: run.source,
   };

@@ -1,13 +1,17 @@
 /** Reads one run's view from the ledger. */
+import { createHash } from "node:crypto";
 import type { Verb } from "@longshore/contract/access-rule.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { type Asker, reaches, reachOf } from "@longshore/domain/access/access.ts";
+import { selectorOfRun } from "@longshore/domain/run/job-commands.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
 import type { Parts } from "../parts.ts";
 import { noSuchRun } from "../problem.ts";
 import { askedBy, type RunView, runView } from "./run.ts";
 
 const STORY_MOST = 1_000;
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 /** A run out of reach is answered as one that does not exist. */
 export async function viewOf(
@@ -29,6 +33,7 @@ export async function viewOf(
   const may = (verb: Verb): boolean => reaches(reachOf(access, asker, verb), about);
   return runView(found.record, found.request, story, {
     title: definition?.title,
+    selector: selectorOfRun(id, sha256),
     may: { log: may("log"), stop: may("stop"), run: may("run"), operate: may("operate") },
   });
 }

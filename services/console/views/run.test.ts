@@ -18,7 +18,7 @@ function record(more: object = {}): RunRecord {
 }
 const MAY_ALL: May = { log: true, stop: true, run: true, operate: false };
 const viewOf = (of: RunRecord, asked: RunRequest, told: readonly StoryEvent[], title?: string, may = MAY_ALL) =>
-  runView(of, asked, told, { title, may });
+  runView(of, asked, told, { title, may, selector: "longshore.dev/run=abc" });
 const request = { parameters: { month: "2026-10" } } as unknown as RunRequest;
 const stagesOf = (it: ReturnType<typeof runView>) =>
   it.stages.map(({ name, ms, note }) => [name, ms, ...(note === undefined ? [] : [note])]);

@@ -87,7 +87,7 @@ export function runView(
   record: RunRecord,
   request: RunRequest,
   story: readonly StoryEvent[],
-  { title, may }: { readonly title: string | undefined; readonly may: May },
+  { title, may, selector }: { readonly title: string | undefined; readonly may: May; readonly selector: string },
 ): RunView {
   const { run } = record;
   const life = story.filter(({ generation }) => generation === run.generation);
@@ -118,7 +118,7 @@ export function runView(
     ...(data?.outputs && Object.keys(data.outputs).length > 0 && { outputs: data.outputs }),
     ...(data?.log && may.log && { log: data.log }),
     story: story.map((it) => ({ sequence: it.sequence, atMs: it.atMs, type: it.type.replace("run.", ""), says: saysOf(it) })),
-    ...(may.operate && { operators: operatorsView(record, story) }),
+    ...(may.operate && { operators: operatorsView(record, story, selector) }),
   };
 }
 

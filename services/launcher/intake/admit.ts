@@ -24,7 +24,10 @@ import type { Parts } from "../parts.ts";
 import { changeGroup, isAboutGroup, type RunCommand } from "./change-group.ts";
 import type { Outcome } from "./receive.ts";
 
-type Admitting = Pick<Parts, "admitting" | "ledger" | "keys" | "defaults" | "definitions" | "clock" | "metrics" | "operators" | "log">;
+type Admitting = Pick<
+  Parts,
+  "admitting" | "ledger" | "keys" | "defaults" | "definitions" | "clock" | "metrics" | "operators" | "log"
+>;
 
 export function admit(parts: Admitting): (delivery: Delivery) => Promise<Outcome> {
   return async (delivery) => {

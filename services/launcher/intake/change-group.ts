@@ -22,9 +22,20 @@ export async function changeGroup(
   const known = (await ledger.groups()).map(({ name }) => name);
   if (!known.includes(group)) {
     const message = `No group is named "${group}"; ${known.length === 0 ? "there is none yet" : `there is ${known.join(", ")}`}.`;
-    return { kind: "refused", id, source, type, run: undefined, problems: [{ path: "/data/group", code: "GroupUnknown", message }] };
+    return {
+      kind: "refused",
+      id,
+      source,
+      type,
+      run: undefined,
+      problems: [{ path: "/data/group", code: "GroupUnknown", message }],
+    };
   }
-  const isFirst = await ledger.commandGroup(group, { paused: type === "group.pause", pause }, { tenant: TENANT, source, command: id });
+  const isFirst = await ledger.commandGroup(
+    group,
+    { paused: type === "group.pause", pause },
+    { tenant: TENANT, source, command: id },
+  );
   if (isFirst) log.info("command.taken", { type, group, source, command: id });
   metrics.count("longshore_commands_total", { type, outcome: isFirst ? "recorded" : "duplicate" });
   return "done";

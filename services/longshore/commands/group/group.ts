@@ -187,7 +187,8 @@ const seenAs = (group: GroupState, now: Now, longshore: Longshore): Seen => ({
 });
 
 function recordOf(group: Seen): object {
-  const { name, namespace, word, paused, slotsUsed, inLine, health, diagnosis, full, watchedAtMs, settings, left, trouble } = group;
+  const { name, namespace, word, paused, slotsUsed, inLine, health, diagnosis, full, watchedAtMs, settings, left, trouble } =
+    group;
   return {
     name, namespace, state: word, health, diagnosis: diagnosis ?? null, paused, served: !left,
     jobs: slotsUsed, inLine, limits: settings.limits, images: settings.policy.images ?? null, hold: settings.hold,
@@ -332,4 +333,9 @@ const standingIn = async (ledger: Ledger, name: GroupState["name"]): Promise<str
   leftWords(counted(await ledger.standing(name, ({ attempt }) => attempt.state)));
 
 const counted = (states: readonly string[]): Readonly<Record<string, number>> =>
-  Object.fromEntries(Array.from(Map.groupBy(states, (it) => it), ([state, all]) => [state, all.length]));
+  Object.fromEntries(
+    Array.from(
+      Map.groupBy(states, (it) => it),
+      ([state, all]) => [state, all.length],
+    ),
+  );
