@@ -238,6 +238,39 @@ t.test("the person behind a command is named if an operator says so, and not oth
   t.has(story.at(-1)?.data, { actor });
 });
 
+const pausing = (id: string, group: string) => commandOf("group.pause", { group, drain: true, actor: { name: "Kim" } }, id);
+const asOps = (it: Stage, body: Uint8Array) => admit(it.parts)({ ...deliveryOf(body), user: "ops" });
+const groupOf = ({ model, cluster }: Stage) => model.tables.groups.get(cluster.name);
+
+t.test("an operator pauses a group and resumes it, each once, however often the broker brings the command", async (t) => {
+  const it = await stage(t);
+  const { name } = it.cluster;
+  for (let times = 0; times < 2; times++) t.same(await asOps(it, pausing("p1", name)), { kind: "recorded" });
+  t.match(groupOf(it), { paused: true, pause: { actor: { name: "Kim" }, drain: true } });
+  await asOps(it, commandOf("group.resume", { group: name }, "p2"));
+  await asOps(it, pausing("p1", name));
+  t.match(groupOf(it), { paused: false, pause: undefined }, "a late delivery undoes nothing");
+  const told = [...it.model.tables.notices.values()].map(({ notice }) => notice.type);
+  t.same(told.filter((type) => /paused|resumed/.test(type)), ["group.paused", "group.resumed"]); // biome-ignore format: one line
+  const counted = await it.parts.metrics.text();
+  t.match(counted, /longshore_commands_total\{type="group.pause",outcome="recorded"\} 1\n/);
+  t.match(counted, /longshore_commands_total\{type="group.pause",outcome="duplicate"\} 2\n/);
+});
+
+// biome-ignore format: a table
+for (const [name, user, group, code, says] of [
+  ["nobody else pauses a group", "shop", undefined, "PolicyRefused", /`operators`/],
+  ["a group that nobody knows is not paused, and the known ones are named", "ops", "nowhere", "GroupUnknown", /^No group is named "nowhere"; there is prod-a\.$/],
+] as const)
+  t.test(name, async (t) => {
+    const it = await stage(t);
+    const body = pausing("p1", group ?? it.cluster.name);
+    t.same(await admit(it.parts)({ ...deliveryOf(body), user, replyTo: "answers" }), { kind: "recorded" });
+    t.match([...it.model.tables.notices.values()], [{ notice: { type: "command.refused", replyTo: "answers", data: { command: "p1", problems: [{ code, message: says }] } } }]);
+    t.equal(groupOf(it)?.paused, false);
+    t.match(await it.parts.metrics.text(), /longshore_commands_total\{type="(group.pause|invalid)",outcome="refused"\} 1\n/);
+  });
+
 t.test("a run keeps the trace of the first message that requested it: another trace is no other content", async (t) => {
   const it = await stage(t);
   const traced = (trace: string) =>

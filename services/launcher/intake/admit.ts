@@ -80,8 +80,9 @@ function honoured({ operators }: Admitting, read: Readable, user: string | undef
   const { command } = read;
   if (operators === "everyone" || (user !== undefined && operators.includes(user))) return command;
   if (FOR_OPERATORS.includes(command.type)) {
-    const run = "run" in command.data ? command.data.run : undefined;
-    return { kind: "refused", ...command, run, problems: [OPERATORS_ONLY] };
+    const { id, source, type, data } = command;
+    const run = "run" in data ? data.run : undefined;
+    return { kind: "refused", id, source, type, run, problems: [OPERATORS_ONLY] };
   }
   const { actor: _, ...data } = command.data;
   return { ...command, data } as Command;

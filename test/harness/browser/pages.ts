@@ -27,6 +27,16 @@ export const PAGES: Readonly<Record<string, PageOf>> = {
   "run-stopped": runAt(RUNS.stopped),
   runs: { path: "/runs" },
   "runs-failed": { path: "/runs?outcome=failed" },
+  "run-operators": {
+    ...runAt(RUNS.failed),
+    then: async (page) => await page.getByText("For operators").click(),
+  },
+  groups: { path: "/groups" },
+  "groups-drain": {
+    path: "/groups",
+    then: async (page) => await page.getByRole("button", { name: "Drain pocket" }).click(),
+  },
+  health: { path: "/health" },
   audit: { path: "/audit" },
   unknown: runAt("price-list/unknown"),
 };
