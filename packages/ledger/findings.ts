@@ -36,7 +36,7 @@ export function findingsOn(counts: Counts, span: (ms: number) => string): readon
     part: "runs",
     state: "FAIL",
     says: `${some(counts.overdue, "attempt")} overdue: nobody acted on them in time`,
-    todo: "is a launcher running, and does it reach the groups below?",
+    todo: "is a launcher running, and does it reach its groups?",
   };
   const inTime: Finding = {
     part: "runs",

@@ -88,15 +88,17 @@ await t.test("by the keyboard alone: sign in, run, stop, and read a failure", as
 await t.test("whoever may run and not see all finds no way to do what no rule lets them", async (t) => {
   await page.context().clearCookies();
   await open(page, await stage.link("Rosa", "runner"));
-  t.equal(await page.getByRole("link", { name: "Who did what" }).count(), 0);
+  for (const name of ["Who did what", "Groups", "Health"]) t.equal(await page.getByRole("link", { name }).count(), 0, name);
   await page.getByRole("heading", { name: "Catalogue" }).waitFor();
   t.equal(await page.getByRole("link", { name: "See why" }).count(), 0, "another's failure is told, and not opened");
   await open(page, `${stage.url}/runs`);
   await page.getByText("No runs yet").waitFor();
   await open(page, `${stage.url}/run?id=${encodeURIComponent(RUNS.failed)}`);
   await page.getByRole("heading", { name: "No such run" }).waitFor();
-  await open(page, `${stage.url}/audit`);
-  await page.getByRole("heading", { name: "Not open to you" }).waitFor();
+  for (const at of ["/audit", "/groups", "/health"]) {
+    await open(page, stage.url + at);
+    await page.getByRole("heading", { name: "Not open to you" }).waitFor();
+  }
 
   await page.context().clearCookies();
   await open(page, await stage.link("Vic", "viewer"));
@@ -188,6 +190,28 @@ await t.test("what a screen reader is told of a run are its states, and no line 
     spoken.filter((it) => !states.includes(it) && !it.startsWith("Live updates paused")),
     [],
   );
+});
+
+await t.test("an operator empties a group by the keyboard, sees how much is left, and resumes it", async (t) => {
+  await open(page, `${stage.url}/groups`);
+  await tabTo("Drain pocket");
+  await page.keyboard.press("Enter");
+  await tabTo("Why (optional, shown on this page)");
+  await page.keyboard.type("new nodes");
+  await page.keyboard.press("Enter");
+  await page.getByRole("status").getByText("Draining").waitFor();
+  await page.getByText("“new nodes”").waitFor();
+  t.match(await page.locator(".of-groups .takes").innerText(), /\d running.*; then it is empty/);
+  t.match(await page.locator(".of-groups").innerText(), "by Priya Nair");
+  for (const ways of [{}, { width: 320, dark: true }]) {
+    await seenIn(page, ways);
+    t.same(await wrongWith(page, "on sight"), [], "a group that is drained");
+  }
+  await seenIn(page, {});
+  await tabTo("Resume pocket");
+  await page.keyboard.press("Enter");
+  await page.getByRole("status").getByText("Healthy").waitFor();
+  t.match(await stage.system.ledger.groups(), [{ paused: false }]);
 });
 
 await t.test("nothing moves for somebody who wants no motion", async (t) => {

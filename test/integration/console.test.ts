@@ -15,6 +15,7 @@ import path from "node:path";
 import { ROLE_NAMES } from "@longshore/contract/access-rule.ts";
 import { ConsoleConfig } from "@longshore/console/config.ts";
 import { type OnListening, webConsole } from "@longshore/console/main.ts";
+import { GROUP } from "@longshore/cli/embedded/home.ts";
 import { hashOf, newLink } from "@longshore/console/sign-in/tokens.ts";
 import { rolesSql } from "@longshore/ledger/postgres/schema/roles.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
@@ -73,10 +74,20 @@ const access = [
   { who: { team: "greeters" }, may: ["runner"], definitions: ["greet", "gret"] },
 ];
 const config = ConsoleConfig.parse({ ...settings, access, http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" } });
-const listening = Promise.withResolvers<Parameters<OnListening>[0]>();
-const ended = webConsole(config, silentLog, stop.signal, async (at) => listening.resolve(at));
-ended.catch((error: unknown) => listening.reject(error));
-const { url, pages } = await listening.promise;
+
+async function startConsole(config: ConsoleConfig, stop = new AbortController()) {
+  const listening = Promise.withResolvers<Parameters<OnListening>[0]>();
+  const ended = webConsole(config, silentLog, stop.signal, async (at) => listening.resolve(at));
+  ended.catch((error: unknown) => listening.reject(error));
+  const stopIt = async () => {
+    stop.abort();
+    return await ended;
+  };
+  return { ...(await listening.promise), stop: stopIt };
+}
+
+const main = await startConsole(config, stop);
+const { url, pages } = main;
 
 interface Asking {
   readonly cookie?: string | undefined;
@@ -91,8 +102,8 @@ interface Answer {
 }
 
 /** Not fetch: it writes the header `host` itself. */
-async function ask(target: string, { cookie, body, headers = {} }: Asking = {}): Promise<Answer> {
-  const asking = httpRequest(`${url}${target}`, {
+async function ask(target: string, { cookie, body, headers = {} }: Asking = {}, at = url): Promise<Answer> {
+  const asking = httpRequest(`${at}${target}`, {
     method: body === undefined ? "GET" : "POST",
     headers: {
       ...(body !== undefined && { "content-type": "application/json" }),
@@ -167,12 +178,22 @@ await t.test("whoever is not signed in is told so at every address with data, an
     "/v1/runs",
     "/v1/run?id=x",
     "/v1/events",
+    "/v1/groups",
+    "/v1/health",
     "/v1/audit",
   ])
     t.match(await ask(at), { status: 401, headers: { "content-type": /^application\/problem\+json/ } }, at);
-  for (const at of ["/v1/runs", "/v1/cancel", "/v1/restart", "/v1/leave"])
+  for (const at of [
+    "/v1/runs",
+    "/v1/cancel",
+    "/v1/restart",
+    "/v1/group/pause",
+    "/v1/group/drain",
+    "/v1/group/resume",
+    "/v1/leave",
+  ])
     t.match(await ask(at, { body: {} }), { status: 401 }, `POST ${at}`);
-  for (const at of ["/", "/start", "/run?id=a/b", "/runs", "/audit", "/enter"]) {
+  for (const at of ["/", "/start", "/run?id=a/b", "/runs", "/groups", "/health", "/audit", "/enter"]) {
     const { status, headers, body } = await ask(at);
     t.match({ status, body }, { status: 200, body: '<div id="page">' }, at);
     t.match(headers, { "cache-control": "no-store", "x-frame-options": /./, "referrer-policy": "no-referrer" });
@@ -334,6 +355,11 @@ const WHO_MAY_WHAT: readonly (readonly [target: string, body: object | undefined
   ["/v1/runs", unusable("slow"),                 401, 403, 403, 422, 404, 422, 422],
   ["/v1/cancel", others,                         401, 403, 403, 404, 404, 202, 202],
   ["/v1/restart", { ...others, from: "failed" }, 401, 403, 403, 404, 404, 202, 202],
+  ["/v1/groups", undefined,                      401, 403, 403, 403, 403, 200, 200],
+  ["/v1/health", undefined,                      401, 403, 403, 403, 403, 200, 200],
+  ["/v1/group/pause", { group: "nowhere" },      401, 403, 403, 403, 403, 404, 404],
+  ["/v1/group/drain", { group: "nowhere" },      401, 403, 403, 403, 403, 404, 404],
+  ["/v1/group/resume", { group: "nowhere" },     401, 403, 403, 403, 403, 404, 404],
   ["/v1/audit", undefined,                       401, 403, 403, 403, 403, 403, 200],
 ];
 const ASKERS = ["nobody", "no rule", "viewer", "runner", "greeters", "operator", "admin"];
@@ -411,6 +437,122 @@ await t.test("every deed stands in the audit with its answer, and what was denie
   );
 });
 
+interface Told {
+  readonly groups: readonly { readonly name: string; readonly left: string }[];
+}
+const groupsAs = async (own: string): Promise<Told> => jsonOf(await ask("/v1/groups", { cookie: own }));
+/** What the page of health says of one part. */
+const healthOf = async (part: string) =>
+  jsonOf<{ rows: readonly { part: string }[] }>(await ask("/v1/health", { cookie })).rows.filter((it) => it.part === part);
+
+await t.test(
+  "an operator empties a group: what runs there goes on, nothing new starts, and the page says when it is empty",
+  async (t) => {
+    const ida = await signIn("Ida", "operator");
+    const [running, waiting] = ["slow/drained", "slow/after"];
+    t.match(await ask("/v1/runs", { cookie, body: { run: running, definition: "slow" } }), { status: /20[12]/ });
+    await system.heard("run.started", running);
+    const body = { group: GROUP, reason: "new nodes" };
+    const drained = await ask("/v1/group/drain", { cookie: ida, body });
+    t.match(drained, { status: 200, body: '"answered":true' }, "the launcher has answered within the request");
+    const paused = { drain: true, reason: "new nodes", actor: { name: "Ida" }, sinceMs: Number };
+    t.match(await groupsAs(ida), {
+      hasLauncher: true,
+      groups: [{ name: GROUP, word: "paused", paused, left: "1 running", slots: { used: 1 } }],
+    });
+    t.match(await system.ledger.groups(), [{ paused: true }]);
+
+    t.match(await ask("/v1/runs", { cookie, body: { run: waiting, definition: "slow" } }), { status: /20[12]/ });
+    t.match((await system.heard("run.waiting", waiting)).data, { reason: "GroupsPaused" });
+    t.match(await groupsAs(ida), { groups: [{ waiting: { count: 1, sinceMs: Number } }] });
+    t.match(await healthOf("waiting"), [
+      { state: "look", says: /1 run waits \(GroupsPaused\).*slow\/after/, todo: /group resume/ },
+    ]);
+    const { cards } = jsonOf<{ cards: readonly object[] }>(await ask("/v1/definitions", { cookie: ida }));
+    t.match(cards, [
+      { name: "greet", operators: { digest: /^[0-9a-f]+$/, whyNot: `${GROUP}: paused by Ida: new nodes` } },
+      {},
+      {},
+    ]);
+    const asRunner = await ask("/v1/definitions", { cookie: await signIn("Sol", "runner") });
+    t.notMatch(asRunner.body, new RegExp(`operators|${GROUP}`), "people who only run jobs meet no group");
+
+    t.match(await ask("/v1/cancel", { cookie, body: { run: running, generation: 1 } }), { status: 202 });
+    await system.until("it is empty", async () => (await groupsAs(ida)).groups[0]?.left === "");
+    const resumed = await ask("/v1/group/resume", { cookie: ida, body: { group: GROUP } });
+    t.match(resumed, { status: 200, body: '"answered":true' });
+    await system.heard("run.started", waiting);
+    t.match(await groupsAs(ida), { groups: [{ word: "healthy", left: "1 running", remarks: [] }] });
+    t.match(await ask("/v1/cancel", { cookie, body: { run: waiting, generation: 1 } }), { status: 202 });
+    await system.ended([waiting]);
+    t.match(await ask("/v1/group/pause", { cookie: ida, body: { ...body, more: 1 } }), { status: 422 });
+
+    const { rows } = jsonOf<{ rows: readonly object[] }>(await ask("/v1/audit", { cookie }));
+    const ofIda = (rows as readonly { by: { name: string }; deed: string; about: string; state: string }[]).filter(
+      ({ by }) => by.name === "Ida",
+    );
+    t.same(ofIda.map(({ deed, about, state }) => `${deed} ${about} ${state}`), [`resume ${GROUP} done`, `drain ${GROUP} done`]); // biome-ignore format: one line
+  },
+);
+
+await t.test("a run's page tells operators where it ran, and nobody else", async (t) => {
+  const run = "slow/after";
+  const asked = `/v1/run?id=${encodeURIComponent(run)}`;
+  const { operators } = jsonOf<{ operators: object }>(await ask(asked, { cookie: await signIn("Ida", "operator") }));
+  const phases = [{ name: "waiting" }, { name: "starting" }, { name: "running" }];
+  t.match(operators, {
+    group: GROUP,
+    considered: [{ group: GROUP, verdict: "chosen" }],
+    attempts: [{ step: "main", number: 1, job: /^slow-after-main-1-/, pod: /^slow-after-main-1-/, node: String, phases }],
+  });
+  const seen = (await ask(asked, { cookie: await signIn("Vic", "viewer") })).body;
+  t.match(seen, '"state":"stopped"');
+  t.notMatch(seen, new RegExp(`operators|slow-after-main|${GROUP}`));
+});
+
+await t.test("the page of health says how each part is", async (t) => {
+  for (const part of ["launchers", "watchers", "broker", "quarantine", "events", "runs", "strays", "names"])
+    t.match(await healthOf(part), [{ state: "ok" }], part);
+  t.match(await healthOf("launchers"), [{ says: /^1 launcher: / }]);
+  t.match(await healthOf("broker"), [{ says: new RegExp(`^RabbitMQ 4.0.*, user ${rabbit.user};`) }]);
+  await system.until("the first tally", async () =>
+    JSON.stringify(await healthOf("accounting")).includes("0 unaccounted, compared"),
+  );
+  const garbage = { id: "garbage", key: "garbage", body: Buffer.from("nothing of ours") };
+  await system.broker.publish("commands", garbage, stop.signal);
+  await system.until("it is in quarantine", async () =>
+    JSON.stringify(await healthOf("quarantine")).includes("1 message in quarantine"),
+  );
+  t.match(await healthOf("quarantine"), [{ state: "look", todo: /rabbitmqadmin.*longshore\.quarantine/ }]);
+});
+
+await t.test("a console whose broker user is no operator learns so from the launcher's answers", async (t) => {
+  await rabbit.ctl("add_user", "stranger", "of-nobody");
+  await rabbit.ctl("set_permissions", "-p", "/", "stranger", ".*", ".*", ".*");
+  const other = Object.assign(new URL(rabbit.url), { username: "stranger", password: "of-nobody" }).href;
+  const own = await startConsole({ ...config, broker: ConsoleConfig.parse({ ...settings, broker: { url: other } }).broker });
+  const as = (target: string, asking: Asking = {}) => ask(target, asking, own.url);
+  const link = await newLink(own.pages.signIns, own.url, { name: "Ida", teams: ["operator"] });
+  const entered = await as("/v1/enter", { body: { token: tokenOf(link) } });
+  const strange = entered.headers["set-cookie"]?.[0]?.split(";")[0] ?? "";
+  const names = async () =>
+    jsonOf<{ rows: readonly { part: string; state: string; todo?: string }[] }>(
+      await as("/v1/health", { cookie: strange }),
+    ).rows.find(({ part }) => part === "names");
+  t.match(await as("/v1/runs", { cookie: strange, body: { run: "greet/nameless", definition: "greet" } }), { status: /20[12]/ });
+  await system.ended(["greet/nameless"]);
+  t.match(await names(), { state: "look", todo: /`stranger` to the launcher's setting `operators`/ });
+  t.match(await as("/v1/group/pause", { cookie: strange, body: { group: GROUP } }), {
+    status: 409,
+    body: "Only operators may do this",
+  });
+  t.match(await names(), { state: "broken", says: /takes no deed on a group/ });
+  t.match(await system.ledger.groups(), [{ paused: false }]);
+  const { rows } = jsonOf<{ rows: readonly object[] }>(await ask("/v1/audit", { cookie }));
+  t.match(rows[0], { deed: "pause", about: GROUP, state: "refused" });
+  await own.stop();
+});
+
 await t.test("its role of the database changes no run and no row of who did what, and reads no secret", async (t) => {
   const tables = (await sql("select tablename as name from pg_tables where schemaname = 'longshore'")) as readonly {
     name: string;
@@ -473,6 +615,5 @@ await t.test("while the broker is away, a page goes on by the ledger, and a deed
 await t.test("asked to stop, it ends in order, although streams are open", async (t) => {
   const { news } = await streamed("slow/stopped");
   await news.next();
-  stop.abort();
-  t.same(await ended, { kind: "stopped" });
+  t.same(await main.stop(), { kind: "stopped" });
 });

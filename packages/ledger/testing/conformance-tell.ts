@@ -171,29 +171,35 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
     t.match(await ledger.unsentNotices(9), [{ group: WEST }]);
   });
 
-  await t.test("a pause is told once, with who asked for it; a command that comes again after it was undone changes nothing", async (t) => {
-    await using opened = await open();
-    const [ledger, other] = await Promise.all([opened.connect(), opened.connect()]);
-    await ledger.putGroups(groupsOf(5, 5));
-    const pause = { actor: { name: "Ida" }, reason: "new nodes", drain: true };
-    const command = { tenant: ONLY_TENANT, source: "/console", command: "c1" };
-    const paused = { paused: true, pause };
-    const both = await Promise.all([ledger, other].map((it) => it.commandGroup(EAST, paused, command)));
-    t.same(both.toSorted(), [false, true], "two launchers had the command");
-    t.match(await ledger.groups(), [{ name: EAST, paused: true, pause: { ...pause, sinceMs: Number } }, { paused: false, pause: undefined }]);
-    await ledger.setGroup(EAST, { paused: false });
-    t.equal(await ledger.commandGroup(EAST, paused, command), false);
-    t.match(await ledger.groups(), [{ paused: false, pause: undefined }, {}]);
-    await ledger.setGroup(EAST, { paused: false });
-    t.equal(await ledger.commandGroup(EAST, { paused: true }, { ...command, command: "c2" }), true);
-    const told = (await ledger.unsentNotices(9)).map(({ type, tenant, group, data }) => ({ type, tenant, group, data }));
-    const about = { tenant: ONLY_TENANT, group: EAST };
-    t.same(told, [
-      { ...about, type: "group.paused", data: { group: EAST, ...pause } },
-      { ...about, type: "group.resumed", data: { group: EAST } },
-      { ...about, type: "group.paused", data: { group: EAST } },
-    ]);
-  });
+  await t.test(
+    "a pause is told once, with who asked for it; a command that comes again after it was undone changes nothing",
+    async (t) => {
+      await using opened = await open();
+      const [ledger, other] = await Promise.all([opened.connect(), opened.connect()]);
+      await ledger.putGroups(groupsOf(5, 5));
+      const pause = { actor: { name: "Ida" }, reason: "new nodes", drain: true };
+      const command = { tenant: ONLY_TENANT, source: "/console", command: "c1" };
+      const paused = { paused: true, pause };
+      const both = await Promise.all([ledger, other].map((it) => it.commandGroup(EAST, paused, command)));
+      t.same(both.toSorted(), [false, true], "two launchers had the command");
+      t.match(await ledger.groups(), [
+        { name: EAST, paused: true, pause: { ...pause, sinceMs: Number } },
+        { paused: false, pause: undefined },
+      ]);
+      await ledger.setGroup(EAST, { paused: false });
+      t.equal(await ledger.commandGroup(EAST, paused, command), false);
+      t.match(await ledger.groups(), [{ paused: false, pause: undefined }, {}]);
+      await ledger.setGroup(EAST, { paused: false });
+      t.equal(await ledger.commandGroup(EAST, { paused: true }, { ...command, command: "c2" }), true);
+      const told = (await ledger.unsentNotices(9)).map(({ type, tenant, group, data }) => ({ type, tenant, group, data }));
+      const about = { tenant: ONLY_TENANT, group: EAST };
+      t.same(told, [
+        { ...about, type: "group.paused", data: { group: EAST, ...pause } },
+        { ...about, type: "group.resumed", data: { group: EAST } },
+        { ...about, type: "group.paused", data: { group: EAST } },
+      ]);
+    },
+  );
 
   await t.test("a tally stands at its group with its time, until the next", async (t) => {
     await using opened = await open();

@@ -16,7 +16,7 @@ const WIDTH = 144;
 export function SlotsBar({ slots: { used, inLine, of } }: Pick<GroupView, "slots">): JSX.Element {
   const at = (count: number): number => (of === 0 ? 0 : Math.min(1, count / of) * WIDTH);
   return (
-    <svg class="bar" viewBox={`0 0 ${WIDTH} 10`} width={WIDTH} height="10" role="img" aria-label={slotsText({ used, inLine, of })}>
+    <svg class="bar" viewBox={`0 0 ${WIDTH} 10`} preserveAspectRatio="none" role="img" aria-label={slotsText({ used, inLine, of })}>
       <rect x="0" y="0" width={at(used - inLine)} height="10" class="full" />
       <rect x={at(used - inLine)} y="0" width={at(used) - at(used - inLine)} height="10" fill="url(#hatch)" />
       <rect x="0.5" y="0.5" width={WIDTH - 1} height="9" rx="1" class="frame" />

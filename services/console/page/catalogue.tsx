@@ -88,7 +88,7 @@ function CardOf({ card }: { readonly card: Card }): JSX.Element {
 const CardDetails = ({ of: { origin, digest, sinceMs, whyNot }, now }: { readonly of: CardForOperators; readonly now: number }): JSX.Element => (
   <div class="for-operators">
     {whyNot !== undefined && <p class="why-not"><Icon of="stalled" /> <span>No group takes it now. {whyNot}</span></p>}
-    <small>{origin}, so since {when(sinceMs, now)} <code>{digest}</code></small>
+    <small>From {origin}, unchanged since {when(sinceMs, now)} <code>{digest}</code></small>
   </div>
 ); // biome-ignore format: as it stands on the page
 

@@ -189,7 +189,7 @@ function Confirm({ deed, group, isSent, act }: Confirming): JSX.Element {
   return (
     <form class="confirm" onSubmit={submit}>
       <p>Nothing new starts in {group}. What runs there goes on{deed === "drain" && ", and this page says when the group is empty"}. Runs that were only in line go to another of their groups, or wait.</p>
-      <label>Why <small class="optional">shown here</small><input name="reason" maxLength={200} autocomplete="off" /></label>
+      <label>Why <small class="optional">(optional, shown on this page)</small><input name="reason" maxLength={200} autocomplete="off" /></label>
       <button type="submit" class="small" aria-disabled={isSent}><Icon of={ACTS[deed][0]} /> {isSent ? "Sent" : `${ACTS[deed][1]} it`}</button>
     </form>
   );

@@ -42,7 +42,9 @@ export function groups(plain: FastifyInstance, options: Parts): void {
       pages.groups(),
       pages.now(),
       pages.health(),
-      within(asking, (signal) => broker.inspect(signal)).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
+      within(asking, (signal) => broker.inspect(signal)).catch((error: unknown) =>
+        error instanceof Error ? error : new Error(String(error)),
+      ),
     ]);
     return {
       nowMs,

@@ -7,7 +7,7 @@ import { type At, NO_LAUNCHER, toldOf } from "@longshore/domain/group/told.ts";
 import type { GroupState, StoredDefinition } from "@longshore/ledger/port.ts";
 import type { CardForOperators } from "./card.ts";
 
-const ORIGIN = { file: "a file of the launcher's" } as const;
+const ORIGIN = { file: "a launcher's file" } as const;
 
 export function cardForOperators(
   { origin = "file", digest, sinceMs, body }: StoredDefinition,

@@ -33,7 +33,12 @@ t.test("a group shows its slots, what waits for it, what is left there and what 
 
 t.test("one in which nothing of ours is, is empty", async (t) => {
   const pause = { sinceMs: NOW - 1, drain: true, actor: { name: "Ida" } };
-  t.match(groupView(group({ paused: true, pause }), undefined, at), { word: "paused", paused: pause, left: "", waiting: { count: 0 } });
+  t.match(groupView(group({ paused: true, pause }), undefined, at), {
+    word: "paused",
+    paused: pause,
+    left: "",
+    waiting: { count: 0 },
+  });
 });
 
 t.test("one whose Jobs carry no hold says which promises are weaker", async (t) => {
@@ -55,7 +60,7 @@ for (const [name, body, groups, want] of [
 ] as const)
   t.test(`a definition ${name}`, async (t) => {
     const told = cardForOperators(stored(body), groups, at);
-    t.same(told, { origin: "a file of the launcher's", digest: "sha256:abc", sinceMs: 5, ...(want !== undefined && { whyNot: want }) });
+    t.same(told, { origin: "a launcher's file", digest: "sha256:abc", sinceMs: 5, ...(want !== undefined && { whyNot: want }) });
   });
 
 t.test("while no launcher runs, no definition runs", async (t) => {

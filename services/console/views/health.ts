@@ -89,19 +89,19 @@ function ofBroker({ status, report, quarantine }: Asked["broker"]): readonly Hea
   ]; // biome-ignore format: two rows
 }
 
-/** A wait that ends by itself is no news, unless it is the oldest of many: it is told all the same, so that "why" has an answer. */
+/** A wait that passes by itself needs nobody. It is told all the same, since people ask why nothing starts. */
 function waits({ reason, count, sinceMs, oldest }: Waiting, nowMs: number): readonly HealthRow[] {
   if (reason === undefined) return [];
   const row = WAITING[reason];
   const needsPerson = row.mend !== undefined || reason === "GroupsPaused";
   const says = `${some(count, "run")} ${count === 1 ? "waits" : "wait"} (${reason}), the oldest for ${span(nowMs - sinceMs)}: ${oldest}. ${row.meaning}`;
-  return [{ part: "waiting", state: needsPerson ? "look" : "ok", says, todo: needsPerson ? (row.todo ?? endOfWait(row)) : `it ends by itself: ${endOfWait(row)}` }]; // biome-ignore format: one row
+  return [{ part: "waiting", state: needsPerson ? "look" : "ok", says, todo: needsPerson ? (row.todo ?? endOfWait(row)) : `passes by itself: ${endOfWait(row)}` }]; // biome-ignore format: one row
 }
 
 const strays = (count: number): HealthRow => ({
   part: "strays",
   state: "ok",
-  says: count === 0 ? "no Job belongs to nobody" : `${some(count, "Job")} that ${count === 1 ? "belongs" : "belong"} to no attempt ${count === 1 ? "is" : "are"} being deleted`,
+  says: count === 0 ? "every Job belongs to an attempt" : `${some(count, "Job")} that ${count === 1 ? "belongs" : "belong"} to no attempt ${count === 1 ? "is" : "are"} being deleted`,
 }); // biome-ignore format: one row
 
 /** A tally that is older than this is late: launchers compare every group each minute. */

@@ -15,7 +15,8 @@ const attempt = (more: object = {}): Attempt =>
   }) as unknown as Attempt;
 const record = (...attempts: readonly Attempt[]): RunRecord =>
   ({ run: { id: "export/1", group: "west", source: "/shop", plan: { definition: { digest: "sha256:1" } } }, attempts }) as never;
-const event = (type: StoryEvent["type"], atMs: number, data: object): StoryEvent => ({ type, atMs, data }) as unknown as StoryEvent;
+const event = (type: StoryEvent["type"], atMs: number, data: object): StoryEvent =>
+  ({ type, atMs, data }) as unknown as StoryEvent;
 const story = [
   event("run.accepted", 0, {}),
   event("run.launched", 4_000, { step: "main", attempt: 1 }),
@@ -42,7 +43,12 @@ t.test("a run that goes on says where, why there, in which pod, and how long eac
 });
 
 t.test("an attempt that ended before it started has no running phase, and its end has a code", async (t) => {
-  const outcome = { result: "failed", endedAtMs: 7_000, diagnosis: { code: "ImageNotFound" }, evidence: { exitCode: 1, pod: "p", node: "n" } };
+  const outcome = {
+    result: "failed",
+    endedAtMs: 7_000,
+    diagnosis: { code: "ImageNotFound" },
+    evidence: { exitCode: 1, pod: "p", node: "n" },
+  };
   const [told] = viewOf(record(attempt({ outcome })), story.slice(0, 2)).attempts;
   t.match(told, { result: "failed", code: "ImageNotFound", exitCode: 1, pod: "p", node: "n" });
   t.same(told?.phases.map(({ name, toMs }) => [name, toMs]), [["waiting", 4_000], ["starting", 7_000]]); // biome-ignore format: one line

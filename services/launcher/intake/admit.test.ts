@@ -1,5 +1,5 @@
 import type { Definition } from "@longshore/contract/request/definition.ts";
-import { DefinitionName, RunId } from "@longshore/contract/ids.ts";
+import { DefinitionName, GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import t from "tap";
 import { admit } from "./admit.ts";
@@ -238,7 +238,8 @@ t.test("the person behind a command is named if an operator says so, and not oth
   t.has(story.at(-1)?.data, { actor });
 });
 
-const pausing = (id: string, group: string) => commandOf("group.pause", { group, drain: true, actor: { name: "Kim" } }, id);
+const pausing = (id: string, group: string) =>
+  commandOf("group.pause", { group: GroupName.parse(group), drain: true, actor: { name: "Kim" } }, id);
 const asOps = (it: Stage, body: Uint8Array) => admit(it.parts)({ ...deliveryOf(body), user: "ops" });
 const groupOf = ({ model, cluster }: Stage) => model.tables.groups.get(cluster.name);
 

@@ -11,8 +11,7 @@ import type { Parts } from "../parts.ts";
 type GroupCommand = Extract<Command, { readonly type: GroupCommandType }>;
 export type RunCommand = Exclude<Command, GroupCommand>;
 
-export const isAboutGroup = (asked: Command | Refused): asked is GroupCommand =>
-  !("problems" in asked) && "group" in asked.data;
+export const isAboutGroup = (asked: Command | Refused): asked is GroupCommand => !("problems" in asked) && "group" in asked.data;
 
 /** Returns the refusal if no group has this name. */
 export async function changeGroup(
