@@ -93,6 +93,7 @@ const about = {
 };
 const id = "m1";
 const source = "/shop";
+const reader = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 const sealed = { key: "00000001", nonce: "AAAA", box: "AAAA" };
 
 // biome-ignore format: a table
@@ -106,6 +107,9 @@ const written: readonly (readonly [file: string, bytes: Uint8Array])[] = [
   ["control.groups.asked", writeControl({ id, source, type: "groups.asked", data: { installation: "main", watcher: "w" } })],
   ["control.group.announced", writeControl({ id, source, type: "group.announced", data: { installation: "main", launcher: "l", group: "gpu", version: 1, namespace: "jobs", cluster: { server: "https://a", verify: true }, sealed } })],
   ["control.groups.announced", writeControl({ id, source, type: "groups.announced", data: { installation: "main", launcher: "l", at: time, againSeconds: 30, groups: [{ group: "gpu", version: 1 }], sealed } })],
+  ["control.log.asked", writeControl({ id, source, type: "log.asked", data: { installation: "main", reader, at: time, group: "gpu", job: "u", tailLines: 1_000, watcher: "w", sealed } })],
+  ["control.log.offered", writeControl({ id, source, type: "log.offered", data: { installation: "main", reader, watcher: "w", sealed } })],
+  ["control.log.piece", writeControl({ id, source, type: "log.piece", data: { installation: "main", reader, watcher: "w", number: 1, sealed } })],
   ["event.run.accepted", writeEvent({ ...place, type: "run.accepted", data: { run, steps: ["main"] } })],
   ["event.run.succeeded", writeEvent({ ...place, type: "run.succeeded", data: { run, outputs: { rows: 3 }, seconds: { running: 1.5 } } })],
   ["event.command.refused", writeNotice({ installation, tenant, id, type: "command.refused", time, data: { command: "m1", problems: [] } })],

@@ -41,6 +41,9 @@ const WHEN_CONTROL: Record<ControlType, string> = {
   "groups.asked": "A watcher without a groups file asks which groups there are.",
   "group.announced": "A launcher says how a watcher reaches one group; its credential there is sealed.",
   "groups.announced": "A launcher says which groups it has; what it does not name, it does not have.",
+  "log.asked": "A reader asks for what a Job's program prints, and goes on asking while somebody reads.",
+  "log.offered": "A watcher of the Job's group can read it, or still does.",
+  "log.piece": "The chosen watcher says what the program printed since the last piece; the text is sealed.",
 };
 
 export const WHEN_EVENTS: Record<EventType, string> = {
@@ -167,7 +170,7 @@ function asyncApi(): Json {
       control: {
         address: "longshore.control",
         description:
-          "A topic exchange between our own programs; nothing is kept. The routing key is <installation>.<type without its prefix>.",
+          "A topic exchange between our own programs; nothing is kept. The routing key is <installation>.<type without its prefix>; to a reader of a log, with .<reader> behind it.",
         messages: refs("control"),
       },
     },
@@ -177,6 +180,7 @@ function asyncApi(): Json {
       answerCommands: operation("send", "replies", "The launcher answers the sender of a command."),
       observeFacts: operation("receive", "facts", "The launcher takes what watchers saw."),
       announceGroups: operation("send", "control", "The launcher says which groups there are, and watchers ask for it."),
+      readLogs: operation("send", "control", "The console asks for what a program prints, and a watcher sends it."),
     },
     components: { messages: Object.fromEntries(messages) },
   };

@@ -31,7 +31,7 @@ export interface Cluster {
   ): AsyncIterable<Change>;
   tailLog(of: { readonly pod: string; readonly container: string }, signal: AbortSignal): Promise<LogTail>;
   logLines(
-    of: { readonly pod: string; readonly container: string; readonly follows: boolean },
+    of: { readonly pod: string; readonly container: string; readonly follows: boolean; readonly tailLines?: number },
     signal: AbortSignal,
   ): AsyncIterable<string>;
 }

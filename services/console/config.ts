@@ -2,7 +2,7 @@
 import { brokerSettings } from "@longshore/broker/settings.ts";
 import { AccessRule } from "@longshore/contract/access-rule.ts";
 import { Installation } from "@longshore/contract/ids.ts";
-import { oneSecret, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
+import { oneSecret, sealKeys, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
 
@@ -11,6 +11,8 @@ export const ConsoleConfig = z.strictObject({
   installation: Installation,
   broker: brokerSettings(),
   ledger: z.strictObject({ ...secretSetting("url") }).check(oneSecret("url")),
+  /** The watchers' key of logs. Without it, what a program prints is shown at its end. */
+  logKeyFile: sealKeys().optional(),
   /** Without a rule, nobody may do anything. */
   access: z.array(AccessRule).default([]),
   http: z

@@ -8,7 +8,7 @@
 import { brokerAt, openBroker } from "@longshore/broker/brokers.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
-import { openPages } from "@longshore/ledger/open-pages.ts";
+import { openPages, SOURCE } from "@longshore/ledger/open-pages.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
 import { systemClock, untilAborted } from "@longshore/runtime/clock.ts";
 import { secretOf } from "@longshore/runtime/config/secret-settings.ts";
@@ -21,6 +21,7 @@ import { openStarting } from "@longshore/runtime/starting.ts";
 import { bundlePage } from "./bundle.ts";
 import { ConsoleConfig } from "./config.ts";
 import { openLive } from "./live.ts";
+import { openLogReader } from "./live-logs.ts";
 import { listenOnFree, openServer } from "./serve.ts";
 
 /** The first launcher makes the schema, so that a console that starts with it has to wait. */
@@ -47,12 +48,16 @@ export async function webConsole(
   );
   await using broker = await starting.reach("broker", () => openBroker({ ...atBroker, log, clock }));
   const live = openLive({ broker, clock, log });
+  const key = config.logKeyFile?.reveal();
+  const { installation } = config;
+  const readLog = key === undefined ? undefined : openLogReader({ broker, clock, installation, key, source: SOURCE });
   const { host, port } = address(config.http.listen);
   let chosen = port;
   const server = await openServer({
-    installation: config.installation,
+    installation,
     access: config.access,
     quarantine: brokerAt(atBroker.url).quarantine(config.broker.names),
+    readLog,
     hosts: (name) => ["127.0.0.1", "localhost", "[::1]"].some((it) => name === `${it}:${chosen}`),
     port: () => chosen,
     ...{ clock, log, pages, broker, files, live, signal },

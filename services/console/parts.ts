@@ -7,6 +7,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { PageFiles } from "./bundle.ts";
 import type { Live } from "./live.ts";
+import type { ReadLog } from "./live-logs.ts";
 
 export interface Parts {
   readonly installation: Installation;
@@ -19,6 +20,8 @@ export interface Parts {
   /** How a person finds the messages at the broker that nobody could read. */
   readonly quarantine: string;
   readonly live: Live;
+  /** Absent without the key of logs: then a log is shown at the run's end. */
+  readonly readLog: ReadLog | undefined;
   readonly files: PageFiles;
   /** The names under which browsers may ask for us: any other could be a page that was rebound to our address. */
   readonly hosts: (host: string) => boolean;

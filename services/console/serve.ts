@@ -18,6 +18,7 @@ import { catalogue } from "./routes/catalogue.ts";
 import { enter } from "./routes/enter.ts";
 import { events } from "./routes/events.ts";
 import { groups } from "./routes/groups.ts";
+import { log as logs } from "./routes/log.ts";
 import { page } from "./routes/page.ts";
 import { runs } from "./routes/runs.ts";
 import "./sign-in/person.ts";
@@ -104,6 +105,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   runs(server, options);
   events(server, options);
   groups(server, options);
+  logs(server, options);
   audit(server, options);
   page(server, options);
   return server;

@@ -13,6 +13,8 @@ export const WatcherConfig = z
     /** The groups stand in this file. Without it, launchers announce them, sealed with a key that both programs have. */
     groupsFile: readableFile().optional(),
     sealKeyFile: sealKeys().optional(),
+    /** The console's key of logs. Without it, nobody is sent what programs print while they run. */
+    logKeyFile: sealKeys().optional(),
     http: z.strictObject({ listen: z.string().default("127.0.0.1:9091") }).prefault({}),
     failpoint: z.string().meta({ written: "text, for tests alone", isForTests: true }).optional(),
   })

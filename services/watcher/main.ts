@@ -3,12 +3,13 @@
  * there.
  *
  *   cluster A ──▶ watch-group ─┐
- *   cluster B ──▶ watch-group ─┴─▶ facts
+ *   cluster B ──▶ watch-group ─┴─▶ facts            and, for who asks: pods' logs ──▶ live-logs
  *
  * Its groups stand in a file, or launchers announce them (announced-groups.ts). It needs no database. It remembers only in
  * memory which facts it published, and publishes them again after a restart: the launcher recognises repeats.
  */
 import { openBroker } from "@longshore/broker/brokers.ts";
+import { logMessages } from "@longshore/broker/log-messages.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { sayUnverified } from "@longshore/kubernetes/access/connection.ts";
@@ -25,6 +26,7 @@ import { openStarting } from "@longshore/runtime/starting.ts";
 import { openSeal } from "@longshore/runtime/seal.ts";
 import { WatcherConfig } from "./config.ts";
 import { learnGroups } from "./announced-groups.ts";
+import { openLiveLogs } from "./live-logs.ts";
 import { FAILPOINTS, type Parts, TIMING } from "./parts.ts";
 import { watcherLoops } from "./watch-group.ts";
 
@@ -41,6 +43,12 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   await using broker = await starting.reach("broker", () =>
     openBroker({ ...brokerOf(config), log, clock, waitsForLauncher: true }),
   );
+  const pause = backOff(clock);
+  const key = config.logKeyFile?.reveal();
+  const live =
+    key === undefined
+      ? undefined
+      : openLiveLogs({ owner, clock, log, pause, broker }, logMessages(key, installation, `/longshore/${installation}/watcher`));
   const parts: Parts = {
     installation,
     owner,
@@ -51,7 +59,8 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
     clusters: groups?.clusters ?? [],
     timing: TIMING,
     fail: failpoints(config.failpoint, FAILPOINTS),
-    pause: backOff(clock),
+    pause,
+    ...(live && { liveLogs: live }),
   };
   const learned = config.sealKeyFile && learnGroups({ ...parts, broker }, openSeal(config.sealKeyFile.reveal(), installation));
 
@@ -64,7 +73,10 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
     refresh: async () => tellTokens(learned?.tokens() ?? tokensOf(groups?.clusters ?? []), parts),
   });
   log.info("the watcher is up", { owner, health: health.url, groups: learned ? "as launchers announce them" : names });
-  return await together(signal, learned ? { groups: learned.loop } : watcherLoops(parts));
+  return await together(signal, {
+    ...(learned ? { groups: learned.loop } : watcherLoops(parts)),
+    ...(live && { logs: live.loop }),
+  });
 }
 
 async function groupsOf({ groupsFile }: WatcherConfig, metrics: Metrics, log: Log): Promise<Groups | undefined> {

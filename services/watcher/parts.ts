@@ -10,6 +10,7 @@ import type { Failpoint } from "@longshore/runtime/failpoint.ts";
 import type { Log } from "@longshore/runtime/log.ts";
 import type { Pause } from "@longshore/runtime/loop.ts";
 import type { Metrics } from "@longshore/runtime/metrics.ts";
+import type { LiveLogs } from "./live-logs.ts";
 
 export const FAILPOINTS = ["beforeFact", "afterFact"] as const;
 
@@ -22,7 +23,7 @@ export interface Timing {
 export const TIMING: Timing = { heartbeatMs: 15_000, dueMs: 1_000 };
 
 /** One group's cluster, with the watch credential. */
-export type Watched = Pick<Cluster, "namespace" | "read" | "follow" | "tailLog"> & { readonly name: GroupName };
+export type Watched = Pick<Cluster, "namespace" | "read" | "follow" | "tailLog" | "logLines"> & { readonly name: GroupName };
 
 export interface Parts {
   readonly installation: Installation;
@@ -36,6 +37,8 @@ export interface Parts {
   readonly timing: Timing;
   readonly fail: Failpoint<(typeof FAILPOINTS)[number]>;
   readonly pause: Pause;
+  /** Absent without the key of logs: then nobody is sent what programs print now. */
+  readonly liveLogs?: Pick<LiveLogs, "offer">;
 }
 
 /** The parts of a watcher that learns its groups from launchers instead of a file. */

@@ -130,8 +130,8 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
         return announced(control.data, nowMs);
       case "groups.announced":
         return allAnnounced(control.data, nowMs);
-      case "groups.asked":
-        return { outcome: "same" };
+      default:
+        return { outcome: "same" }; // no announcement
     }
   }
 

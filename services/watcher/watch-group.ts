@@ -62,6 +62,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   const failed = new AbortController();
   const synced = wakeUp(clock); // the first heartbeat comes early, because a group without one is reported as unwatched after 90 s
 
+  const withdraw = parts.liveLogs?.offer(cluster);
   await together(AbortSignal.any([signal, failed.signal]), {
     jobs: (signal) => followJobs(signal),
     pods: (signal) => followPods(signal),
@@ -69,7 +70,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, wakeUp: synced }, () => beat(signal)),
     // Measures apart from the heartbeat, which stands still while the broker is away.
     measure: (signal) => every({ clock, ms: timing.heartbeatMs, signal }, async () => void measure()),
-  });
+  }).finally(withdraw);
   failed.signal.throwIfAborted();
 
   async function followJobs(signal: AbortSignal): Promise<void> {

@@ -1,16 +1,21 @@
 /**
- * Messages between launchers and watchers about which groups there are. They are not kept for later readers, but they are
- * repeated, and a watcher can ask for them.
+ * Messages between our own programs that are not kept for later readers: which groups there are, and what a program prints at
+ * the moment. They are repeated.
  *
  *   watcher ── groups.asked ──▶ launchers ── group.announced, one a group ──▶ watchers
  *                                         └─ groups.announced: these are all
  *
- * The failure this prevents: a watcher that acts on announcements which anybody at the broker could write. Both announcements
- * carry a sealed part that is bound to all other fields (`boundTo`): without the seal key, nobody can write or change an
- * announcement. Fields may be added at any time; unknown fields are kept, since the sealed part is bound to them too.
+ *   reader ── log.asked ──▶ watchers ── log.offered ──▶ reader ── log.asked, naming the first that offered, every 15 s ──▶ watchers
+ *                                       that watcher ── log.piece, log.piece, … ──▶ reader
+ *
+ * The failures this prevents: a watcher that acts on announcements which anybody at the broker could write, and a log that
+ * anybody at the broker could ask for or read. Each message but `groups.asked` carries a sealed part that is bound to all other
+ * fields (`boundTo`): without the key, nobody can write, change or read it. Logs have a key of their own, since a reader of logs
+ * must not open the credentials in announcements. Fields may be added at any time; unknown fields are kept, since the sealed part
+ * is bound to them too.
  */
 import { z } from "zod";
-import { GroupName, Installation } from "../ids.ts";
+import { GroupName, Installation, Uid } from "../ids.ts";
 import { canonical } from "../json.ts";
 
 const base64url = z.string().regex(/^[A-Za-z0-9_-]*$/, "Binary values are base64url.");
@@ -21,8 +26,21 @@ export const Sealed = z.object({ key: z.string().max(64), nonce: base64url.max(6
 /** When the launcher first read this content, in milliseconds since 1970: a lower version never replaces a higher one. */
 const Version = z.int().min(0);
 
+/** One page or terminal that shows one log. Nobody can guess it, so nobody else hears what is sent to it. */
+const Reader = z.uuid();
+const Watcher = z.string().min(1).max(300);
+/** An empty text, sealed: it shows that a program of ours wrote the other fields. */
+const Proof = Sealed;
+
+/** A reader asks again this often. */
+export const LOG_ASKED_EVERY_MS = 15_000;
+/** A watcher that was not asked again for this long stops reading, and a reader that heard nothing for this long asks anew. */
+export const LOG_LEASE_MS = 45_000;
+/** At most so many of the lines that are there already are sent. */
+export const LOG_LINES_MOST = 5_000;
+
 export const CONTROL = {
-  "groups.asked": z.looseObject({ installation: Installation, watcher: z.string().min(1).max(300) }),
+  "groups.asked": z.looseObject({ installation: Installation, watcher: Watcher }),
   "group.announced": z.looseObject({
     installation: Installation,
     launcher: z.string().min(1).max(300),
@@ -50,7 +68,30 @@ export const CONTROL = {
     /** The announcement is repeated after at most this long: a launcher that is silent for much longer is gone. */
     againSeconds: z.number().positive().max(86_400),
     groups: z.array(z.looseObject({ group: GroupName, version: Version })).max(5_000),
-    /** An empty text, sealed: it shows that a launcher of ours wrote the other fields. */
+    sealed: Proof,
+  }),
+  "log.asked": z.looseObject({
+    installation: Installation,
+    reader: Reader,
+    /** When the reader asked: an old message that somebody sends again is not believed. */
+    at: z.iso.datetime(),
+    group: GroupName,
+    job: Uid,
+    /** How many of the lines that are there already are wanted: none after another watcher has sent them. */
+    tailLines: z.int().min(0).max(LOG_LINES_MOST),
+    /** The watcher whose offer was taken; all others do nothing. If absent, each watcher of the group may offer. */
+    watcher: Watcher.optional(),
+    sealed: Proof,
+  }),
+  /** Also the answer to each later `log.asked`: the watcher is still there. */
+  "log.offered": z.looseObject({ installation: Installation, reader: Reader, watcher: Watcher, sealed: Proof }),
+  "log.piece": z.looseObject({
+    installation: Installation,
+    reader: Reader,
+    watcher: Watcher,
+    /** Counts the pieces, from 1: a reader sees that one is missing. */
+    number: z.int().min(1),
+    /** A sealed `LogPiece`. */
     sealed: Sealed,
   }),
 } as const;
@@ -71,6 +112,17 @@ export const WatchCredential = z.object({
 });
 export type WatchCredential = z.infer<typeof WatchCredential>;
 
+/** The sealed content of `log.piece`. */
+export const LogPiece = z.object({
+  /** Lines are missing before the text: so many bytes if that is known, since more was printed than is sent. */
+  gap: z.object({ bytes: z.int().min(1).optional() }).optional(),
+  /** Whole lines, each with its end. */
+  text: z.string(),
+  /** True once the program has ended: nothing follows. */
+  ends: z.boolean().optional(),
+});
+export type LogPiece = z.infer<typeof LogPiece>;
+
 /** Returns the text to which an announcement's sealed part is bound: all other fields. */
 export function boundTo(type: ControlType, data: Readonly<Record<string, unknown>>): string {
   return canonical({ type, data: { ...data, sealed: undefined } });
@@ -78,6 +130,13 @@ export function boundTo(type: ControlType, data: Readonly<Record<string, unknown
 
 /** Returns "prod.group.announced": messages of one installation disturb no other installation at the same broker. */
 export const controlKey = (installation: Installation, type: ControlType): string => `${installation}.${type}`;
+
+/** Returns "prod.log.piece.<reader>": only that reader listens there. */
+export const readerKey = (installation: Installation, type: "log.offered" | "log.piece", reader: string): string =>
+  `${controlKey(installation, type)}.${reader}`;
+
+/** The routing pattern for all that is sent to one reader of a log. */
+export const toReader = (installation: Installation, reader: string): string => `${installation}.log.*.${reader}`;
 
 /** The routing pattern for both announcements. */
 export const announcements = (installation: Installation): string => `${installation}.*.announced`;

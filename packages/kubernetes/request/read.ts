@@ -237,11 +237,15 @@ interface LogLinesOptions extends Pick<LogOptions, "namespace" | "pod" | "contai
   readonly transport: Channel;
   /** False: the lines so far. True: also those that come, until the container has ended. */
   readonly follows: boolean;
+  /** Of the lines so far, only this many of the last. */
+  readonly tailLines?: number;
 }
 
-/** Yields a container's log from its first line. Throws `Failure` if the API server does not give it, or if the stream breaks. */
+/** Yields a container's log, from its first line if `tailLines` does not leave some out. Throws `Failure` if the API server does not give it, or if the stream breaks. */
 export async function* logLines(options: LogLinesOptions, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
-  const path = `${logPath(options)}&follow=${String(options.follows)}`;
+  const { follows, tailLines } = options;
+  const tail = tailLines === undefined ? "" : `&tailLines=${tailLines}`;
+  const path = `${logPath(options)}&follow=${String(follows)}${tail}`;
   const stream = await options.transport.open({ purpose: "log", method: "GET", path, accept: "*/*" }, signal);
   if (stream.status !== 200)
     throw refused({ status: stream.status, body: stream.body }, `read the log of the pod ${options.pod}`);

@@ -169,8 +169,12 @@ function lastLines(text: string, most: number): string {
   return lines.slice(-(ended ? most + 1 : most)).join("\n");
 }
 
+const linesIn = (text: string): number => text.split("\n").length - 1;
+
 function followLog(parts: ServerParts, asked: Asked, closed: () => void): Lines {
   const { run, container } = findRun(parts, asked);
+  const most = wholeNumber(asked.query, "tailLines");
+  let left = most === undefined ? 0 : Math.max(0, linesIn(run?.log(container) ?? "") - most);
   let stop: (() => void) | undefined;
   const lines = createLines(LOG_LINES_MOST, () => {
     stop?.();
@@ -178,6 +182,7 @@ function followLog(parts: ServerParts, asked: Asked, closed: () => void): Lines 
   });
   stop = run?.followLog(container, (line) => {
     if (line === undefined) lines.end();
+    else if (left > 0) left--;
     else lines.push(line);
   });
   if (stop === undefined) throw notStarted(asked, container);

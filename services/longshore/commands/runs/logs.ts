@@ -8,7 +8,8 @@ import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import { CONTAINER } from "@longshore/domain/run/marks.ts";
 import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
-import { type PodSeen, seePod } from "@longshore/domain/watch/seen.ts";
+import { podToPrint } from "@longshore/domain/watch/pod-to-print.ts";
+import { seePod } from "@longshore/domain/watch/seen.ts";
 import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import type { Cluster } from "@longshore/kubernetes/clusters.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
@@ -110,15 +111,6 @@ async function fromPod(
     if (lines > 0 || !isTransient(error)) throw error;
     return false; // its container has not started, or its pod was just removed
   }
-}
-
-/** The last pod of the slice. If none is asked for, of the first that failed, else the newest pod. */
-export function podToPrint(pods: readonly PodSeen[], slice: number | undefined): PodSeen | undefined {
-  const byTime = pods.toSorted((a, b) => ((a.createdAt ?? "") < (b.createdAt ?? "") ? -1 : 1));
-  if (slice !== undefined) return byTime.findLast(({ index }) => index === slice);
-  const failed = byTime.filter(({ index, phase }) => index !== undefined && phase === "Failed");
-  const [first] = failed.toSorted((a, b) => (a.index ?? 0) - (b.index ?? 0));
-  return first === undefined ? byTime.at(-1) : failed.findLast(({ index }) => index === first.index);
 }
 
 interface Printing {

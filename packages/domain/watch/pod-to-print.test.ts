@@ -2,7 +2,7 @@
 import { COMPLETION_INDEX } from "@longshore/domain/run/marks.ts";
 import { pod } from "@longshore/domain/watch/testing/fixtures.ts";
 import t from "tap";
-import { podToPrint } from "./logs.ts";
+import { podToPrint } from "./pod-to-print.ts";
 
 const of = (name: string, second: number, phase: string, index?: number) =>
   pod({
