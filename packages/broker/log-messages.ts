@@ -14,16 +14,13 @@ import type { Outgoing } from "./port.ts";
 
 type LogType = Extract<ControlType, `log.${string}`>;
 
-type LogMessage = { readonly [T in LogType]: { readonly type: T; readonly data: ControlData<T>; readonly text: string } }[LogType];
+type LogMessage = {
+  readonly [T in LogType]: { readonly type: T; readonly data: ControlData<T>; readonly text: string };
+}[LogType];
 
 export interface LogMessages {
   readonly installation: Installation;
-  write<T extends LogType>(
-    key: string,
-    type: T,
-    data: Omit<ControlData<T>, "sealed" | "installation">,
-    text?: string,
-  ): Outgoing;
+  write<T extends LogType>(key: string, type: T, data: Omit<ControlData<T>, "sealed" | "installation">, text?: string): Outgoing;
   /** Returns the message and its sealed text; a sentence, if it is a log's message that is not believed; else undefined. */
   read(body: Uint8Array): LogMessage | string | undefined;
 }

@@ -1,5 +1,6 @@
 /**
- * Makes the page's files with esbuild: a script, a style sheet and two fonts, named by their content.
+ * Makes the page's files with esbuild: a script, the parts of it that are loaded when needed, a style sheet and two fonts, named by
+ * their content.
  *
  * The failure this prevents: a browser that keeps yesterday's script beside today's server. A name changes with the content, so
  * that a file may be kept for ever, and only the page itself is asked for again. What was made is kept beside the dependencies, and
@@ -8,7 +9,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 
 export interface PageFile {
@@ -32,7 +33,11 @@ const FONTS = {
 /** Where what esbuild made is kept, with the digest of each file that it was made of. */
 const KEPT = join(import.meta.dirname, "../../node_modules/.cache/longshore/page.json");
 
-const Made = z.object({ sources: z.record(z.string(), z.string()), texts: z.record(z.string(), z.string()) });
+const SCRIPT = "text/javascript; charset=utf-8";
+
+const Texts = z.record(z.string(), z.string());
+/** `parts`: what the script loads when it is needed, by the names by which it asks for them. */
+const Made = z.object({ sources: Texts, texts: Texts, parts: Texts });
 type Made = z.infer<typeof Made>;
 
 export async function bundlePage(kept = KEPT): Promise<PageFiles> {
@@ -47,12 +52,14 @@ export async function bundlePage(kept = KEPT): Promise<PageFiles> {
       async ([name, path]) => [name, keep(name, "font/woff2", await readFile(require.resolve(path)))] as const,
     ),
   );
-  const { texts } = (await madeBefore(kept)) ?? (await makeAndKeep(kept));
+  const { texts, parts } = (await madeBefore(kept)) ?? (await makeAndKeep(kept));
   const styled = fonts.reduce((css, [name, url]) => css.replaceAll(`fonts/${name}`, url), texts["style.css"] ?? "");
   const bytes = new TextEncoder();
+  // The script names its parts, so that their names are esbuild's.
+  for (const [name, text] of Object.entries(parts)) assets.set(name, { type: SCRIPT, body: bytes.encode(text) });
   const html = (await readFile(join(folder, "index.html"), "utf8"))
     .replace("icon.svg", keep("icon.svg", "image/svg+xml", await readFile(join(folder, "icon.svg"))))
-    .replace("main.js", keep("main.js", "text/javascript; charset=utf-8", bytes.encode(texts["main.tsx"])))
+    .replace("main.js", keep("main.js", SCRIPT, bytes.encode(texts["main.tsx"])))
     .replace("style.css", keep("style.css", "text/css; charset=utf-8", bytes.encode(styled)));
   return { html, assets };
 }
@@ -84,6 +91,7 @@ async function makeAndKeep(kept: string): Promise<Made> {
   const made = {
     sources: { ...script.sources, ...style.sources },
     texts: { "main.tsx": script.text, "style.css": style.text },
+    parts: script.parts,
   };
   // A folder that nobody may write to costs a start a moment, and no more.
   const beside = `${kept}.${process.pid}`;
@@ -94,7 +102,7 @@ async function makeAndKeep(kept: string): Promise<Made> {
   return made;
 }
 
-async function make(entry: string): Promise<{ readonly text: string; readonly sources: Made["sources"] }> {
+async function make(entry: string): Promise<Pick<Made, "sources" | "parts"> & { readonly text: string }> {
   const { build } = await import("esbuild"); // an image has the page made already, and no esbuild
   const { outputFiles, metafile } = await build({
     entryPoints: [join(folder, entry)],
@@ -104,6 +112,9 @@ async function make(entry: string): Promise<{ readonly text: string; readonly so
     minify: true,
     write: false,
     format: "esm",
+    splitting: true,
+    outdir: "made",
+    chunkNames: "[name]-[hash]",
     target: ["es2023", "chrome120", "firefox120", "safari17"],
     jsx: "automatic",
     jsxImportSource: "preact",
@@ -111,10 +122,13 @@ async function make(entry: string): Promise<{ readonly text: string; readonly so
     legalComments: "none",
     logLevel: "silent",
   });
-  const [file] = outputFiles;
+  const made = entry.replace(/tsx$/, "js");
+  const file = outputFiles.find(({ path }) => basename(path) === made);
+  const others = outputFiles.filter((it) => it !== file);
   if (file === undefined) throw new TypeError(`esbuild made nothing of ${entry}`);
   // The versions of all that made it stand in package.json.
   const paths = [...Object.keys(metafile.inputs), "../package.json"];
   const sources = paths.map(async (path) => [path, digestOf(await readFile(join(folder, path)))] as const);
-  return { text: file.text, sources: Object.fromEntries(await Promise.all(sources)) };
+  const parts = Object.fromEntries(others.map(({ path, text }) => [basename(path), text]));
+  return { text: file.text, parts, sources: Object.fromEntries(await Promise.all(sources)) };
 }

@@ -73,6 +73,8 @@ export const LauncherConfig = z.strictObject({
    * sealed.
    */
   sealKeyFile: sealKeys().optional(),
+  /** For `longshore runs logs`, where a cluster cannot be reached from here: the watchers' key of logs. The launcher reads no log. */
+  logKeyFile: sealKeys().optional(),
   http: z.strictObject({ listen: z.string().default("127.0.0.1:9090") }).prefault({}),
   defaults: Defaults.prefault({}),
   /** Broker users who may abandon runs, and who may name the person behind a command. */

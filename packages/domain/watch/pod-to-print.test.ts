@@ -1,6 +1,6 @@
 /** Whose log `runs logs` prints. */
-import { COMPLETION_INDEX } from "@longshore/domain/run/marks.ts";
-import { pod } from "@longshore/domain/watch/testing/fixtures.ts";
+import { COMPLETION_INDEX } from "../run/marks.ts";
+import { pod } from "./testing/fixtures.ts";
 import t from "tap";
 import { podToPrint } from "./pod-to-print.ts";
 

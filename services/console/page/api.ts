@@ -43,12 +43,12 @@ export const ask = <T>(path: string, query: Readonly<Record<string, string>> = {
 export const post = <T>(path: string, body: object): Promise<T> =>
   call<T>(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
-/** Calls back with each piece of news until the function that it returns is called. */
+/** Calls back with each piece of news, by its type, until the function that it returns is called. */
 export function stream(
   path: string,
   query: Readonly<Record<string, string>>,
-  news: (data: string) => void,
-  heard: (isLive: boolean) => void,
+  news: Readonly<Record<string, (data: string) => void>>,
+  heard: (isLive: boolean) => void = () => undefined,
 ): () => void {
   let source: EventSource | undefined;
   const open = (): void => {
@@ -56,7 +56,8 @@ export function stream(
     source = new EventSource(url(path, query));
     source.addEventListener("open", () => heard(true));
     source.addEventListener("error", () => heard(false));
-    for (const type of ["run", "changed"]) source.addEventListener(type, (event) => news((event as MessageEvent<string>).data));
+    for (const [type, take] of Object.entries(news))
+      source.addEventListener(type, (event) => take((event as MessageEvent<string>).data));
   };
   const close = (): void => {
     source?.close();

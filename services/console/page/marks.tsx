@@ -14,6 +14,7 @@ export type Mark =
   | "again"
   | "back"
   | "down"
+  | "wrap"
   | "live"
   | "stale"
   | "padlock"
@@ -47,6 +48,7 @@ const SHAPES: Readonly<Record<Mark, JSX.Element>> = {
   copy: <g><rect x="5.5" y="5.5" width="8.5" height="8.5" rx="1" /><path d="M10.5 5.5V3a1 1 0 00-1-1H3a1 1 0 00-1 1v6.5a1 1 0 001 1h2.5" /></g>,
   again: <g><path d="M13.5 8A5.5 5.5 0 118 2.5c1.8 0 3.4.8 4.4 2.2" /><path d="M12.8 1.8v3.2H9.6" /></g>,
   back: <path d="M10 3L5 8l5 5" />,
+  wrap: <path d="M2 3.5h12M2 8h10a2.5 2.5 0 010 5H8.5M10.5 11l-2 2 2 2M2 13h3" />,
   down: <path d="M3.5 6L8 10.5 12.5 6" />,
   live: <g><circle cx="8" cy="8" r="2" class="fill" /><path d="M4.2 4.2a5.4 5.4 0 000 7.6M11.8 4.2a5.4 5.4 0 010 7.6" /></g>,
   stale: <g><path d="M8 1.8l6.6 12H1.4z" /><path d="M8 6v3.6M8 11.4v.6" /></g>,

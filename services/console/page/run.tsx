@@ -6,6 +6,7 @@ import { isOver } from "../views/state.ts";
 import { post, type Problem, Refusal } from "./api.ts";
 import { Back, LiveMark, Shown } from "./frame.tsx";
 import { here } from "./go.ts";
+import { Log } from "./log.tsx";
 import { Icon, StateLine, wordOf } from "./marks.tsx";
 import { labelOf } from "./fields.tsx";
 import { ForOperators } from "./for-operators.tsx";
@@ -51,7 +52,7 @@ function Whole({ run, staleSinceMs }: { readonly run: RunView; readonly staleSin
           </aside>
         )}
         <div>
-          {run.log !== undefined && <Log run={run} />}
+          <Log run={run} />
           <section class="panel">
             <h2>Story</h2>
             <ol class="story">
@@ -235,23 +236,6 @@ const Values = ({ title, of }: { readonly title: string; readonly of: Readonly<R
 
 const textOf = (value: unknown): string =>
   typeof value === "boolean" ? (value ? "yes" : "no") : typeof value === "string" ? value : JSON.stringify(value);
-
-const OF_LOG = { complete: "complete", truncated: "the end of it", unavailable: "not to be had" } as const;
-
-function Log({ run: { log, id } }: { readonly run: RunView }): JSX.Element {
-  if (log === undefined) return <></>;
-  const file = `data:text/plain;charset=utf-8,${encodeURIComponent(log.tail)}`;
-  return (
-    <section class="panel log">
-      <div>
-        <h2>Log</h2>
-        <small>{OF_LOG[log.state]}</small>
-        <a class="button small" href={file} download={`${id.replaceAll(/[^\w.-]+/g, "-")}.log`}><Icon of="download" /> Download</a>
-      </div>
-      <pre tabIndex={0} aria-label="Log">{log.tail}</pre>
-    </section>
-  ); // biome-ignore format: as it stands on the page
-}
 
 /** A deed on the run: once sent, the page waits for the run itself to say so. */
 function useDeed(

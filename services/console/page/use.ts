@@ -58,11 +58,13 @@ export function useAnswer<T>(
     const end = stream(
       "/v1/events",
       run === undefined ? {} : { run },
-      (news) => {
-        if (!mine()) return;
-        isTold = run !== undefined;
-        if (isTold) take(JSON.parse(news) as T);
-        else void look();
+      {
+        run: (view) => {
+          if (!mine()) return;
+          isTold = true;
+          take(JSON.parse(view) as T);
+        },
+        changed: () => void (mine() && look()),
       },
       (isLive) => {
         if (!mine()) return;

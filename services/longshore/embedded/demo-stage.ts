@@ -18,7 +18,7 @@ import { INSTALLATION, pocketIn, postgresIn, writeConfig } from "./home.ts";
 import { commandOf } from "../checked-command.ts";
 import { examplesDir } from "../commands/definitions.ts";
 import { partLine, started } from "../commands/up.ts";
-import { consoleConfig } from "./programs.ts";
+import { consoleConfig, readConfigs } from "./programs.ts";
 import { wordOf } from "../terminal.ts";
 
 export interface Heard {
@@ -88,7 +88,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
     await started(surroundings, "console", "on this machine alone", () =>
       openConsole(
         consoleConfig(
-          { installation: Installation.parse(INSTALLATION), log: QUIET },
+          { ...readConfigs(files, surroundings).launcher, log: QUIET },
           { brokerUrl: postgres.url, ledgerUrl: postgres.url },
         ),
       ),

@@ -40,11 +40,13 @@ export interface ClusterChoice {
   readonly found?: { readonly goOn: readonly string[]; readonly ended: readonly string[] };
 }
 
+const newKey = (): string => randomBytes(48).toString("base64");
+
 /** The key for proofs: without it, a restarted launcher would not recognise its own Jobs. */
 export async function keyIn(home: string): Promise<string> {
   const file = join(home, "key");
   const existing = await readFile(file, "utf8").catch(() => undefined);
-  if (existing === undefined) await writeFile(file, randomBytes(48).toString("base64"), { mode: 0o600 });
+  if (existing === undefined) await writeFile(file, newKey(), { mode: 0o600 });
   return file;
 }
 
@@ -114,6 +116,7 @@ export async function writeConfig(writing: Writing): Promise<Files> {
     groupsFile: files.groups,
     ...(log && { log }),
     broker: { urlFile: await secretFile(BROKER_FILE, brokerUrl) },
+    logKeyFile: await secretFile("log-key", newKey()),
   };
   const ledger = { urlFile: await secretFile(LEDGER_FILE, ledgerUrl), keyFile: await keyIn(home) };
   const groups = [cluster, ...others].map(({ name, namespace, cluster, embedded, launch, watch }) => [

@@ -39,7 +39,7 @@ const CONSOLE_PORTS = 20;
 
 /** The console of a Longshore on this machine. Without other rules, a link says in which role it signs in. */
 export const consoleConfig = (
-  { installation, log }: Pick<LauncherConfig, "installation" | "log">,
+  { installation, log, logKeyFile }: Pick<LauncherConfig, "installation" | "log" | "logKeyFile">,
   {
     brokerUrl,
     ledgerUrl,
@@ -54,6 +54,7 @@ export const consoleConfig = (
     http: { ports: CONSOLE_PORTS, health: "127.0.0.1:0" },
   }),
   log,
+  logKeyFile,
 });
 
 interface Served extends ReturnType<typeof readConfigs> {
