@@ -45,6 +45,7 @@ export const METRICS = {
   longshore_quarantine_messages:                  { kind: "gauge",     labels: [],                               help: "Messages that nobody could read" },
   longshore_kubernetes_requests_total:            { kind: "counter",   labels: ["group", "purpose", "code"],     help: "Requests to API servers; code is the status, or the reason why no answer came" },
   longshore_announcements_total:                  { kind: "counter",   labels: ["outcome"],                      help: "Announcements of groups that a watcher heard, by what became of them" },
+  longshore_logs_followed:                       { kind: "gauge",     labels: [],                               help: "Logs that the watcher sends to readers now, while their programs run" },
   longshore_definition_problems:                  { kind: "gauge",     labels: [],                               help: "Problems in the definitions' files, as last read; while there are any, the definitions stay as they were" },
   longshore_sink_requests_total:                  { kind: "counter",   labels: ["sink", "code"],                 help: "Requests to sinks; code is the status, or the reason why no answer came" },
   longshore_sink_behind_seconds:                  { kind: "gauge",     labels: ["sink"],                         help: "Age of the oldest event that the sink's feed has not read; an open transaction anywhere on the ledger's server holds it back" },

@@ -32,6 +32,8 @@ export interface Longshore {
   readonly keyMark?: string | undefined;
   /** The key that seals announcements, if the launcher announces its groups. */
   readonly sealKeys?: string | undefined;
+  /** The key of logs, with which watchers are asked for them. */
+  readonly logKeys?: string | undefined;
   /** For each group that an earlier start from this folder served: the command that serves it again. */
   readonly toServe?: Readonly<Record<string, string>> | undefined;
 }
@@ -149,7 +151,7 @@ async function whyNotRunning(cwd: string): Promise<string> {
 
 function ofConfig(file: string, env: Surroundings["env"]): Longshore {
   const config = readConfig(LauncherConfig, { file, env });
-  const { installation, ledger, groupsFile, definitionsDir, sealKeyFile } = config;
+  const { installation, ledger, groupsFile, definitionsDir, sealKeyFile, logKeyFile } = config;
   return {
     installation,
     groupsFile,
@@ -159,6 +161,7 @@ function ofConfig(file: string, env: Surroundings["env"]): Longshore {
     ledgerUrl: secretOf(ledger, "url")?.reveal() ?? "",
     keyMark: openKeys(Buffer.from(ledger.keyFile.reveal()), installation).mark,
     sealKeys: sealKeyFile?.reveal(),
+    logKeys: logKeyFile?.reveal(),
   };
 }
 

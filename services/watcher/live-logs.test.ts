@@ -8,6 +8,7 @@ import { Failure } from "@longshore/contract/problems/problem.ts";
 import { virtualClock } from "@longshore/kubernetes/testing/virtual-clock.ts";
 import { type Log, silentLog } from "@longshore/runtime/log.ts";
 import { backOff } from "@longshore/runtime/loop.ts";
+import { openMetrics } from "@longshore/runtime/metrics.ts";
 import t, { type Test } from "tap";
 import { LOG_LIMITS, type LogLimits, openLiveLogs } from "./live-logs.ts";
 import type { Watched } from "./parts.ts";
@@ -62,7 +63,7 @@ function stage(t: Test, { logs, isOpen = false, limits, warn = () => undefined }
     },
   } as unknown as Watched;
   const live = openLiveLogs(
-    { owner: "watcher-1", clock, log: { ...silentLog, warn }, pause: backOff(clock), broker: { ...broker, publish: async () => "stored" } },
+    { owner: "watcher-1", clock, metrics: openMetrics("watcher", "test"), log: { ...silentLog, warn }, pause: backOff(clock), broker: { ...broker, publish: async () => "stored" } },
     messages,
     { ...LOG_LIMITS, ...limits },
   ); // biome-ignore format: a parts list
@@ -112,7 +113,15 @@ async function hearing(t: Test, { broker, clock }: Pick<ReturnType<typeof stage>
       await clock.sleep(50);
     }
   };
-  return { reader, offers, pieces, numbers, until, text: () => pieces.map(({ text }) => text).join(""), leave: () => gone.abort() };
+  return {
+    reader,
+    offers,
+    pieces,
+    numbers,
+    until,
+    text: () => pieces.map(({ text }) => text).join(""),
+    leave: () => gone.abort(),
+  };
 }
 
 const named = { watcher: "watcher-1" };
@@ -216,11 +225,20 @@ t.test("a program that prints more than is sent: the gap is marked, and what fol
   t.match(reader.text(), /^line 0\nline 1\n/);
   t.match(reader.text(), /\nlast\n$/);
   const skipped = reader.pieces.reduce((sum, { gap }) => sum + (gap?.bytes ?? 0), 0);
-  t.equal(skipped + Buffer.byteLength(reader.text()), Buffer.byteLength([...many, "last", ""].join("\n")), "no byte is unaccounted");
+  t.equal(
+    skipped + Buffer.byteLength(reader.text()),
+    Buffer.byteLength([...many, "last", ""].join("\n")),
+    "no byte is unaccounted",
+  );
 });
 
 t.test("after a broken connection it goes on with new lines, and marks the gap", async (t) => {
-  const it = stage(t, { logs: [["one", { breaks: true }], [{ waitMs: 1_000 }, "three"]] });
+  const it = stage(t, {
+    logs: [
+      ["one", { breaks: true }],
+      [{ waitMs: 1_000 }, "three"],
+    ],
+  });
   const reader = await hearing(t, it);
   await it.ask(reader.reader, named);
   await reader.until("the end", () => reader.pieces.some(isEnd));

@@ -52,10 +52,10 @@ interface Reading {
   readonly stop: () => void;
 }
 
-type LogParts = Pick<Learning, "owner" | "clock" | "log" | "pause" | "broker">;
+type LogParts = Pick<Learning, "owner" | "clock" | "log" | "metrics" | "pause" | "broker">;
 
 export function openLiveLogs(parts: LogParts, messages: LogMessages, limits: LogLimits = LOG_LIMITS): LiveLogs {
-  const { owner, clock, log, pause, broker } = parts;
+  const { owner, clock, log, metrics, pause, broker } = parts;
   const { installation } = messages;
   const groups = new Map<GroupName, Watched>();
   const readings = new Map<string, Reading>();
@@ -118,6 +118,7 @@ export function openLiveLogs(parts: LogParts, messages: LogMessages, limits: Log
         late = clock.alarm(LOG_LEASE_MS, own.abort);
       },
     });
+    metrics.set("longshore_logs_followed", {}, readings.size);
     const ended = read(asked, cluster, { signal: own.signal, stop: own.abort })
       .catch((error: unknown) => log.error("a log could not be read", { group: asked.group, error }))
       .finally(() => {
@@ -125,6 +126,7 @@ export function openLiveLogs(parts: LogParts, messages: LogMessages, limits: Log
         own.abort();
         own.release();
         readings.delete(asked.reader);
+        metrics.set("longshore_logs_followed", {}, readings.size);
         ending.delete(ended);
       });
     ending.add(ended);

@@ -48,7 +48,10 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
   const live =
     key === undefined
       ? undefined
-      : openLiveLogs({ owner, clock, log, pause, broker }, logMessages(key, installation, `/longshore/${installation}/watcher`));
+      : openLiveLogs(
+          { owner, clock, log, metrics, pause, broker },
+          logMessages(key, installation, `/longshore/${installation}/watcher`),
+        );
   const parts: Parts = {
     installation,
     owner,

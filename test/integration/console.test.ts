@@ -180,6 +180,7 @@ await t.test("whoever is not signed in is told so at every address with data, an
     "/v1/events",
     "/v1/groups",
     "/v1/health",
+    "/v1/log?run=x",
     "/v1/audit",
   ])
     t.match(await ask(at), { status: 401, headers: { "content-type": /^application\/problem\+json/ } }, at);
@@ -273,6 +274,7 @@ await t.test("an id that nobody has is unknown everywhere, whatever is in it", a
     "/v1/run?id=unknown",
     "/v1/run?id=a/../b//c:d",
     "/v1/events?run=unknown",
+    "/v1/log?run=unknown",
     "/v1/definition?name=nope",
     "/v1/nope",
   ])
@@ -351,6 +353,7 @@ const WHO_MAY_WHAT: readonly (readonly [target: string, body: object | undefined
   ["/v1/run?id=slow/stopped", undefined,         401, 403, 200, 404, 404, 200, 200],
   ["/v1/events", undefined,                      401, 403, 200, 200, 200, 200, 200],
   ["/v1/events?run=slow/stopped", undefined,     401, 403, 200, 404, 404, 200, 200],
+  ["/v1/log?run=slow/stopped", undefined,        401, 403, 200, 404, 404, 200, 200],
   ["/v1/runs", unusable("greet"),                401, 403, 403, 422, 422, 422, 422],
   ["/v1/runs", unusable("slow"),                 401, 403, 403, 422, 404, 422, 422],
   ["/v1/cancel", others,                         401, 403, 403, 404, 404, 202, 202],

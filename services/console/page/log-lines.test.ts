@@ -23,10 +23,7 @@ t.test("at most 5,000 lines are held, the last ones", async (t) => {
 
 t.test("a gap is told where it is, also in what is saved", async (t) => {
   const lines = withText(withGap(withGap(of("one\n"), 1_300_000), undefined), "two\n");
-  t.equal(
-    textOf(lines),
-    "one\n… 1.2 MB skipped: more was printed than is shown live …\n… some lines are missing …\ntwo\n",
-  );
+  t.equal(textOf(lines), "one\n… 1.2 MB skipped: more was printed than is shown live …\n… some lines are missing …\ntwo\n");
 });
 
 t.test("a line that was printed over itself is what it was last", async (t) => {

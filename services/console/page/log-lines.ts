@@ -65,8 +65,7 @@ const lastWords = (line: string): string => {
   return shown.slice(shown.lastIndexOf("\r") + 1);
 };
 
-const linesOf = (text: string): readonly string[] =>
-  text === "" ? [] : text.replace(/\n$/, "").split("\n").map(lastWords);
+const linesOf = (text: string): readonly string[] => (text === "" ? [] : text.replace(/\n$/, "").split("\n").map(lastWords));
 
 function add({ blocks, isCut }: Lines, more: readonly Line[]): Lines {
   const last = blocks.at(-1);

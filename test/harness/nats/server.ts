@@ -35,7 +35,7 @@ export const natsServer = async (): Promise<string> => path.join(await built(MOD
 /** The users of a deployment, each with rights to the subjects that it needs. */
 const USERS = path.join(import.meta.dirname, "../../../deploy/nats/users.conf");
 const OPERATOR = "operator";
-const NAMED = [OPERATOR, "launcher", "watcher", "upstream"];
+const NAMED = [OPERATOR, "launcher", "watcher", "console", "upstream"];
 
 /** The URL of the returned server is the operator's, who may do everything. */
 export async function nats({ jetstream = true }: { readonly jetstream?: boolean } = {}): Promise<TestNats> {

@@ -1,8 +1,11 @@
 /**
- * `longshore runs logs`: what a run's program prints, from its pod while there is one, else what was recorded of it.
+ * `longshore runs logs`: what a run's program prints, from its pod while there is one, else what was recorded of it. A cluster that
+ * cannot be reached from here is read by its watcher, as for the console.
  *
  * The failure this prevents: a person who looks at a run that hangs, and sees that it hangs.
  */
+import { openBroker } from "@longshore/broker/brokers.ts";
+import { openLogReader } from "@longshore/console/live-logs.ts";
 import type { LogTail, SliceTold } from "@longshore/contract/messages/fact.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
@@ -14,10 +17,12 @@ import { readUsableGroups } from "@longshore/kubernetes/groups.ts";
 import type { Cluster } from "@longshore/kubernetes/clusters.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import { systemClock as clock } from "@longshore/runtime/clock.ts";
+import { silentLog } from "@longshore/runtime/log.ts";
+import { linked } from "@longshore/runtime/loop.ts";
 import { during, type Surroundings, Usage } from "../../command.ts";
 import type { ReadOutput } from "../../output.ts";
 import { plain } from "../../screen/text.ts";
-import { findLongshore } from "../../which-longshore.ts";
+import { findLongshore, type Longshore } from "../../which-longshore.ts";
 
 export interface LogsAsked {
   readonly run: RunId;
@@ -34,12 +39,15 @@ interface Kept {
 }
 
 const LOOK_MS = 1_000;
+/** The last lines travel beside the news of the end. */
+const END_WITHIN_MS = 2_000;
 
 export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surroundings): Promise<number> {
   const { run, slice, follows, config } = asked;
   const { signal, screen, out } = surroundings;
   const print = (line: string) => out(`${screen === undefined ? line : plain(line)}\n`);
-  const { groupsFile } = await findLongshore({ config }, surroundings);
+  const longshore = await findLongshore({ config }, surroundings);
+  const { groupsFile, logKeys } = longshore;
   await using groups = await readUsableGroups(groupsFile, { credential: "watch", clock });
 
   let printed: string | undefined; // the name of the attempt whose log was printed last
@@ -50,7 +58,12 @@ export async function printLogs(kept: Kept, asked: LogsAsked, surroundings: Surr
     if (attempt !== undefined && attempt.name !== printed) {
       if (printed !== undefined) surroundings.note?.(`${attempt.step}, attempt ${attempt.n}:`);
       const cluster = groups.clusters.find(({ name }) => name === attempt.group);
-      const isPrinted = await fromPod(cluster, attempt, { slice, follows, print }, surroundings);
+      const direct = await fromPod(cluster, attempt, { slice, follows, print }, surroundings);
+      const asksWatcher = direct === "unreached" && follows && slice === undefined && attempt.outcome === undefined;
+      const isPrinted =
+        asksWatcher && logKeys !== undefined
+          ? await fromWatcher(kept, attempt, { ...longshore, logKeys, print }, surroundings)
+          : direct === "printed";
       if (isPrinted) printed = attempt.name;
       else if (attempt.outcome !== undefined) {
         fromStory(await kept.story(), attempt, { slice, print }, surroundings);
@@ -71,7 +84,7 @@ export const outputOf =
   async (attempt, print, signal) => {
     await using groups = await readUsableGroups(groupsFile, { credential: "watch", clock });
     const cluster = groups.clusters.find(({ name }) => name === attempt.group);
-    return await fromPod(cluster, attempt, { slice: undefined, follows: true, print }, { signal });
+    return (await fromPod(cluster, attempt, { slice: undefined, follows: true, print }, { signal })) === "printed";
   };
 
 /** The newest attempt that may have a pod. */
@@ -86,18 +99,21 @@ function attemptIn({ run, attempts }: RunRecord, { step, slice }: LogsAsked): At
   return found;
 }
 
-/** Returns false if there is no pod whose log can be read. */
+/** "none": there is no pod whose log can be read. "unreached": the cluster did not say. */
 async function fromPod(
   cluster: Pick<Cluster, "read" | "logLines"> | undefined,
   { uid }: Attempt,
   { slice, follows, print }: Printing & { readonly follows: boolean },
   { signal, note }: Pick<Surroundings, "signal" | "note">,
-): Promise<boolean> {
-  if (cluster === undefined || uid === undefined) return false;
-  const listed = await cluster.read.podsOf(uid, signal);
-  const pods = listed.kind === "listed" ? listed.items.flatMap((it) => seePod(it) ?? []) : [];
-  const pod = podToPrint(pods, slice);
-  if (pod === undefined) return false;
+): Promise<"printed" | "none" | "unreached"> {
+  if (uid === undefined) return "none";
+  const listed = await cluster?.read.podsOf(uid, signal);
+  if (cluster === undefined || listed?.kind !== "listed") return "unreached";
+  const pod = podToPrint(
+    listed.items.flatMap((it) => seePod(it) ?? []),
+    slice,
+  );
+  if (pod === undefined) return "none";
   if (slice === undefined && pod.index !== undefined) note?.(`slice ${pod.index}; --slice prints another:`);
   let lines = 0;
   try {
@@ -105,13 +121,55 @@ async function fromPod(
       print(line);
       lines++;
     }
-    return true;
+    return "printed";
   } catch (error) {
-    if (signal.aborted) return true;
+    if (signal.aborted) return "printed";
     if (lines > 0 || !isTransient(error)) throw error;
-    return false; // its container has not started, or its pod was just removed
+    return "none"; // its container has not started, or its pod was just removed
   }
 }
+
+/** Returns false if nothing was printed until the program's end was recorded. */
+async function fromWatcher(
+  { record }: Pick<Kept, "record">,
+  { name, group, uid }: Attempt,
+  {
+    broker: at,
+    installation,
+    logKeys: key,
+    print,
+  }: Pick<Longshore, "broker" | "installation"> & Pick<Printing, "print"> & { readonly logKeys: string },
+  { signal, note }: Surroundings,
+): Promise<boolean> {
+  if (group === undefined || uid === undefined) return false;
+  await using broker = await openBroker({ ...at, log: silentLog, clock });
+  const own = linked(signal);
+  const isEnded = async () => (await record()).attempts.find((it) => it.name === name)?.outcome !== undefined;
+  const watching = (async () => {
+    while (!own.signal.aborted && !(await isEnded())) await clock.sleep(LOOK_MS, own.signal);
+    await clock.sleep(END_WITHIN_MS, own.signal);
+    own.abort();
+  })();
+  let isPrinted = false;
+  let isTold = false;
+  try {
+    const read = openLogReader({ broker, clock, installation, key, source: "/longshore/cli" });
+    for await (const news of read({ group, job: uid }, own.signal)) {
+      if (news.kind === "lines") for (const line of news.text.replace(/\n$/, "").split("\n")) print(line);
+      else if (news.kind === "gap") note?.(GAP);
+      else if (!isTold) note?.(`No watcher of ${group} sends its log yet.`);
+      isTold ||= news.kind === "nobody";
+      isPrinted ||= news.kind === "lines";
+    }
+  } finally {
+    own.abort();
+    await watching;
+    own.release();
+  }
+  return isPrinted;
+}
+
+const GAP = "Some lines are missing here: more was printed than a watcher sends, or a connection broke.";
 
 interface Printing {
   readonly slice: number | undefined;

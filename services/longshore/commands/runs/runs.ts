@@ -152,7 +152,7 @@ Exit 0: the run succeeded. Exit 1: it did not. Exit 130: nobody waits any more (
       usage: "[--step STEP] [--slice N] [--follow]",
       options: { step: OPTIONS.step, slice: OPTIONS.slice, follow: OPTIONS.follow },
       more: `
-It is read from the cluster while the pod is there, with the watcher's credential of the groups file. When the pod is gone, the last lines are printed that the run's events have (16 KiB; of a step with slices, 2 KiB of at most 8 of them, the failed ones first).
+It is read from the cluster while the pod is there, with the watcher's credential of the groups file. With \`--follow\`, a cluster that does not answer here is read by its watcher, if the settings name a \`logKeyFile\`, as for the web console: the last 1,000 lines and those that come, at most 64 KiB a second. When the pod is gone, the last lines are printed that the run's events have (16 KiB; of a step with slices, 2 KiB of at most 8 of them, the failed ones first).
 
 Exit 0: it was printed. Exit 1: there is nothing to print yet. Exit 130: nobody waits any more (Ctrl-C).`,
     }),
