@@ -7,6 +7,8 @@
  */
 // needs browser
 // runs at most 12 min
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
 import t from "tap";
 import { chromium } from "../harness/browser/chromium.ts";
 import { playStory, RUNS } from "../harness/browser/jobs.ts";
@@ -212,6 +214,57 @@ await t.test("an operator empties a group by the keyboard, sees how much is left
   await page.keyboard.press("Enter");
   await page.getByRole("status").getByText("Healthy").waitFor();
   t.match(await stage.system.ledger.groups(), [{ paused: false }]);
+});
+
+await t.test("a log is followed while its end is seen, stays where somebody reads, and is saved", async (t) => {
+  const [run, shut] = ["prints/on", path.join(stage.system.home, "prints-on")];
+  const script = `i=0; while [ ! -e ${shut} ]; do i=$((i+1)); echo "line $i"; sleep 0.02; done`;
+  await stage.system.command("run.requested", { run, image: "busybox", command: ["sh", "-c", script] });
+  await stage.system.heard("run.started", run);
+  await open(page, `${stage.url}/run?id=${encodeURIComponent(run)}`);
+  const log = page.locator(".log pre");
+  await log.waitFor();
+  const lines = async (): Promise<number> => Number(/line (\d+)\s*$/.exec(await log.innerText())?.[1] ?? 0);
+  const belowPx = (): Promise<number> => log.evaluate("(it) => it.scrollHeight - it.scrollTop - it.clientHeight");
+  const printsOn = async (more: number): Promise<void> => {
+    const from = await lines();
+    await stage.system.until(`${more} more lines`, async () => (await lines()) >= from + more);
+  };
+  await stage.system.until("more than is seen at once", async () => (await lines()) > 150);
+  await stage.system.until("its end to be seen", async () => (await belowPx()) < 48);
+  const follow = page.getByRole("button", { name: "Follow" });
+  t.equal(await follow.getAttribute("aria-pressed"), "true");
+
+  await log.hover();
+  await page.mouse.wheel(0, -100_000);
+  await stage.system.until("the following to end", async () => (await follow.getAttribute("aria-pressed")) === "false");
+  await printsOn(50);
+  t.equal(await log.evaluate("(it) => it.scrollTop"), 0, "nothing moves under the pointer");
+  await follow.click();
+  await stage.system.until("its end to be seen again", async () => (await belowPx()) < 48);
+
+  const wrap = page.getByRole("button", { name: "Wrap" });
+  const space = (): Promise<string> => log.evaluate("(it) => getComputedStyle(it).whiteSpace");
+  t.match(await space(), "pre-wrap");
+  await wrap.click();
+  t.equal(await space(), "pre");
+  await wrap.click();
+
+  await writeFile(shut, "");
+  await page.getByText("complete", { exact: true }).waitFor();
+  t.ok((await lines()) > 200, "what was live stays, though less was recorded");
+  t.equal(await follow.count(), 0);
+  const [saved] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download" }).click()]);
+  t.equal(saved.suggestedFilename(), "prints-on.log");
+  t.match(await readFile(await saved.path(), "utf8"), /^line 1\nline 2\n/);
+});
+
+await t.test("a log has its program's colours, which the text alone does not need", async (t) => {
+  await open(page, stage.url + (PAGES["run-running"]?.path ?? ""));
+  const read = page.locator(".log .green").first();
+  await read.waitFor();
+  t.equal(await read.innerText(), "read");
+  t.match(await page.locator(".log pre").innerText(), /^list 1 of 6 read\n/);
 });
 
 await t.test("nothing moves for somebody who wants no motion", async (t) => {

@@ -220,6 +220,7 @@ await t.test("over the broker in Postgres", async (t) => {
       command: ["sh", "-c", `echo ${name} begins; ${gate.wait}`],
     });
     await it.system.command("run.requested", { run: "steps", steps: [step("one", first, []), step("two", second, ["one"])] });
+    await it.system.heard("run.started", "steps");
     const log = await it.log({ run: "steps" });
     await log.until("the first step's line", () => log.lines().includes("one begins"));
     await first.open();

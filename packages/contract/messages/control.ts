@@ -27,7 +27,7 @@ export const Sealed = z.object({ key: z.string().max(64), nonce: base64url.max(6
 const Version = z.int().min(0);
 
 /** One page or terminal that shows one log. Nobody can guess it, so nobody else hears what is sent to it. */
-const Reader = z.uuid();
+const Reader = z.string().regex(/^[0-9a-f-]{36}$/);
 const Watcher = z.string().min(1).max(300);
 /** An empty text, sealed: it shows that a program of ours wrote the other fields. */
 const Proof = Sealed;

@@ -11,7 +11,7 @@ import type { RunView } from "../views/run.ts";
 import { isOver } from "../views/state.ts";
 import type { Part } from "./ansi.ts";
 import { stream } from "./api.ts";
-import { type Block, gapWords, type Lines, NO_LINES, textOf, withGap, withTail, withText } from "./log-lines.ts";
+import { type Block, BLOCK_LINES, gapWords, type Lines, NO_LINES, textOf, withGap, withTail, withText } from "./log-lines.ts";
 import { Icon } from "./marks.tsx";
 
 const OF_TAIL = { complete: "complete", truncated: "the end of it", unavailable: "not to be had" } as const;
@@ -77,7 +77,7 @@ interface StepProps {
 
 const StepOf = ({ steps, shown, chosen, choose }: StepProps): JSX.Element => (
   <select aria-label="Step" value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
-    <option value="">{shown === undefined || chosen !== "" ? "The step that runs" : `The step that runs: ${shown}`}</option>
+    <option value="">{shown === undefined || chosen !== "" ? "Newest step" : `Newest: ${shown}`}</option>
     {steps.map(({ name }) => <option key={name} value={name}>{name}</option>)}
   </select>
 ); // biome-ignore format: as it stands on the page
@@ -152,9 +152,15 @@ function Coloured({ lines: { blocks } }: { readonly lines: Lines }): JSX.Element
   return <>{blocks.map((it) => <BlockOf key={it.key} block={it} parse={parse?.parts} />)}</>; // biome-ignore format: one line
 }
 
-/** Drawn again only if it has changed: the same value of Preact's is left as it is. */
+/**
+ * Drawn again only if it has changed: the same value of Preact's is left as it is. Only whole blocks have a known height, and are
+ * laid out when they are seen.
+ */
 const BlockOf = ({ block, parse }: { readonly block: Block; readonly parse: Parse | undefined }): JSX.Element =>
-  useMemo(() => <div class="lines">{textIn(block, parse)}</div>, [block, parse]);
+  useMemo(
+    () => <div class={block.lines.length === BLOCK_LINES ? "whole" : undefined}>{textIn(block, parse)}</div>,
+    [block, parse],
+  );
 
 function textIn({ lines }: Block, parse: Parse | undefined): readonly (JSX.Element | string)[] {
   const drawn: (JSX.Element | string)[] = [];

@@ -14,7 +14,7 @@ parameters:
   additionalProperties: false
   properties:
     seconds: { type: integer, default: 0, minimum: 0, maximum: 900, title: Wait before the end, description: "In seconds." }
-command: [sh, -c, 'for i in 1 2 3 4 5 6; do echo "list $i of 6 read"; done; sleep $0 & wait', "\${{ parameters.seconds }}"]`),
+command: [sh, -c, 'for i in 1 2 3 4 5 6; do printf "list $i of 6 \\033[32mread\\033[0m\\n"; done; sleep $0 & wait', "\${{ parameters.seconds }}"]`),
   "price-list": `
 name: price-list
 title: Price list for resellers

@@ -9,6 +9,7 @@ export interface PageOf {
 }
 
 const runAt = (id: string): PageOf => ({ path: `/run?id=${encodeURIComponent(id)}` });
+const logIsThere = (page: Page): Promise<void> => page.locator(".log pre").waitFor();
 
 export const PAGES: Readonly<Record<string, PageOf>> = {
   catalogue: { path: "/" },
@@ -20,8 +21,8 @@ export const PAGES: Readonly<Record<string, PageOf>> = {
       await page.getByRole("alert").waitFor();
     },
   },
-  "run-running": runAt(RUNS.running),
-  "run-failed": runAt(RUNS.failed),
+  "run-running": { ...runAt(RUNS.running), then: logIsThere },
+  "run-failed": { ...runAt(RUNS.failed), then: logIsThere },
   "run-succeeded": runAt(RUNS.succeeded),
   "run-waiting": runAt(RUNS.waiting),
   "run-stopped": runAt(RUNS.stopped),

@@ -49,6 +49,7 @@ export async function consoleStage(): Promise<ConsoleStage> {
     log: { level: "warn" },
     broker: { url: ledger },
     ledger: { url: ledger },
+    logKeyFile: path.join(system.home, "log-key"),
     access: ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
     http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" },
   });
