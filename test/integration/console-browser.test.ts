@@ -205,7 +205,7 @@ await t.test("an operator empties a group by the keyboard, sees how much is left
   await page.getByText("“new nodes”").waitFor();
   t.match(await page.locator(".of-groups .takes").innerText(), /\d running.*; then it is empty/);
   t.match(await page.locator(".of-groups").innerText(), "by Priya Nair");
-  for (const ways of [{}, { width: 320, dark: true }]) {
+  for (const ways of [{}, { width: 320, dark: true }] as const) {
     await seenIn(page, ways);
     t.same(await wrongWith(page, "on sight"), [], "a group that is drained");
   }
