@@ -229,7 +229,7 @@ ${HIDDEN_URLS}`,
       sayLink(await newLink(pages.signIns, url, person()), config, surroundings);
     };
     const ended = await serve({ ...configs, recorder: telling, console: page, onListening }, config, surroundings);
-    say(surroundings, stopLines(cluster.running?.() ?? [], config, screen));
+    say(surroundings, stopLines(cluster.running?.() ?? [], { config, startAgain: commandFor([]) }, screen));
     return ended;
   },
 });
@@ -243,11 +243,16 @@ function named(runs: readonly string[]): string {
 
 const commands = (count: number): string => `${count} ${count === 1 ? "command" : "commands"}`;
 
-function stopLines(running: readonly string[], config: string, screen: Screen): readonly string[] {
+/** Only the pocket has commands that end with us: its cluster is named by no option. */
+function stopLines(
+  running: readonly string[],
+  { config, startAgain }: { readonly config: string; readonly startAgain: string },
+  screen: Screen,
+): readonly string[] {
   const [first] = running;
   if (first === undefined) return paragraph("stopped", { indent: 2 }, screen);
   const [are, each, again] = running.length === 1 ? ["is", "the run", first] : ["are", "each run", "RUN"];
-  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start (\`npm start\`) ends ${each} as failed (LocalStop), or tries it again if it asked for retries. Then this runs it again:`;
+  const what = `stopped. ${commands(running.length)} still ran and ${are} ended now: ${named(running)}. The next start (\`${startAgain}\`) ends ${each} as failed (LocalStop), or tries it again if it asked for retries. Then this runs it again:`;
   return [...paragraph(what, { indent: 2 }, screen), whole(`npx longshore runs restart ${again}${config}`, 4)];
 }
 

@@ -35,6 +35,9 @@ t.test("knows the broker of the last start, and a changed password is no other b
   await writeFile(join(home, "broker-url"), "amqp://a:old@mq:5672");
   const rabbit = (await before()) ?? "";
   t.equal(isSameBroker(rabbit, "amqp://a:new@mq:5672"), true);
+  t.equal(isSameBroker(rabbit, "amqp://a:new@mq:5672/"), true);
+  t.equal(isSameBroker(rabbit, "amqp://a:new@mq:5672/%2F"), true);
+  t.equal(isSameBroker(rabbit, "amqp://a:old@mq:5672/shop"), false);
   t.equal(isSameBroker(rabbit, "amqp://a:old@other:5672"), false);
   t.equal(isSameBroker(rabbit, INSIDE), false);
 });

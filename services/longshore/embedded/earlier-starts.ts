@@ -56,11 +56,14 @@ export interface BrokerFiles {
   readonly ledgerFile: string;
 }
 
-/** True if both are one broker. A password may have been changed. */
+/** True if both are one broker. A password may have been changed, and the broker's own space is written in three ways. */
 export const isSameBroker = (one: string, other: string): boolean => {
   if (!URL.canParse(one) || !URL.canParse(other)) return one === other;
   const [a, b] = [new URL(one), new URL(other)];
-  a.password = b.password = "";
+  for (const url of [a, b]) {
+    url.password = "";
+    if (["/", "/%2F", "/%2f"].includes(url.pathname)) url.pathname = "";
+  }
   return a.href === b.href;
 };
 
