@@ -29,7 +29,7 @@ writeFileSync(groupsFile, stringify({ groups }));
 const recordOf = (group: string, namespace: string): RunRecord =>
   ({
     run: { id: RunId.parse("orders/1"), group },
-    attempts: [{ claimNo: 1, group, name: "orders-1-main-1-abc", notes: { namespace } }],
+    attempts: [{ claimNo: 1, uid: "of-the-job", group, name: "orders-1-main-1-abc", notes: { namespace } }],
   }) as never;
 
 const at = (group: string, namespace: string, installation: string, config?: string) =>
@@ -48,6 +48,13 @@ t.test("a group's kubectl asks the group's cluster, and nothing is left blank", 
     `${kubectl} -n web describe job orders-1-main-1-abc`,
     `${kubectl} -n web get jobs,pods -l a=b`,
   ]);
+});
+
+t.test("nothing is to be asked about a Job that nobody has seen: a full quota refused it", async (t) => {
+  const { run, attempts } = recordOf("prod-b", "batch") as RunRecord;
+  const record = { run, attempts: attempts.map((it) => ({ ...it, uid: undefined })) } as never;
+  const place = placeOf(record, { groupsFile, installation: Installation.parse("shop") }, undefined);
+  t.same(moreAt(place, ["batch"], "a=b"), ["kubectl -n batch get jobs,pods -l a=b"]);
 });
 
 for (const code of ["DeletedExternally", "Gone"])

@@ -25,7 +25,7 @@ export interface Place {
   readonly where: string;
   readonly group: string | undefined;
   readonly namespace: string | undefined;
-  /** `undefined` if there is none, or if it is known to be gone: no kubectl command finds it. */
+  /** `undefined` if none is known to be there: no kubectl command would find it. */
   readonly job: string | undefined;
   /** kubectl, and what makes it ask the group's cluster. `undefined`: the Job is in the pocket. */
   readonly kubectl: string | undefined;
@@ -55,7 +55,7 @@ export function placeOf(
     where: configWords(config),
     group,
     namespace: last?.notes.namespace,
-    job: isGone(last) ? undefined : last?.name,
+    job: last?.uid === undefined || isGone(last) ? undefined : last.name,
     kubectl: inPocket ? undefined : kubectlFor(clusterOf(groupsFile, group), groupsFile),
     hasLog: inPocket && last !== undefined && hasLog(join(pocketFolder(dirname(groupsFile)), "pods"), last.name),
   };

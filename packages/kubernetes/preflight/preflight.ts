@@ -103,7 +103,7 @@ function toRenew({ file, ...of }: Credential): string {
 }
 
 const unknownHere = (step: Row["step"], credential: Credential, detail: string): Row =>
-  failed(step, "AuthRejected", detail, toRenew(credential));
+  failed(step, "AuthRejected", detail, `${toRenew(credential)} If its account is gone, apply \`longshore rbac <group>\` first.`);
 
 /**
  * Minor versions of Kubernetes: below `whole` a field of our Jobs is not understood; below `least` the pods of our Jobs cannot
@@ -267,7 +267,7 @@ function quotaRow(quotas: readonly unknown[]): Row {
     state: "warning",
     detail: full.length > 0 ? `Nothing more goes in: ${words(full)}.` : `Nearly full: ${words(tight)}.`,
     ...(full.length > 0 && { code: "QuotaExceeded" }),
-    hint: "Runs wait until others finish; raise the namespace's quota if that takes too long.",
+    hint: "Runs wait until others finish, and ended ones that count are deleted (`keepFor`); raise the namespace's quota if that takes too long.",
   };
 }
 

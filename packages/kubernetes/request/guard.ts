@@ -282,9 +282,9 @@ function openBreaker(name: string, clock: Clock, { failuresMax, firstMs, mostMs 
     if (openUntilMs === undefined) return;
     const left = openUntilMs - clock.now();
     if (left <= 0 && !probing) return;
-    const when = Math.max(0, Math.ceil(left / 1000));
+    const when = left <= 0 ? "tried at this moment" : `tried again in ${Math.ceil(left / 1000)} s`;
     // The failure carries the last cause, so that an untrusted certificate is reported as one while the breaker is open too.
-    throw unsent(`${name} has not answered ${failures} times in a row; it is tried again in ${when} s. ${why}`, last);
+    throw unsent(`${name} has not answered ${failures} times in a row; it is ${when}. ${why}`, last);
   }
 
   /** Returns the function to call when the request has ended. */

@@ -22,7 +22,12 @@ export async function freeVolumes(
   if (state !== "ended")
     throw new Failure("refuse", "NotEnded", `${run} is not over and needs its volumes: cancel it first, or wait`);
   const kept = newestAnchor(record);
-  if (kept?.state !== "kept") throw new Failure("refuse", "VolumesGone", `${run} keeps nothing in its cluster`);
+  if (kept?.state !== "kept")
+    throw new Failure(
+      "refuse",
+      "VolumesGone",
+      `${run} keeps no volumes and nothing else to give up. Jobs that have ended go by themselves, when \`keepFor\` has passed`,
+    );
   await using broker = await brokerOf(config, surroundings);
   await sending.send(() => sendTo(broker, commandOf("run.free", { run }), surroundings));
   tell(surroundings, `asked to give up what ${run} keeps in ${kept.group}: ${ownedWords(kept.bytes)}`);

@@ -102,7 +102,7 @@ function attemptIn({ run, attempts }: RunRecord, { step, slice }: LogsAsked): At
 /** "none": there is no pod whose log can be read. "unreached": the cluster did not say. */
 async function fromPod(
   cluster: Pick<Cluster, "read" | "logLines"> | undefined,
-  { uid }: Attempt,
+  { uid, started }: Attempt,
   { slice, follows, print }: Printing & { readonly follows: boolean },
   { signal, note }: Pick<Surroundings, "signal" | "note">,
 ): Promise<"printed" | "none" | "unreached"> {
@@ -121,6 +121,7 @@ async function fromPod(
       print(line);
       lines++;
     }
+    if (lines === 0) note?.(started === "no" ? "It never ran, and has printed nothing." : "It has printed nothing.");
     return "printed";
   } catch (error) {
     if (signal.aborted) return "printed";
