@@ -20,6 +20,10 @@ const CUT_OFF = "an install began here, and has not ended";
 const SAME_PRESS_MS = 500;
 /** Words of commands that send something. */
 const SENDS = ["publish", "cancel", "restart", "free", "abandon"];
+/** The program ends with us, also if we are killed: else it would go on, and the next start would find its port taken. */
+const ENDS_WITH_US = `data:text/javascript,${encodeURIComponent(
+  'process.once("disconnect", () => process.kill(process.pid, "SIGKILL")); process.channel?.unref();',
+)}`;
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "longshore");
 
@@ -106,11 +110,11 @@ function textOf(file) {
   return existsSync(file) ? readFileSync(file, "utf8") : undefined;
 }
 
-/** Runs the program in this process's place: same terminal, same signals, same exit. */
+/** Runs the program in this process's place: same terminal, same signals, same exit, same end. */
 async function become(binary, args) {
-  const child = spawn(binary, args, {
+  const child = spawn(binary, ["--import", ENDS_WITH_US, ...args], {
     cwd: process.cwd(),
-    stdio: "inherit",
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, PATH: dirname(binary) + delimiter + process.env.PATH },
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));

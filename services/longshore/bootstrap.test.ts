@@ -52,7 +52,7 @@ async function checkout(t: Test) {
     const child = spawn(process.execPath, args, { cwd: folder, env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
     let said = "";
     for (const it of [child.stdout, child.stderr]) it.setEncoding("utf8").on("data", (text: string) => (said += text));
-    return { child, ended: once(child, "close").then(([code]: unknown[]) => ({ code, said })) };
+    return { child, said: () => said, ended: once(child, "close").then(([code]: unknown[]) => ({ code, said })) };
   };
   return { folder, write, npm, start, at: (path: string) => join(folder, path) };
 }
@@ -107,4 +107,15 @@ t.test("what a person installed with npm ci is taken as it is, as long as the lo
   write("package-lock.json", `${lock}\n`);
   t.match(await start().ended, { code: 0, said: /^it runs\n$/ });
   t.ok(existsSync(at(NEEDED)));
+});
+
+t.test("a program ends with the command that started it, also if that is killed", async (t) => {
+  const { start, write } = await checkout(t);
+  write("services/longshore/program.mjs", "console.log(`pid ${process.pid}`); setInterval(() => undefined, 1000);");
+  const { child, said } = start();
+  while (child.exitCode === null && !said().includes("pid")) await new Promise((done) => setTimeout(done, 20));
+  const program = identityOf(Number(/pid (\d+)/.exec(said())?.[1]));
+  child.kill("SIGKILL");
+  t.ok(program !== undefined && program.pid !== child.pid);
+  while (program !== undefined && isAlive(program)) await new Promise((done) => setTimeout(done, 20));
 });
