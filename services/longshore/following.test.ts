@@ -2,6 +2,7 @@
 import type { Delivery } from "@longshore/broker/port.ts";
 import { type DeliveryQueue, deliveryQueue } from "@longshore/broker/receiving.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { writeNotice } from "@longshore/contract/messages/envelope.ts";
 import { GroupName, TenantName } from "@longshore/contract/ids.ts";
 import {
@@ -336,6 +337,25 @@ t.test("a run that is restarted is followed from the restart on, to its new end"
   it.tell("run.succeeded", { run: RUN });
   t.equal(await end, "run.succeeded");
   t.same(words(it.said()), ["restarted", "launched", "started", "succeeded"]);
+});
+
+t.test("a ledger that does not answer for a moment ends no following, and one that is gone does", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a")]));
+  const following = await it.follow();
+  let failures = 1;
+  const { story } = it.ledger;
+  Object.assign(it.ledger, {
+    story: async (...of: Parameters<Ledger["story"]>) => {
+      if (failures-- > 0) throw new Failure("retry", "LedgerLost", "Query read timeout");
+      return await story(...of);
+    },
+  });
+  const end = following.toEnd();
+  await finish(it.ledger, work, complete);
+  t.equal(await end, "run.succeeded");
+  failures = Infinity;
+  await t.rejects((await it.follow()).toEnd(), { code: "LedgerLost" });
 });
 
 t.test("Ctrl-C ends the following at once", async (t) => {

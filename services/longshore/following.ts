@@ -10,7 +10,7 @@ import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { readEvent, type ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
 import { isTerminal } from "@longshore/contract/messages/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
-import type { Problem } from "@longshore/contract/problems/problem.ts";
+import { isTransient, type Problem } from "@longshore/contract/problems/problem.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import { type Attempt, finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
@@ -64,6 +64,9 @@ export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 
 
 const PAGE = 500;
 const LOOK_AGAIN_MS = 5_000;
+/** A ledger that is slow for a moment ends no following: whoever waits would take that for a failed run. */
+const FAILURES_MOST = 3;
+const AGAIN_MS = 1_000;
 
 /** Resolves when the events are bound: call it before publishing, or the first look comes late. */
 export async function follow(
@@ -155,8 +158,23 @@ export async function follow(
 
   /** Other content under the run's id is refused, and the story of the run that has the id is not its sender's. */
   async function until(isTold: boolean): Promise<string> {
-    for (;;) {
-      if (isTold) for await (const event of news()) if (isTerminal(event.type)) return await ends(event);
+    let end: StoryEvent | undefined;
+    for (let failures = 0; ; ) {
+      try {
+        if (isTold && end === undefined)
+          for await (const event of news()) {
+            if (!isTerminal(event.type)) continue;
+            end = event;
+            break;
+          }
+        if (end !== undefined) return await ends(end);
+        if (isTold) await look();
+        failures = 0;
+      } catch (error) {
+        if (!isTransient(error) || signal.aborted || ++failures > FAILURES_MOST) throw error;
+        await heard.more(AGAIN_MS, signal);
+        continue;
+      }
       const state = heard.state();
       if (state === "stopped" || signal.aborted) return "stopped";
       if (state !== "following") {
@@ -165,7 +183,6 @@ export async function follow(
           say(surroundings, paragraph(`${asTyped(path) || "the message"}: ${asTyped(message)}`, { indent: 2 }, screen));
         return "command.refused";
       }
-      if (isTold) await look();
       await waited();
     }
   }
