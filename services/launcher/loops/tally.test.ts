@@ -56,6 +56,7 @@ t.test("a hold that somebody stripped off a running Job is put back", async (t) 
   const it = await live(t);
   it.pocket.meddle({ kind: "strip finalizers", finalizer: HOLD, ...name(it) });
   t.same(await tally(it), { ...none, jobs: 1, holdsRepaired: 1 });
+  t.match(it.said, [{ message: /took our hold off/, fields: { job: it.job()?.metadata.name } }]);
   t.same(it.job()?.metadata.finalizers, [HOLD]);
 });
 

@@ -185,7 +185,9 @@ async function settleJob(
     const isOwn = recorded.kind !== "unknown" && recorded.attempt.uid === job.uid;
     count[isOwn ? "adopted" : "strays"] += 1;
   } else if (!job.awaited && job.deletionAt === undefined && attempt.state === "live") {
-    if (await holdAgain(parts, cluster, job, signal)) count.holdsRepaired += 1;
+    if (!(await holdAgain(parts, cluster, job, signal))) return;
+    count.holdsRepaired += 1;
+    parts.log.warn("somebody took our hold off a Job whose outcome is not recorded; it is back", { group, run, job: job.name });
   }
 }
 
