@@ -16,7 +16,9 @@ import { postgres } from "../../../test/harness/servers/postgres.ts";
 import { sqlAt } from "../../../test/harness/servers/sql.ts";
 import { openPages, SOURCE } from "../open-pages.ts";
 import type { Intake } from "../port.ts";
-import { BANK, cancelled, claimed, INSTALLATION, runId, SHOP, wanted } from "../testing/conformance-parts.ts";
+import {
+  BANK, cancelled, claimed, complete, created, EAST, entry, INSTALLATION, placer, released, runId, SHOP, wanted,
+} from "../testing/conformance-parts.ts"; // biome-ignore format: a list of names
 import { ledgerOn } from "../testing/conformance-postgres.ts";
 import { CANDIDATES_MOST } from "./listed-runs.ts";
 
@@ -230,3 +232,36 @@ t.test("definitions are read whole, and a name that nobody has gives none", asyn
   await pages[Symbol.asyncDispose]();
   await ledger[Symbol.asyncDispose]();
 });
+
+t.test(
+  "what is in each group is counted by how far it is, with the holds of ended Jobs and the runs that it passed over",
+  async (t) => {
+    const { pages, ledger } = await begun([]);
+    const [a, b, c] = await claimed(
+      ledger,
+      ["a", "b", "c"].map((id) => wanted(id)),
+    );
+    t.same((await pages.atWork()).get(EAST)?.left, { ready: 0, claimed: 3, live: 0, closing: 0, ended: 0 });
+    if (a === undefined || b === undefined || c === undefined) throw new Error("three runs were claimed");
+    await ledger.record([entry(a, created(a)), entry(b, created(b)), entry(b, complete(b)), entry(c, created(c)), entry(c, complete(c)), entry(c, released)]); // biome-ignore format: one call
+    await ledger.setGroup(EAST, { paused: true });
+    await ledger.admit([wanted("d")]);
+    await ledger.place({ most: 10, placer });
+    t.match(Object.fromEntries(await pages.atWork()), {
+      [EAST]: {
+        left: { ready: 0, claimed: 0, live: 1, closing: 0, ended: 1 },
+        finishedHolds: { count: 1, oldestMs: Number },
+        waiting: { count: 1, sinceMs: Number },
+      },
+    });
+    const health = await pages.health();
+    t.match(health, { counts: { hasLauncher: false, overdue: 0 }, launchers: [], deeds: undefined });
+    t.match(health.waiting, [{ reason: "GroupsPaused", count: 1, sinceMs: Number, oldest: "d" }]);
+    t.equal(await pages.hasLauncher(), false);
+    await ledger.leasePartitions("host/1", 60_000);
+    t.equal(await pages.hasLauncher(), true);
+    t.match(await pages.health(), { launchers: ["host/1"], counts: { hasLauncher: true } });
+    await pages[Symbol.asyncDispose]();
+    await ledger[Symbol.asyncDispose]();
+  },
+);

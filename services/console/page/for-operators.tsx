@@ -43,7 +43,7 @@ export function ForOperators({ of, nowMs }: { readonly of: OperatorsView; readon
         </div>
         {attempts.some(({ phases }) => phases.length > 0) && <Gantt attempts={attempts} nowMs={nowMs} />}
         {commands.map((it) => <Command key={it} text={it} />)}
-        {commands.length === 0 && <p><small>It ran as a process on the launcher's machine: no kubectl reaches it.</small></p>}
+        {commands.length === 0 && attempts.some(({ job }) => job !== undefined) && <p><small>It ran as a process on the launcher's machine: no kubectl reaches it.</small></p>}
       </div>
     </details>
   );
