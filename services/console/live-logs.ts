@@ -19,7 +19,7 @@ import {
   toReader,
 } from "@longshore/contract/messages/control.ts";
 import type { GroupName, Installation, Uid } from "@longshore/contract/ids.ts";
-import { isTransient } from "@longshore/contract/problems/problem.ts";
+import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { linked, wakeUp } from "@longshore/runtime/loop.ts";
 
@@ -54,12 +54,23 @@ const TAIL_LINES = 1_000;
 /** Offers come within this time, or nobody has the log. */
 const OFFERED_WITHIN_MS = 5_000;
 /** Messages that wait to be read. One more is dropped, which the numbers tell. */
-const WAITING_MOST = 256;
+const WAITING_MOST = 64;
+/** Logs that are read at the same time: each has a queue at the broker. */
+const READ_MOST = 500;
 
-export const openLogReader = ({ key, installation, source, ...parts }: Reading): ReadLog => {
+export function openLogReader({ key, installation, source, ...parts }: Reading): ReadLog {
   const messages = logMessages(key, installation, source);
-  return (of, signal) => read({ ...parts, messages }, of, signal);
-};
+  let open = 0;
+  return async function* (of, signal) {
+    if (open >= READ_MOST) throw new Failure("retry", "ManyLogs", `${READ_MOST} logs are read already.`);
+    open++;
+    try {
+      yield* read({ ...parts, messages }, of, signal);
+    } finally {
+      open--;
+    }
+  };
+}
 
 type ReaderParts = Pick<Reading, "broker" | "clock"> & { readonly messages: LogMessages };
 

@@ -56,9 +56,7 @@ export function Log({ run }: { readonly run: RunView }): JSX.Element {
 
 const wordsOf = ({ lines, tail, isUnread }: Printed): string => {
   if (tail === undefined) return isUnread === true ? "not to be had at the moment" : lines.isCut ? "live, the end of it" : "live";
-  return lines.isCut
-    ? OF_TAIL.truncated
-    : OF_TAIL[lines.blocks.length > 0 && tail.state === "truncated" ? "complete" : tail.state];
+  return OF_TAIL[lines.isCut ? "truncated" : tail.state];
 };
 
 const emptyWords = ({ tail, isUnread }: Printed): string => {

@@ -20,6 +20,8 @@ import { type Reader, sendEvents } from "./sent-events.ts";
 
 /** The last lines travel beside the news of the end. If they do not come, the ledger's have to do. */
 const END_WITHIN_MS = 2_000;
+/** While the broker is away, it is tried again after this time. */
+const AGAIN_MS = 5_000;
 
 const Asked = z.object({ run: RunId, step: StepName.optional() });
 type Asked = z.output<typeof Asked>;
@@ -50,7 +52,7 @@ async function tell(options: Parts, { run, step }: Asked, reader: Reader): Promi
         await reading?.end(0);
         reading = undefined;
         shown = attempt.name;
-        send(reader, "attempt", { step: attempt.step, attempt: attempt.n });
+        begin(reader, attempt);
       }
       if (attempt !== undefined && attempt.outcome === undefined) reading ??= follow(options, attempt, reader);
       if (attempt?.outcome !== undefined && ended !== attempt.name) {
@@ -85,18 +87,15 @@ interface Reading {
 }
 
 /** Sends what the program prints, until it has ended. */
-function follow({ readLog, clock, log }: Parts, { group, uid }: Attempt, reader: Reader): Reading {
+function follow(options: Parts, attempt: Attempt, reader: Reader): Reading {
+  const { clock } = options;
   const own = linked(reader.gone);
-  const read = async (): Promise<void> => {
-    if (readLog === undefined || group === undefined || uid === undefined) return send(reader, "nobody", {});
-    try {
-      for await (const { kind, ...news } of readLog({ group, job: uid }, own.signal)) send(reader, kind, news);
-    } catch (error) {
-      if (!isTransient(error)) log.error("a log could not be read", { group, error });
-      send(reader, "nobody", {});
+  const ended = (async () => {
+    while (!own.signal.aborted && (await readOnce(options, attempt, reader, own.signal)) === "again") {
+      await clock.sleep(AGAIN_MS, own.signal);
+      if (!own.signal.aborted) begin(reader, attempt); // its last lines come once more
     }
-  };
-  const ended = read();
+  })();
   return {
     end: async (withinMs) => {
       const callOff = clock.alarm(withinMs, () => own.abort());
@@ -106,5 +105,24 @@ function follow({ readLog, clock, log }: Parts, { group, uid }: Attempt, reader:
     },
   };
 }
+
+async function readOnce(
+  { readLog, log }: Parts,
+  { group, uid }: Attempt,
+  reader: Reader,
+  signal: AbortSignal,
+): Promise<"ended" | "again"> {
+  try {
+    if (readLog === undefined || group === undefined || uid === undefined) send(reader, "nobody", {});
+    else for await (const { kind, ...news } of readLog({ group, job: uid }, signal)) send(reader, kind, news);
+    return "ended";
+  } catch (error) {
+    if (!isTransient(error)) log.error("a log could not be read", { group, error });
+    send(reader, "nobody", {});
+    return isTransient(error) ? "again" : "ended";
+  }
+}
+
+const begin = (reader: Reader, { step, n }: Attempt): void => send(reader, "attempt", { step, attempt: n });
 
 const send = (reader: Reader, event: string, data: object): void => reader.send({ event, data: JSON.stringify(data) });
