@@ -7,6 +7,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative, resolve } from "node:path";
+import { ConsoleConfig } from "@longshore/console/config.ts";
 import { GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { LauncherConfig } from "@longshore/launcher/config.ts";
 import { readConfig } from "@longshore/runtime/config/config.ts";
@@ -31,7 +32,8 @@ const Service = z.strictObject({
     .optional(),
   build: z.strictObject({ context: z.literal("."), dockerfile: z.string() }).optional(),
   hostname: z.string().optional(),
-  profiles: z.tuple([z.enum(["nats", "recorder"])]).optional(),
+  profiles: z.tuple([z.enum(["nats", "recorder", "console"])]).optional(),
+  network_mode: z.literal("host").optional(),
   command: z.array(z.string()).optional(),
   environment: z.record(z.string(), z.string()),
   ports: Ports,
@@ -66,7 +68,8 @@ const ours = services.filter(([, it]) => it.build !== undefined);
 /** Reads the configs as each program does in its container. Only the secrets are made up, since nobody has them here. */
 const made = mkdtempSync(join(tmpdir(), "longshore-compose-"));
 process.once("exit", () => rmSync(made, { recursive: true })); // even if a later line throws
-for (const name of ["launcher.yaml", "watcher.yaml", "recorder.yaml"]) writeFileSync(join(made, name), read(`config/${name}`));
+for (const name of ["launcher.yaml", "watcher.yaml", "recorder.yaml", "console.yaml"])
+  writeFileSync(join(made, name), read(`config/${name}`));
 writeFileSync(join(made, "groups.yaml"), withExample(read("config/groups.yaml")));
 mkdirSync(join(made, "secrets"));
 mkdirSync(join(made, "definitions"));
@@ -112,6 +115,19 @@ function recorderIn(service: string) {
   } as const;
 }
 
+/** The console shares the machine's network: its ports need no publishing, and its servers are where they are published. */
+function consoleIn(service: string) {
+  const page = readConfig(ConsoleConfig, { file: join(made, "console.yaml"), env: environmentOf(service) });
+  return {
+    ...page,
+    program: "console",
+    groupsFile: undefined,
+    urls: [secretOf(page.broker, "url"), secretOf(page.ledger, "url")],
+    files: [],
+    settings: ConsoleConfig,
+  } as const;
+}
+
 /** The settings of each service. */
 const CONFIGS = {
   launcher: launcherIn("launcher"),
@@ -119,24 +135,27 @@ const CONFIGS = {
   "launcher-nats": launcherIn("launcher-nats"),
   "watcher-nats": watcherIn("watcher-nats"),
   recorder: recorderIn("recorder"),
+  console: consoleIn("console"),
 } as const;
-const BROKERS = { rabbitmq: ["launcher", "watcher"], nats: ["launcher-nats", "watcher-nats"] } as const;
+const BROKERS = { rabbitmq: ["launcher", "watcher", "console"], nats: ["launcher-nats", "watcher-nats"] } as const;
 
 /** The ports on which the other images' servers listen inside their containers. */
 const SERVES: Readonly<Record<string, readonly number[]>> = {
   rabbitmq: [5672, 15672],
   nats: [4222],
   postgres: [5432],
+  "127.0.0.1": services.flatMap(([, it]) => it.ports.map((port) => Number(port.split(":")[1]))),
 };
 
 t.test(
-  "has four services, the profile nats with three more and the profile recorder with one, each with an image or a Dockerfile",
+  "has four services, the profile nats with three more and the profiles recorder and console with one, each with an image or a Dockerfile",
   async (t) => {
     const named = (profile: string | undefined) =>
     services.filter(([, it]) => it.profiles?.[0] === profile).map(([name]) => name).toSorted(); // biome-ignore format: one value
     t.same(named(undefined), ["launcher", "postgres", "rabbitmq", "watcher"]);
     t.same(named("nats"), ["launcher-nats", "nats", "watcher-nats"]);
     t.same(named("recorder"), ["recorder"]);
+    t.same(named("console"), ["console"]);
     for (const [name, it] of services) t.not(it.image === undefined, it.build === undefined, name);
     for (const [name, it] of ours)
       t.ok(
@@ -161,6 +180,7 @@ t.test("both sides of a password read the same variable", async (t) => {
     t.equal(compose.services[name]?.environment["LONGSHORE_BROKER_PASSWORD"], password);
   const ledger = `postgres://${postgres?.environment["POSTGRES_USER"]}:${postgres?.environment["POSTGRES_PASSWORD"]}@postgres:5432/${postgres?.environment["POSTGRES_DB"]}`;
   for (const it of [launcher, compose.services["recorder"]]) t.equal(it?.environment["LONGSHORE_LEDGER_URL"], ledger);
+  t.equal(compose.services["console"]?.environment["LONGSHORE_LEDGER_URL"], ledger.replace("@postgres:", "@127.0.0.1:"));
   const userOf = (name: (typeof BROKERS)[keyof typeof BROKERS][number]) => secretOf(CONFIGS[name].broker, "user")?.reveal();
   for (const name of BROKERS.rabbitmq) t.equal(userOf(name), rabbitmq?.environment["RABBITMQ_DEFAULT_USER"]);
   const users = [...read("deploy/nats/users.conf").matchAll(/\{ user: (\w+), password: \$(\w+)/g)];
@@ -213,17 +233,17 @@ for (const [name, config] of Object.entries(CONFIGS)) {
 
   t.test(`${name}: ports agree from the config to the published one`, async (t) => {
     const port = Number(config.http.listen.split(":").at(-1));
+    const isOnHost = service.network_mode === "host";
     t.same(
       service.ports.map((it) => Number(it.split(":")[2])),
-      [port],
+      isOnHost ? [] : [port],
       "compose publishes it",
     );
-    t.match(service.healthcheck.test.join(" "), `http://127.0.0.1:${port}/healthz`, "the health check asks it");
-    t.same(
-      instructions(config.program)
-        .filter((it) => it.word === "EXPOSE")
-        .map((it) => it.rest),
-      [String(port)],
+    const health = "health" in config.http ? Number(config.http.health.split(":").at(-1)) : port;
+    t.match(service.healthcheck.test.join(" "), `http://127.0.0.1:${health}/healthz`, "the health check asks it");
+    const exposed = instructions(config.program).filter((it) => it.word === "EXPOSE");
+    t.ok(
+      exposed.some((it) => it.rest.split(" ").includes(String(port))),
       "the image exposes it",
     );
     for (const url of config.urls) {
@@ -246,7 +266,9 @@ for (const [name, config] of Object.entries(CONFIGS)) {
     const lines = instructions(config.program);
     t.match(service.build?.dockerfile, `services/${config.program}/Dockerfile`);
     t.match(lines[0], { word: "FROM", rest: /^node:24-/ });
-    const copied = lines.filter((it) => it.word === "COPY").flatMap((it) => it.rest.split(" ").slice(0, -1));
+    const last = lines.findLastIndex((it) => it.word === "FROM");
+    const copies = lines.slice(last).filter((it) => it.word === "COPY");
+    const copied = copies.filter((it) => !it.rest.startsWith("--from=")).flatMap((it) => it.rest.split(" ").slice(0, -1));
     for (const path of copied) t.ok(existsSync(join(root, path)), `COPY ${path}`);
     for (const path of needs(`services/${config.program}/`))
       t.ok(
@@ -271,12 +293,27 @@ t.test("the recorder's image holds nothing of clusters and brokers, and it has n
   t.same(compose.services["recorder"]?.secrets, []);
 });
 
+t.test("the console's image holds the page as esbuild made it, no esbuild, and nothing of clusters", async (t) => {
+  const lines = instructions("console");
+  const [made, kept] = lines.flatMap((it, at) => (it.word === "FROM" ? [lines.slice(at + 1)] : []));
+  const page = "node_modules/.cache/longshore/page.json";
+  const install = (stage: typeof made) => stage?.find((it) => it.rest.startsWith("npm install"))?.rest;
+  t.notMatch(install(made), "--omit=optional");
+  t.ok(made?.some((it) => it.rest.includes('import("/app/services/console/bundle.ts")).bundlePage()')));
+  t.match(install(kept), "--omit=optional");
+  t.ok(kept?.some((it) => it.rest === `--from=page /app/${page} ${page}`));
+  t.match(JSON.parse(read("services/console/package.json")).optionalDependencies, { esbuild: /\d/ });
+  t.match(read("services/console/bundle.ts"), `../../${page}`);
+  t.notMatch(read("services/console/Dockerfile"), "COPY packages/kubernetes");
+  t.same(compose.services["console"]?.secrets, []);
+});
+
 t.test("the watcher's image holds neither the ledger nor its key", async (t) => {
   t.notMatch(read("services/watcher/Dockerfile"), "COPY packages/ledger");
   t.notMatch(JSON.stringify(compose.services["watcher"]?.secrets), "ledger-key");
 });
 
-for (const name of ["launcher", "watcher", "recorder"])
+for (const name of ["launcher", "watcher", "recorder", "console"])
   t.test(`every file that the ${name}'s image runs or loads is in the checkout`, (t) => {
     const files = [...read(`services/${name}/Dockerfile`).matchAll(/\/app\/([\w./-]+\.ts)/g)].map(([, file]) => file ?? "");
     t.ok(files.length >= 2, "it names some");
@@ -285,9 +322,9 @@ for (const name of ["launcher", "watcher", "recorder"])
   });
 
 /** Compiling one file while the program runs loads Node's compiler for TypeScript: about 30 MB more for as long as it runs. */
-for (const name of ["launcher", "watcher", "recorder"])
+for (const name of ["launcher", "watcher", "recorder", "console"])
   t.test(`the ${name}'s image compiles beforehand what the program imports later`, (t) => {
-    const run = instructions(name).find(({ word, rest }) => word === "RUN" && rest.startsWith("node --eval"))?.rest ?? "";
+    const run = instructions(name).findLast(({ word, rest }) => word === "RUN" && rest.startsWith("node --eval"))?.rest ?? "";
     const later = [...needs(`services/${name}/main.ts`)].flatMap((file) =>
       [...read(file).matchAll(/\bimport\("(\.[^"]+)"\)/g)].map(([, to = ""]) => join(dirname(file), to)),
     );

@@ -5,6 +5,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
+import { ConsoleConfig } from "@longshore/console/config.ts";
 import { GroupsFile } from "@longshore/kubernetes/groups.ts";
 import { FENCE_MS } from "@longshore/domain/run/record.ts";
 import { EARLIER } from "@longshore/domain/run/steps.ts";
@@ -20,8 +21,8 @@ import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
 
 const deploy = resolve(import.meta.dirname, "../deploy");
-const settings = { launcher: LauncherConfig, watcher: WatcherConfig, recorder: RecorderConfig };
-const PROGRAMS = ["launcher", "watcher", "recorder"] as const;
+const settings = { launcher: LauncherConfig, watcher: WatcherConfig, recorder: RecorderConfig, console: ConsoleConfig };
+const PROGRAMS = ["launcher", "watcher", "recorder", "console"] as const;
 
 const Deployment = z.object({
   kind: z.literal("Deployment"),
@@ -112,7 +113,7 @@ t.test(
       const { volumes } = Mounted.parse(first).spec.template.spec;
       t.equal(volumes.find((it) => it.configMap)?.configMap?.name, metadata.name, "the settings are mounted");
       const given = container.env.filter((it) => it.name.endsWith("_FILE")).map(({ value }) => basename(value));
-      const ofGroups = Object.values(name === "recorder" ? {} : groups).flatMap((it) => [
+      const ofGroups = Object.values(name === "recorder" || name === "console" ? {} : groups).flatMap((it) => [
         it.cluster.caFile,
         (name === "launcher" ? it.launch : it.watch)?.tokenFile,
       ]);
@@ -123,7 +124,7 @@ t.test(
       for (const file of given) writeFileSync(join(made, file), "0123456789abcdef0123456789abcdef");
       const env = Object.fromEntries(container.env.map((it) => [it.name, it.value.replace("/run/secrets/longshore", made)]));
       t.match(readConfig<z.ZodType>(settings[name], { file: join(made, `${name}.yaml`), env }), {
-        http: { listen: "0.0.0.0:9090" },
+        http: name === "console" ? { listen: "0.0.0.0:7373", health: "0.0.0.0:9090" } : { listen: "0.0.0.0:9090" },
       });
     }
   },

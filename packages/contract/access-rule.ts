@@ -25,6 +25,11 @@ export const ROLE_NAMES = Object.keys(ROLES) as readonly Role[];
 
 const Name = z.string().min(1).max(200);
 
+/** A program's token is called so in rules, and in what the program did. */
+export const TokenName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "A token's name has small letters, digits and '-', and at most 63 of them.");
+
 /** The last "*" stands for whatever follows. */
 const DefinitionPattern = z
   .string()
@@ -35,7 +40,7 @@ export const AccessRule = z.strictObject({
   who: z.union([
     z.strictObject({ user: Name.describe("The person's id, or the name if it has none.") }),
     z.strictObject({ team: Name.describe("A team that the person's sign-in names.") }),
-    z.strictObject({ token: Name.describe("A token's name.") }),
+    z.strictObject({ token: TokenName.describe("A token's name.") }),
   ]),
   may: z.array(z.enum([...VERBS, ...ROLE_NAMES])).min(1),
   definitions: z

@@ -11,6 +11,7 @@ import { recentRuns } from "./postgres/recent-runs.ts";
 import { newestRefusal } from "./postgres/refusals.ts";
 import { runQueries } from "./postgres/runs.ts";
 import { signInQueries } from "./postgres/sign-ins.ts";
+import { tokenQueries } from "./postgres/tokens.ts";
 
 /** The source of the console's commands. */
 export const SOURCE = "/longshore/console";
@@ -32,6 +33,7 @@ export const openPages = (options: MadeOptions): Promise<Pages> =>
       health: async () => ({ counts: await counts(), ...(await healthOf(database, SOURCE)) }),
       audit: auditQueries(database, SOURCE),
       signIns: signInQueries(database),
+      tokens: tokenQueries(database),
       [Symbol.asyncDispose]: () => database.close(),
     };
   });

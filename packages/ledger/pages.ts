@@ -36,6 +36,7 @@ export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "fi
   /** How the whole is. For operators alone. */
   health(): Promise<LedgerHealth>;
   readonly signIns: SignIns;
+  readonly tokens: Tokens;
   readonly audit: Audit;
 }
 
@@ -113,9 +114,29 @@ export interface SignIns {
   offer(link: Uint8Array, person: Asker, forMs: number): Promise<void>;
   /** Uses the link up and begins a session. `undefined`: there is no such link, or it was used, or it is too old. */
   redeem(link: Uint8Array, session: Uint8Array, forMs: number): Promise<Asker | undefined>;
+  /** Begins a session of somebody whom another than us has named. */
+  begin(session: Uint8Array, person: Asker, forMs: number): Promise<void>;
   /** Returns whose session it is. */
   whose(session: Uint8Array): Promise<Asker | undefined>;
   end(session: Uint8Array): Promise<void>;
+}
+
+/** Tokens of programs. Only hashes are kept, as of sessions. */
+export interface Tokens {
+  /** False: there is a token of this name already. */
+  add(name: string, token: Uint8Array, forMs: number): Promise<boolean>;
+  list(): Promise<readonly TokenRow[]>;
+  remove(name: string): Promise<boolean>;
+  /** Returns which token it is, also if it has expired. */
+  which(token: Uint8Array): Promise<TokenRow | undefined>;
+}
+
+export interface TokenRow {
+  readonly name: string;
+  readonly madeAtMs: number;
+  readonly untilMs: number;
+  /** By the ledger's clock, as all else of tokens. */
+  readonly isExpired: boolean;
 }
 
 export type Deed = "run" | "stop" | "restart" | "pause" | "drain" | "resume";

@@ -54,6 +54,9 @@ export const METRICS = {
   longshore_sink_parked:                          { kind: "gauge",     labels: ["sink"],                         help: "Requests and runs of the sink that wait for a person" },
   longshore_sink_stopped:                         { kind: "gauge",     labels: ["sink"],                         help: "1 if the sink said that it is gone for good (410)" },
   longshore_sink_breaker_open:                    { kind: "gauge",     labels: ["sink"],                         help: "1 while the sink fails, and is asked once in a while only" },
+  longshore_http_requests_total:                 { kind: "counter",   labels: ["route", "status"],              help: "Requests to the console, by route and status" },
+  longshore_http_streams:                        { kind: "gauge",     labels: [],                               help: "Open pages that the console tells of changes" },
+  longshore_http_refusals_total:                 { kind: "counter",   labels: ["reason"],                       help: "Requests that the console refused, by why" },
   longshore_part_up:                             { kind: "gauge",     labels: ["part"],                         help: "1 while the part is ready, as /readyz says it in words" },
   longshore_build_info:                           { kind: "gauge",     labels: ["service", "version", "node"],   help: "1; the labels name the program and its versions" },
 } as const satisfies Readonly<Record<string, Declared>>;

@@ -49,3 +49,16 @@ t.test("what was made is taken again, until a source or the file itself is anoth
   await writeFile(kept, text.slice(0, 100));
   t.notOk(await isKept(), "a file that was cut off");
 });
+
+t.test("an image has no esbuild: it serves what was made as it was built, and says so if nothing was", async (t) => {
+  const absent = () =>
+    Promise.reject(Object.assign(new Error("Cannot find package 'esbuild'"), { code: "ERR_MODULE_NOT_FOUND" }));
+  const again = await bundlePage(kept);
+  const inImage = await bundlePage(kept, absent);
+  t.equal(inImage.html, again.html);
+  t.same([...inImage.assets.keys()], [...again.assets.keys()]);
+  await t.rejects(bundlePage(join(folder, "nothing.json"), absent), {
+    code: "PageNotMade",
+    message: /services\/console\/Dockerfile/,
+  });
+});

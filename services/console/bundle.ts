@@ -4,12 +4,13 @@
  *
  * The failure this prevents: a browser that keeps yesterday's script beside today's server. A name changes with the content, so
  * that a file may be kept for ever, and only the page itself is asked for again. What was made is kept beside the dependencies, and
- * made anew only if one of its sources has changed.
+ * made anew only if one of its sources has changed. An image holds what was made as it was built, and no esbuild.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
+import { Failure } from "@longshore/contract/problems/problem.ts";
 import { z } from "zod";
 
 export interface PageFile {
@@ -40,7 +41,9 @@ const Texts = z.record(z.string(), z.string());
 const Made = z.object({ sources: Texts, texts: Texts, parts: Texts });
 type Made = z.infer<typeof Made>;
 
-export async function bundlePage(kept = KEPT): Promise<PageFiles> {
+type Esbuild = Pick<typeof import("esbuild"), "build">;
+
+export async function bundlePage(kept = KEPT, esbuild: () => Promise<Esbuild> = () => import("esbuild")): Promise<PageFiles> {
   const assets = new Map<string, PageFile>();
   const keep = (name: string, type: string, body: Uint8Array): string => {
     const named = name.replace(".", `-${digestOf(body).slice(0, 10)}.`);
@@ -52,7 +55,7 @@ export async function bundlePage(kept = KEPT): Promise<PageFiles> {
       async ([name, path]) => [name, keep(name, "font/woff2", await readFile(require.resolve(path)))] as const,
     ),
   );
-  const { texts, parts } = (await madeBefore(kept)) ?? (await makeAndKeep(kept));
+  const { texts, parts } = (await madeBefore(kept)) ?? (await makeAndKeep(kept, await esbuild().catch(noEsbuild)));
   const styled = fonts.reduce((css, [name, url]) => css.replaceAll(`fonts/${name}`, url), texts["style.css"] ?? "");
   const bytes = new TextEncoder();
   // The script names its parts, so that their names are esbuild's.
@@ -65,6 +68,15 @@ export async function bundlePage(kept = KEPT): Promise<PageFiles> {
 }
 
 const digestOf = (body: Uint8Array | string): string => createHash("sha256").update(body).digest("hex");
+
+function noEsbuild(error: unknown): never {
+  throw new Failure(
+    "halt",
+    "PageNotMade",
+    "the page is not made, and esbuild, which makes it, is not installed: `npm install` in the checkout installs it; an image is built with services/console/Dockerfile",
+    error,
+  );
+}
 
 /** Returns what was made by the last start, unless one of its sources has changed since. */
 async function madeBefore(kept: string): Promise<Made | undefined> {
@@ -86,8 +98,8 @@ function parsed(text: string): unknown {
   }
 }
 
-async function makeAndKeep(kept: string): Promise<Made> {
-  const [script, style] = await Promise.all([make("main.tsx"), make("style.css")]);
+async function makeAndKeep(kept: string, esbuild: Esbuild): Promise<Made> {
+  const [script, style] = await Promise.all([make("main.tsx", esbuild), make("style.css", esbuild)]);
   const made = {
     sources: { ...script.sources, ...style.sources },
     texts: { "main.tsx": script.text, "style.css": style.text },
@@ -102,8 +114,7 @@ async function makeAndKeep(kept: string): Promise<Made> {
   return made;
 }
 
-async function make(entry: string): Promise<Pick<Made, "sources" | "parts"> & { readonly text: string }> {
-  const { build } = await import("esbuild"); // an image has the page made already, and no esbuild
+async function make(entry: string, { build }: Esbuild): Promise<Pick<Made, "sources" | "parts"> & { readonly text: string }> {
   const { outputFiles, metafile } = await build({
     entryPoints: [join(folder, entry)],
     bundle: true,

@@ -23,13 +23,22 @@ import { ConsoleConfig } from "./config.ts";
 import { openLive } from "./live.ts";
 import { openLogReader } from "./live-logs.ts";
 import { listenOnFree, openServer } from "./serve.ts";
+import { openOidc } from "./sign-in/oidc.ts";
+import { namedByProxy } from "./sign-in/who-asks.ts";
 
 /** The first launcher makes the schema, so that a console that starts with it has to wait. */
 const isOutage = (error: unknown): error is Failure =>
   isTransient(error) || (error instanceof Failure && ["LedgerNew", "LedgerBehind"].includes(error.code));
 
 /** `onListening` is for whoever runs the console in its own process and has to print its address. */
-export type OnListening = (at: { readonly url: string; readonly pages: Pages }) => Promise<void>;
+export type OnListening = (at: {
+  /** The address in people's browsers. */
+  readonly url: string;
+  readonly port: number;
+  /** The address of health and metrics. */
+  readonly health: string;
+  readonly pages: Pages;
+}) => Promise<void>;
 
 export async function webConsole(
   config: ConsoleConfig,
@@ -40,7 +49,7 @@ export async function webConsole(
   const clock = systemClock;
   const metrics = openMetrics("console", "0.1.0");
   const starting = openStarting(["broker", "ledger"], { clock, log, signal, isOutage });
-  await using _health = await serveHealth({ listen: config.http.health, metrics, clock, ...starting.health });
+  await using health = await serveHealth({ listen: config.http.health, metrics, clock, ...starting.health });
   const files = await bundlePage();
   const atBroker = brokerOf(config);
   await using pages = await starting.reach("ledger", () =>
@@ -51,19 +60,34 @@ export async function webConsole(
   const key = config.logKeyFile?.reveal();
   const { installation } = config;
   const readLog = key === undefined ? undefined : openLogReader({ broker, clock, installation, key, source: SOURCE });
+  const { publicUrl, proxies, requestsPerMinute, ports } = config.http;
+  const { oidc, proxy, headers } = config.signIn;
   const { host, port } = address(config.http.listen);
   let chosen = port;
+  const names = () => [
+    ...["127.0.0.1", "localhost", "[::1]"].map((it) => `${it}:${chosen}`),
+    ...(publicUrl === undefined ? [] : [new URL(publicUrl).host]),
+  ];
+  const origin = () => new URL(publicUrl ?? `http://${host.includes(":") ? `[${host}]` : host}:${chosen}`).origin;
+  if (headers !== undefined)
+    log.warn("headers name people: whatever else can send from these addresses can sign in as anybody", { peers: headers.peers });
   const server = await openServer({
     installation,
     access: config.access,
     quarantine: brokerAt(atBroker.url).quarantine(config.broker.names),
     readLog,
-    hosts: (name) => ["127.0.0.1", "localhost", "[::1]"].some((it) => name === `${it}:${chosen}`),
+    hosts: (name) => names().includes(name),
     port: () => chosen,
-    ...{ clock, log, pages, broker, files, live, signal },
+    origin,
+    isSecure: publicUrl?.startsWith("https:") === true,
+    ways: {
+      oidc: oidc && openOidc({ ...oidc, clientSecret: oidc.clientSecretFile?.reveal() }, log),
+      named: namedByProxy(proxy, headers),
+    },
+    ...{ clock, log, pages, broker, files, live, signal, proxies, requestsPerMinute, metrics },
   });
-  chosen = await listenOnFree(server, { host, port, ports: config.http.ports });
-  const url = `http://${host}:${chosen}`;
+  chosen = await listenOnFree(server, { host, port, ports });
+  const url = origin();
   starting.started({
     parts: {
       broker: () => ({ ready: broker.status().kind === "connected", says: broker.status().kind }),
@@ -72,7 +96,7 @@ export async function webConsole(
     refresh: async () => undefined,
   });
   log.info("the console is up", { url });
-  await onListening({ url, pages });
+  await onListening({ url, port: chosen, health: health.url, pages });
   try {
     return await together(signal, { live: (signal) => live.follow(signal), server: untilAborted });
   } finally {

@@ -5,9 +5,11 @@ import type { Installation } from "@longshore/contract/ids.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import type { Log } from "@longshore/runtime/log.ts";
+import type { Metrics } from "@longshore/runtime/metrics.ts";
 import type { PageFiles } from "./bundle.ts";
 import type { Live } from "./live.ts";
 import type { ReadLog } from "./live-logs.ts";
+import type { Ways } from "./sign-in/who-asks.ts";
 
 export interface Parts {
   readonly installation: Installation;
@@ -27,5 +29,14 @@ export interface Parts {
   readonly hosts: (host: string) => boolean;
   /** Known once the server listens. */
   readonly port: () => number;
+  /** The console's address in people's browsers. */
+  readonly origin: () => string;
+  /** True if that address is an https one: its cookies are sent nowhere else. */
+  readonly isSecure: boolean;
+  readonly ways: Ways;
+  /** Networks whose X-Forwarded-For is believed. */
+  readonly proxies: readonly string[];
+  readonly requestsPerMinute: number;
+  readonly metrics: Metrics;
   readonly signal: AbortSignal;
 }

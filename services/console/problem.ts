@@ -1,17 +1,54 @@
 /** Answers that are no success: problem+json (RFC 9457), each with a sentence for the person who reads it. */
 export class Refused extends Error {
-  readonly status: 400 | 401 | 403 | 404 | 409 | 422 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 409 | 422 | 429 | 503;
   readonly title: string;
   /** The fields that are wrong, with the reason for each. */
   readonly fields: readonly FieldProblem[];
+  readonly more: More;
 
-  constructor(status: Refused["status"], title: string, detail: string, fields: readonly FieldProblem[] = []) {
+  constructor(status: Refused["status"], title: string, detail: string, fields: readonly FieldProblem[] = [], more: More = {}) {
     super(detail);
     this.status = status;
     this.title = title;
     this.fields = fields;
+    this.more = more;
   }
 }
+
+interface More {
+  /** How the refusal is counted, if others of its status are counted otherwise. */
+  readonly reason?: RefusalReason;
+  readonly retryAfterSeconds?: number;
+  /** Where a browser goes to sign in. */
+  readonly signIn?: string;
+}
+
+/** Why answers were refused, as it is counted. */
+export type RefusalReason =
+  | "not understood"
+  | "signed out"
+  | "token"
+  | "assertion"
+  | "link"
+  | "not open"
+  | "foreign name"
+  | "foreign page"
+  | "not there"
+  | "not now"
+  | "too much";
+
+const REASONS: Readonly<Record<Refused["status"], RefusalReason>> = {
+  400: "not understood",
+  401: "signed out",
+  403: "not open",
+  404: "not there",
+  409: "not now",
+  422: "not understood",
+  429: "too much",
+  503: "not now",
+};
+
+export const reasonOf = ({ status, more: { reason = REASONS[status] } }: Refused): RefusalReason => reason;
 
 export interface FieldProblem {
   /** A path into the parameters, such as "/month". */
@@ -19,12 +56,17 @@ export interface FieldProblem {
   readonly message: string;
 }
 
-export const problemOf = ({ status, title, message, fields }: Refused): object => ({
+interface Told extends Pick<Refused, "title" | "message" | "fields" | "more"> {
+  readonly status: number;
+}
+
+export const problemOf = ({ status, title, message, fields, more: { signIn } }: Told): object => ({
   type: "about:blank",
   title,
   status,
   detail: message,
   ...(fields.length > 0 && { problems: fields }),
+  ...(signIn !== undefined && { signIn }),
 });
 
 /** A problem of a command as the form's page shows it. */

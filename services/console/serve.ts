@@ -12,7 +12,8 @@ import type { AddressInfo } from "node:net";
 import Fastify, { type FastifyInstance } from "fastify";
 import { hasZodFastifySchemaValidationErrors, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import type { Parts } from "./parts.ts";
-import { NOT_OPEN, problemOf, Refused } from "./problem.ts";
+import { measureRequests } from "./measure.ts";
+import { NOT_OPEN, problemOf, reasonOf, Refused } from "./problem.ts";
 import { audit } from "./routes/audit.ts";
 import { catalogue } from "./routes/catalogue.ts";
 import { enter } from "./routes/enter.ts";
@@ -21,22 +22,34 @@ import { groups } from "./routes/groups.ts";
 import { log as logs } from "./routes/log.ts";
 import { page } from "./routes/page.ts";
 import { runs } from "./routes/runs.ts";
-import "./sign-in/person.ts";
+import { signIn } from "./routes/sign-in.ts";
+import { openLimits } from "./sign-in/limits.ts";
 import { askerOf, mayAnywhere } from "./sign-in/person.ts";
-import { isOwn, signedIn } from "./sign-in/session.ts";
+import { isOwn, signedIn, signedOut } from "./sign-in/session.ts";
 
 /** No id and no name is longer. */
 const ABOUT_MOST = 200;
 const BODY_BYTES_MAX = 256 * 1024;
+/** A browser that was here once asks over TLS alone for so long. */
+const HSTS_SECONDS = 365 * 24 * 3600;
+
+const OUR_FAULT = { status: 500, title: "A fault of ours", message: "The console failed. Its log says why." };
+/** The ledger or the broker is away for longer than a moment. */
+const AWAY_SECONDS = 5;
 
 export async function openServer(options: Parts): Promise<FastifyInstance> {
-  const { log, hosts } = options;
-  const server = Fastify({ bodyLimit: BODY_BYTES_MAX, trustProxy: false, logger: false });
+  const { log, hosts, metrics, isSecure, proxies } = options;
+  const server = Fastify({
+    ...{ bodyLimit: BODY_BYTES_MAX, logger: false },
+    trustProxy: proxies.length === 0 ? false : [...proxies],
+  });
   server.setValidatorCompiler(validatorCompiler);
   server.setSerializerCompiler(serializerCompiler);
   server.decorateRequest("asker", undefined);
   everyRouteSaysForWhom(server);
+  measureRequests(server, metrics);
   await server.register(cookie);
+  const limit = await openLimits(server, options);
   await server.register(helmet, {
     contentSecurityPolicy: {
       useDefaults: false,
@@ -48,19 +61,27 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
         trustedTypes: ["'none'"],
       },
     },
-    strictTransportSecurity: false,
+    strictTransportSecurity: isSecure && { maxAge: HSTS_SECONDS, includeSubDomains: false },
     referrerPolicy: { policy: "no-referrer" },
   });
   server.addHook("onRequest", async (request) => {
     const host = request.headers.host ?? "";
-    if (!hosts(host)) throw new Refused(403, "Not this name", `This console does not answer to the name ${host}.`);
+    if (!hosts(host))
+      throw new Refused(403, "Not this name", `This console does not answer to the name ${host}.`, [], {
+        reason: "foreign name",
+      });
     if (!["GET", "HEAD"].includes(request.method) && !isOwn(request.headers, host))
-      throw new Refused(403, "Not from here", "Only the console's own page may do this.");
+      throw new Refused(403, "Not from here", "Only the console's own page may do this.", [], { reason: "foreign page" });
+    const asked = await signedIn(request, options).catch((error: unknown) => {
+      if (error instanceof Refused) return error;
+      throw error;
+    });
+    if (!(asked instanceof Refused)) request.asker = asked;
+    await limit(request);
     const { for: verb = "anybody" } = request.routeOptions.config;
-    request.asker = await signedIn(request, options);
     if (verb === "anybody") return;
-    if (request.asker === undefined)
-      throw new Refused(401, "Signed out", "Sign in again: a new link comes from `npx longshore link`.");
+    if (asked instanceof Refused) throw asked;
+    if (asked === undefined) throw signedOut(options.ways);
   });
   // After the body was read: the audit says of what.
   server.addHook("preValidation", async (request) => {
@@ -80,18 +101,12 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   server.setErrorHandler(async (error, _request, reply) => {
     const refused = refusedOf(error);
     if (refused === undefined) log.error("an answer failed", { error });
-    const told = refused ?? {
-      status: 500,
-      title: "A fault of ours",
-      message: "The console failed. Its log says why.",
-      fields: [],
-    };
-    if (told.status === 503) reply.header("retry-after", "5");
-    return reply
-      .code(told.status)
-      .type("application/problem+json")
-      .serializer(JSON.stringify)
-      .send(problemOf(told as Refused));
+    else metrics.count("longshore_http_refusals_total", { reason: reasonOf(refused) });
+    const told = refused ?? { ...OUR_FAULT, fields: [], more: {} };
+    const retryAfterSeconds = refused?.more.retryAfterSeconds ?? (told.status === 503 ? AWAY_SECONDS : undefined);
+    if (retryAfterSeconds !== undefined) reply.header("retry-after", String(retryAfterSeconds));
+    if (told.status === 401) reply.header("www-authenticate", "Bearer");
+    return reply.code(told.status).type("application/problem+json").serializer(JSON.stringify).send(problemOf(told));
   });
   server.setNotFoundHandler({}, async (_request, reply) =>
     reply
@@ -101,6 +116,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
       .send(problemOf(new Refused(404, "Not here", "There is nothing at this address."))),
   );
   enter(server, options);
+  signIn(server, options);
   catalogue(server, options);
   runs(server, options);
   events(server, options);

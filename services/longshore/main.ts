@@ -18,11 +18,12 @@ import { stopOnSignals } from "@longshore/runtime/program.ts";
 import { progressOn } from "./screen/progress.ts";
 import { paragraph, pasted } from "./screen/rows.ts";
 import { PIPE, type Screen, screenOf } from "./screen/screen.ts";
+import { token } from "./commands/token.ts";
 import { up } from "./commands/up.ts";
 import { prose, table } from "./help.ts";
 import manifest from "./package.json" with { type: "json" };
 
-const OWN = { up, demo, link, publish, runs, definitions, group, sinks, doctor, rbac, ledger };
+const OWN = { up, demo, link, token, publish, runs, definitions, group, sinks, doctor, rbac, ledger };
 export const COMMANDS: Readonly<Record<string, Command>> = { ...OWN, completion: completionOf(OWN) };
 
 const WHAT = "longshore: publish a message, get a Kubernetes Job on whichever cluster can take it, and get every outcome back.";

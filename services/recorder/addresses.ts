@@ -5,9 +5,8 @@
  * after its settings were read; and the same address in another spelling (::ffff:169.254.169.254).
  */
 import { lookup as ask, type LookupAddress } from "node:dns";
-import { BlockList, isIP, isIPv6, type LookupFunction } from "node:net";
-
-type Range = readonly [address: string, bits: number];
+import { isIP, isIPv6, type LookupFunction } from "node:net";
+import { listOf, type Range, rangeOf } from "@longshore/runtime/networks.ts";
 
 /** No setting allows these: this host's own network, link-local with the clouds' metadata servers, and many receivers at once. */
 const NEVER: readonly Range[] = [
@@ -42,22 +41,6 @@ export function openJudge(allowed: readonly string[]): Judge {
     if (isIP(plain) === 0 || never.check(plain, family)) return "never";
     return inner.check(plain, family) && !opened.check(plain, family) ? "inner" : "allowed";
   };
-}
-
-function listOf(ranges: readonly Range[]): BlockList {
-  const list = new BlockList();
-  for (const [address, bits] of ranges) list.addSubnet(address, bits, isIPv6(address) ? "ipv6" : "ipv4");
-  return list;
-}
-
-function rangeOf(text: string): Range {
-  const [address = "", bits] = text.split("/");
-  return [address, bits === undefined ? (isIPv6(address) ? 128 : 32) : Number(bits)];
-}
-
-export function isNetwork(text: string): boolean {
-  const [, address = "", bits] = /^([0-9a-fA-F.:]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
-  return isIP(address) !== 0 && (bits === undefined || Number(bits) <= (isIPv6(address) ? 128 : 32));
 }
 
 function withoutEmbedding(address: string): string {

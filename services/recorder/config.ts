@@ -4,9 +4,9 @@ import { Installation } from "@longshore/contract/ids.ts";
 import { nearest } from "@longshore/contract/problems/schema-problems.ts";
 import { Duration, durationMs } from "@longshore/contract/units.ts";
 import { oneSecret, readableFile, secretFile, secretSetting } from "@longshore/runtime/config/secret-settings.ts";
+import { isNetwork } from "@longshore/runtime/networks.ts";
 import { programSettings } from "@longshore/runtime/program.ts";
 import { z } from "zod";
-import { isNetwork } from "./addresses.ts";
 import { EVENT_NAMES, expressionProblems, piecesIn, type Rule, urlProblem } from "./rules.ts";
 import { signingKeysProblem } from "./sign.ts";
 

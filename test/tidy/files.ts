@@ -87,10 +87,15 @@ interface Manifest {
 }
 
 function manifest(text: string | undefined): Manifest {
-  const { dependencies = {}, devDependencies = {} } = JSON.parse(text ?? "{}") as Readonly<
-    Record<string, Readonly<Record<string, string>>>
-  >;
-  return { dependencies: Object.keys(dependencies), devDependencies: Object.keys(devDependencies) };
+  const {
+    dependencies = {},
+    optionalDependencies = {},
+    devDependencies = {},
+  } = JSON.parse(text ?? "{}") as Readonly<Record<string, Readonly<Record<string, string>>>>;
+  return {
+    dependencies: Object.keys({ ...dependencies, ...optionalDependencies }),
+    devDependencies: Object.keys(devDependencies),
+  };
 }
 
 function packageName(specifier: string): string | undefined {

@@ -12,7 +12,7 @@ const KEEP: Statement = {
   name: "keep-sign-in",
   text: `
 with old as (delete from sign_in where until < now())
-insert into sign_in (hash, kind, person, until) values ($1, 'link', $2, now() + make_interval(secs => $3::float8 / 1000))`,
+insert into sign_in (hash, kind, person, until) values ($1, $4, $2, now() + make_interval(secs => $3::float8 / 1000))`,
 };
 
 const REDEEM: Statement = {
@@ -34,7 +34,8 @@ export function signInQueries(database: Database): SignIns {
   const person = async (statement: Statement, values: readonly unknown[]): Promise<Asker | undefined> =>
     (await database.all<{ person: Asker }>(statement, values))[0]?.person;
   return {
-    offer: async (link, whose, forMs) => void (await database.all(KEEP, [link, JSON.stringify(whose), forMs])),
+    offer: async (link, whose, forMs) => void (await database.all(KEEP, [link, JSON.stringify(whose), forMs, "link"])),
+    begin: async (session, whose, forMs) => void (await database.all(KEEP, [session, JSON.stringify(whose), forMs, "session"])),
     redeem: (link, session, forMs) => person(REDEEM, [link, session, forMs]),
     whose: (session) => person(WHOSE, [session]),
     end: async (session) => void (await database.all(END, [session])),

@@ -4,12 +4,19 @@
  * The failure this prevents: six tabs that freeze each other, since a browser opens only six connections to a server. A stream is
  * closed while its tab is hidden, and opened again when it is seen.
  */
+import { signal } from "@preact/signals";
+
 export interface Problem {
   readonly status: number;
   readonly title: string;
   readonly detail: string;
   readonly problems?: readonly { readonly path: string; readonly message: string }[];
+  /** Where a browser goes to sign in. */
+  readonly signIn?: string;
 }
+
+/** Set as soon as an answer says that nobody is signed in here any more. */
+export const signedOut = signal<Problem | undefined>(undefined);
 
 export class Refusal extends Error {
   readonly problem: Problem;
@@ -27,12 +34,14 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
   if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   const body: unknown = await response.json().catch(() => undefined);
   const told = typeof body === "object" && body !== null ? (body as Partial<Problem>) : {};
-  throw new Refusal({
+  const problem: Problem = {
     title: response.statusText,
     detail: "The console failed. Its log says why.",
     ...told,
     status: response.status,
-  });
+  };
+  if (problem.status === 401) signedOut.value = problem;
+  throw new Refusal(problem);
 }
 
 const url = (path: string, query: Readonly<Record<string, string>>): string =>
@@ -43,6 +52,9 @@ export const ask = <T>(path: string, query: Readonly<Record<string, string>> = {
 export const post = <T>(path: string, body: object): Promise<T> =>
   call<T>(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
+/** A console that starts anew, or has too many streams, refuses one for a moment. */
+const AGAIN_MS = 5_000;
+
 /** Calls back with each piece of news, by its type, until the function that it returns is called. */
 export function stream(
   path: string,
@@ -51,15 +63,24 @@ export function stream(
   heard: (isLive: boolean) => void = () => undefined,
 ): () => void {
   let source: EventSource | undefined;
+  let again: ReturnType<typeof setTimeout> | undefined;
   const open = (): void => {
     if (document.hidden || source !== undefined) return;
     source = new EventSource(url(path, query));
     source.addEventListener("open", () => heard(true));
-    source.addEventListener("error", () => heard(false));
+    source.addEventListener("error", () => {
+      heard(false);
+      // A browser gives a stream up that is refused, and does not say why: whoever is signed out hears it so.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      close();
+      void ask("/v1/me").catch(() => undefined);
+      again = setTimeout(open, AGAIN_MS);
+    });
     for (const [type, take] of Object.entries(news))
       source.addEventListener(type, (event) => take((event as MessageEvent<string>).data));
   };
   const close = (): void => {
+    clearTimeout(again);
     source?.close();
     source = undefined;
   };

@@ -1,7 +1,7 @@
 /** The frame of each page: the header, the search, and the words for a page that has nothing to show. */
 import type { ComponentChildren, JSX } from "preact";
 import type { Verb } from "@longshore/contract/access-rule.ts";
-import { ask, type Problem } from "./api.ts";
+import { ask, post, type Problem } from "./api.ts";
 import { Hatch } from "./bars.tsx";
 import { go, here, runUrl } from "./go.ts";
 import { Icon, type Mark } from "./marks.tsx";
@@ -14,10 +14,12 @@ export interface Me {
   readonly installation: string;
   /** What this person may do with anything at all. */
   readonly may: readonly Verb[];
+  /** False if something in front of the console names the person each time. */
+  readonly hasSession: boolean;
 }
 
 /** The L is drawn as the line on which everything stands. */
-const Wordmark = (): JSX.Element => (
+export const Wordmark = (): JSX.Element => (
   <a class="wordmark" href="/">
     <i>L</i>ongshore
   </a>
@@ -44,12 +46,21 @@ export function Frame({ me, children }: { readonly me: Me; readonly children: Co
           {me.may.includes("administer") && tab("/audit", "Who did what")}
         </nav>
         <Search />
-        <span class="me">{me.name}</span>
+        <div class="me">
+          <span title={me.name}>{me.name}</span>
+          {me.hasSession && <button class="leave" onClick={() => void leave()}>Sign out</button>}
+        </div>
       </header>
       <Hatch />
       <main id="content" tabIndex={-1}>{children}</main>
     </>
   ); // biome-ignore format: as it stands on the page
+}
+
+/** Whoever asks for it next is told to sign in: nothing of this person stays on the screen. */
+async function leave(): Promise<void> {
+  await post("/v1/leave", {}).catch(() => undefined);
+  location.assign("/");
 }
 
 /** Takes what a person has at hand: an id or its beginning, the name of a Job, a label or a parameter. */

@@ -18,6 +18,7 @@ export function onLink(event: MouseEvent): void {
   const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
   if (link === null || !isPlain || event.defaultPrevented || link.origin !== location.origin || link.hasAttribute("download"))
     return;
+  if (link.pathname === "/sign-in") return; // leads to another server
   event.preventDefault();
   go(link.href);
 }

@@ -8,7 +8,7 @@ import { ask, post, type Problem, Refusal } from "./api.ts";
 import { Field, labelOf, type Schema, textOf, valueOf } from "./fields.tsx";
 import { Back, Empty, Trouble } from "./frame.tsx";
 import { go, here, runUrl } from "./go.ts";
-import { keepForm, keptForm } from "./kept-form.ts";
+import { keepForm, keptForm, noteTyped } from "./kept-form.ts";
 import { Icon, TenMarks } from "./marks.tsx";
 import { roughly, when } from "./words.ts";
 
@@ -63,6 +63,7 @@ function Ready({
   const isUnderWay = useRef(false); // a second click comes before the button has changed
   useEffect(() => told.current?.focus(), [problem]);
   useEffect(() => keepForm({ run, texts }), [run]);
+  useEffect(() => noteTyped({ run, texts }), [run, texts]);
   const messageOf = (name: string, message: string): string =>
     texts[name] === "" && parameters.required?.includes(name) === true ? "This is needed." : message;
   const problemAt = (name: string): string | undefined => {

@@ -26,7 +26,7 @@ export function events(plain: FastifyInstance, options: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   server.get(
     "/v1/events",
-    { config: { for: "see" }, schema: { querystring: z.object({ run: RunId.optional() }) } },
+    { config: { for: "see", isStream: true }, schema: { querystring: z.object({ run: RunId.optional() }) } },
     async (request, reply) => {
       const { run } = request.query;
       const asker = askerOf(request);

@@ -28,7 +28,7 @@ type Asked = z.output<typeof Asked>;
 
 export function log(plain: FastifyInstance, options: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
-  server.get("/v1/log", { config: { for: "log" }, schema: { querystring: Asked } }, async (request, reply) => {
+  server.get("/v1/log", { config: { for: "log", isStream: true }, schema: { querystring: Asked } }, async (request, reply) => {
     const { run } = request.query;
     const isOpen = (): Promise<boolean> => options.pages.isReached(run, reachWith(request, options, "log"));
     if (!(await isOpen())) throw noSuchRun(run);

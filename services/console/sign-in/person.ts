@@ -12,6 +12,10 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** Who may ask: anybody, somebody who is signed in, or only somebody who may do this with anything at all. */
     readonly for?: "anybody" | "signed-in" | Verb;
+    /** Somebody tries to sign in: fewer such requests are taken than others. */
+    readonly isSignIn?: true;
+    /** The answer goes on for as long as it is read. */
+    readonly isStream?: true;
   }
   interface FastifyRequest {
     asker: Asker | undefined;

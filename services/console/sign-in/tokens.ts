@@ -1,4 +1,4 @@
-/** Tokens of links and sessions: long enough that nobody guesses one, and kept only as hashes. */
+/** Tokens of links, sessions and programs: long enough that nobody guesses one, and kept only as hashes. */
 import { createHash, randomBytes } from "node:crypto";
 import type { Asker } from "@longshore/domain/access/access.ts";
 import type { SignIns } from "@longshore/ledger/pages.ts";
@@ -8,6 +8,10 @@ export const SESSION_MS = 12 * 3_600_000;
 const TOKEN_BYTES = 24;
 
 export const newToken = (): string => randomBytes(TOKEN_BYTES).toString("base64url");
+
+/** So begins a program's token: whoever finds one in a repository or a log sees what it is. */
+export const PROGRAM = "lsk_";
+export const newProgramToken = (): string => `${PROGRAM}${newToken()}`;
 
 export const hashOf = (token: string): Uint8Array => createHash("sha256").update(token).digest();
 

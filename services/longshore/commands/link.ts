@@ -38,7 +38,7 @@ export const link = command({
     config: CONFIG,
   },
   more: `
-The link works once, and for 10 minutes. A session then lasts for 12 hours. The console listens on this machine alone.`,
+The link works once, and for 10 minutes. A session then lasts for 12 hours, or until its person signs out.`,
   async run({ name = userInfo().username, team: teams = ADMINS, console: named, config }, _, surroundings) {
     if (name === "" || name.length > NAME_MOST) throw new Usage(`--name has 1 to ${NAME_MOST} characters`);
     const { ledgerUrl, installation, console: running } = await findLongshore({ config }, surroundings);

@@ -40,4 +40,5 @@ export const PAGES: Readonly<Record<string, PageOf>> = {
   health: { path: "/health" },
   audit: { path: "/audit" },
   unknown: runAt("price-list/unknown"),
+  "signed-out": { path: "/signed-out?why=refused&to=/runs" },
 };

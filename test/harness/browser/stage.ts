@@ -34,7 +34,8 @@ export interface ConsoleStage extends AsyncDisposable {
   repeatEvent(run: string): Promise<void>;
 }
 
-export async function consoleStage(): Promise<ConsoleStage> {
+/** `more`: other settings of the console. */
+export async function consoleStage(more: object = {}): Promise<ConsoleStage> {
   await using parts = new AsyncDisposableStack();
   const definitionsDir = await mkdtemp(path.join(tmpdir(), "longshore-definitions-"));
   parts.defer(() => rm(definitionsDir, { recursive: true, force: true }));
@@ -52,6 +53,7 @@ export async function consoleStage(): Promise<ConsoleStage> {
     logKeyFile: path.join(system.home, "log-key"),
     access: ROLE_NAMES.map((role) => ({ who: { team: role }, may: [role] })),
     http: { listen: "127.0.0.1:0", health: "127.0.0.1:0" },
+    ...more,
   });
   const stop = new AbortController();
   const up = Promise.withResolvers<Parameters<NonNullable<Parameters<typeof webConsole>[3]>>[0]>();

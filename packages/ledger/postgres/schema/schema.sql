@@ -290,3 +290,12 @@ tag
   03 value text collate C not null
   PRIMARY KEY (run_key, name)
   CREATE INDEX tag_value ON longshore.tag USING btree (name, value, run_key)
+
+token
+  01 name text collate C not null
+  02 hash bytea not null
+  03 made_at timestamp with time zone not null default now()
+  04 until timestamp with time zone not null
+  PRIMARY KEY (name)
+  UNIQUE (hash)
+  CREATE UNIQUE INDEX token_hash_key ON longshore.token USING btree (hash)

@@ -68,6 +68,14 @@ create table sign_in (
   until timestamptz not null
 );
 
+-- Tokens of programs, made and removed by commands alone. An expired one stays until it is removed, so that its end can be told.
+create table token (
+  name text collate "C" primary key,
+  hash bytea not null unique,
+  made_at timestamptz not null default now(),
+  until timestamptz not null
+);
+
 -- What runs are found by: who asked ("actor"), labels ("label:team") and short parameters ("parameter:month"). Only inserted.
 create table tag (
   run_key bigint not null,
