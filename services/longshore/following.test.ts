@@ -293,6 +293,19 @@ for (const { name, read } of [
     t.match(it.said(), "  log: 2 lines\n    first\n    last\n");
   });
 
+t.test("what a step printed is shown at its end, if its pod went before it could be read", async (t) => {
+  const it = scene(t);
+  const work = first(await claimed(it.ledger, [wanted("a", { steps: ["sort"] })]));
+  await it.ledger.record([entry(work, created(work)), entry(work, started(work))]);
+  using following = await it.follow(undefined, undefined, async () => false);
+  await following.soFar();
+  const end = following.toEnd();
+  await it.ledger.record([entry(work, { ...complete(work), evidence: { started: "yes", log: LOG } })]);
+  it.tell("run.succeeded", { run: RUN });
+  t.equal(await end, "run.succeeded");
+  t.match(it.said(), /step succeeded +sort\n {2}log: 2 lines\n {4}first\n {4}last\n[^]*succeeded\n {2}next:/);
+});
+
 t.test("an end that was told late stands at its own time, so that all durations fit together", async (t) => {
   const it = scene(t);
   const work = first(await claimed(it.ledger, [wanted("a")]));

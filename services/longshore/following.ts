@@ -8,6 +8,7 @@
 import type { Broker, Delivery } from "@longshore/broker/port.ts";
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { readEvent, type ReceivedEvent } from "@longshore/contract/messages/envelope.ts";
+import type { LogTail } from "@longshore/contract/messages/fact.ts";
 import { isTerminal } from "@longshore/contract/messages/event.ts";
 import type { RunId } from "@longshore/contract/ids.ts";
 import { isTransient, type Problem } from "@longshore/contract/problems/problem.ts";
@@ -24,7 +25,7 @@ import { paragraph, whole } from "./screen/rows.ts";
 import { toned } from "./screen/screen.ts";
 import { span } from "./screen/times.ts";
 import { printed } from "./screen/text.ts";
-import { afterEnd, isWithoutCommand, NO_COMMAND, storyTable, wordOf } from "./terminal.ts";
+import { afterEnd, isWithoutCommand, logLines, NO_COMMAND, storyTable, wordOf } from "./terminal.ts";
 
 export interface Followed {
   readonly broker: Pick<Broker, "follow">;
@@ -57,6 +58,12 @@ interface Ended {
   readonly diagnosis?: Diagnosis;
   readonly step?: string;
   readonly attempt?: number;
+}
+
+interface StepEnded {
+  readonly step?: string;
+  readonly attempt?: number;
+  readonly log?: LogTail;
 }
 
 /** The exit code for a run's end. */
@@ -145,6 +152,16 @@ export async function follow(
     return type;
   }
 
+  /** The pod of a step may go with the run's volumes, or end, before what it printed could be read from it. */
+  async function endOfStep({ data }: StoryEvent): Promise<void> {
+    const { step, attempt, log }: StepEnded = data;
+    const record = log === undefined || log.tail === "" ? undefined : (await ledger.find(run))?.record;
+    if (record === undefined || step === undefined) return;
+    if (await output?.isWhole(record.attempts.find((it) => it.step === step && it.n === attempt))) return;
+    const rest = `longshore runs logs ${run} --step ${step}${place(record).where}`;
+    say(surroundings, logLines(log, screen, { hint: undefined, rest }));
+  }
+
   async function soFar(): Promise<string | undefined> {
     last = { sequence: 0 };
     let newest: StoryEvent | undefined;
@@ -163,6 +180,7 @@ export async function follow(
       try {
         if (isTold && end === undefined)
           for await (const event of news()) {
+            if (event.type === "run.step.succeeded") await endOfStep(event);
             if (!isTerminal(event.type)) continue;
             end = event;
             break;

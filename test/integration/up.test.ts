@@ -100,6 +100,24 @@ await t.test(
   },
 );
 
+await t.test("what each step printed outlives the pods, which go with the volume of a run that succeeded", async (t) => {
+  const step = (name: string, ...needs: readonly string[]) => ({
+    name,
+    needs,
+    image: "busybox",
+    command: ["echo", `${name} is done`],
+    mounts: [{ volume: "data", path: "/data" }],
+  });
+  const request = { run: "pipe", volumes: [{ name: "data", size: "1Gi" }], steps: [step("load"), step("sort", "load")] };
+  await writeFile(path.join(folder.path, "pipe.json"), JSON.stringify(request));
+  const { code, out } = await longshore(folder.path, "publish", "--file", "pipe.json", "--follow");
+  t.equal(code, 0, out);
+  for (const it of ["load is done", "sort is done"]) t.match(out, it);
+  const logs = async (...args: readonly string[]) => (await longshore(folder.path, "runs", "logs", "pipe", ...args)).out;
+  t.equal(await logs("--step", "load"), "load is done\n");
+  t.equal(await logs(), "sort is done\n");
+});
+
 await t.test("the console is up: `longshore link` signs in once, and four jobs are prepared", async (t) => {
   await first.prints("one-time, 10 min");
   const { code, out } = await longshore(folder.path, "link", "--name", "Ada");

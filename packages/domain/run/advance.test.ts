@@ -3,6 +3,7 @@
  */
 import { Uid } from "@longshore/contract/ids.ts";
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { EVENTS } from "@longshore/contract/messages/event.ts";
 import t from "tap";
 import {
   elsewhere,
@@ -272,6 +273,17 @@ t.test("the end of a step says why the text that it wrote is no output", async (
   const [a, b] = told.flatMap((it) => (it.type === "run.step.succeeded" ? [it.data] : []));
   t.match(a, { outputs: {}, outputsIgnored });
   t.same([b?.outputs, b?.outputsIgnored], [{ rows: 12 }, undefined]);
+});
+
+t.test("each step's end keeps what it printed, since a run that succeeds gives up its pods with its volumes", async (t) => {
+  const finishedAt = "2030-01-31T12:00:30Z";
+  const log = { state: "complete", lines: 1, tail: "sorted\n" } as const;
+  const evidence = { started: "yes" as const, exitCode: 0, finishedAt, log };
+  const complete = { ...input.complete, uid: Uid.parse("uid-sort-1"), evidence };
+  const { told } = played(pipeline(step("sort")), [...launched("sort"), ...toStep("sort", complete)]);
+  const [end] = told.flatMap((it) => (it.type === "run.step.succeeded" ? [it.data] : []));
+  t.match(end, { log, finishedAt });
+  t.notOk(EVENTS["run.step.succeeded"].strict().safeParse(end).error);
 });
 
 t.test("an input that changes nothing returns the same record", async (t) => {

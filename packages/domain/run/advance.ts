@@ -184,9 +184,12 @@ function endStep(
   if (draft.run.plan.simple) return;
   const { group } = attempt;
   const about = jobOf(draft.run, attempt);
-  if (outcome === "succeeded")
-    draft.told.push({ type: "run.step.succeeded", group, data: { ...about, outputs: {}, ...found, ...slicesOf(attempt) } });
-  else {
+  if (outcome === "succeeded") {
+    // If the run has volumes, its pods go with them at once: this event alone keeps what the step printed.
+    const { exitCode: _, ...end } = endOf(attempt);
+    const data = { ...about, outputs: {}, ...found, ...end, ...slicesOf(attempt) };
+    draft.told.push({ type: "run.step.succeeded", group, data });
+  } else {
     const diagnosis = found.diagnosis ?? diagnose("Unknown", "Nothing that was seen says why.");
     draft.told.push({ type: "run.step.failed", group, data: { ...about, diagnosis, ...endOf(attempt), ...slicesOf(attempt) } });
   }
