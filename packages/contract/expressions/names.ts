@@ -136,7 +136,9 @@ function outputsOf([, name, field, key]: Path, request: RunRequest): readonly st
 }
 
 const thereAre = (names: readonly string[]): string =>
-  names.length === 0 ? "there is none" : `there are ${names.slice(0, 10).join(", ")}${names.length > 10 ? " and more" : ""}`;
+  names.length === 0
+    ? "there is none"
+    : `there ${names.length === 1 ? "is" : "are"} ${names.slice(0, 10).join(", ")}${names.length > 10 ? " and more" : ""}`;
 
 /** The steps that have ended when this one opens. */
 function ancestorsOf({ needs = [] }: StepRequest, steps: readonly StepRequest[]): readonly string[] {

@@ -9,7 +9,7 @@ import { secretProblems } from "./secret-values.ts";
 import { ITEM_BYTES_MAX, ITEMS_PATH, type Slices, slicesProblems } from "./slices.ts";
 import { bytesOf } from "../expressions/template.ts";
 import { quantity } from "../units.ts";
-import { volumeProblems } from "./volumes.ts";
+import { onePodProblems, volumeProblems } from "./volumes.ts";
 
 /** A request gives exactly the secret values that its steps name. */
 export const secretValueProblems = (request: RunRequest): readonly (readonly [path: string, message: string])[] =>
@@ -31,7 +31,7 @@ export function requestProblems(request: RunRequest): readonly (readonly [path: 
     ];
   });
   const inPlan = pipelineProblems(request);
-  return [...inPlan, ...steps, ...(inPlan.length > 0 ? [] : mountProblems(request))];
+  return [...inPlan, ...steps, ...mountProblems(request, inPlan.length === 0)];
 }
 
 /** A node makes the place of a file before it mounts it, which it cannot do beneath what nobody may write. */
@@ -102,12 +102,11 @@ const itemsIn = ({ slices }: StepRequest) => (slices?.over === undefined ? [] : 
 
 const itemBytes = ({ over }: Slices = {}): number => (Array.isArray(over) ? bytesOf(over) : 0);
 
-/** Which steps may run at the same time is known only of a sound pipeline. */
-const mountProblems = (request: RunRequest): ReturnType<typeof volumeProblems> =>
-  volumeProblems(
-    request.volumes ?? [],
-    stepsOf(request).map((step, at) => ({ ...step, at: "steps" in request ? `/steps/${at}` : "" })),
-  );
+function mountProblems(request: RunRequest, isSound: boolean): ReturnType<typeof volumeProblems> {
+  const { volumes = [] } = request;
+  const steps = stepsOf(request).map((step, at) => ({ ...step, at: "steps" in request ? `/steps/${at}` : "" }));
+  return [...volumeProblems(volumes, steps), ...(isSound ? onePodProblems(volumes, steps) : [])];
+}
 
 /** The cluster would refuse such a request too, but only after the run has waited to be placed. */
 export function exceeding({ resources }: Pick<StepRequest, "resources">, at: string): readonly (readonly [string, string])[] {

@@ -54,7 +54,7 @@ type Found = readonly (readonly [path: string, message: string])[];
 /** Finds values that are named and not given, or given and not named. */
 export function secretProblems(given: RunRequest["secretValues"], steps: readonly (Asking & { readonly at: string })[]): Found {
   const names = Object.keys(given ?? {});
-  const there = names.length === 0 ? "the run has no `secretValues`" : `there are ${names.join(", ")}`;
+  const there = names.length === 0 ? "the run has no `secretValues`" : `the run has ${names.join(", ")}`;
   const needed = secretNames(steps);
   return [
     ...steps.flatMap((step) =>

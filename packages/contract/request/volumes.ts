@@ -207,11 +207,11 @@ export function volumeProblems(
     ({ name }, which): Found =>
       names.indexOf(name) < which ? [[`/volumes/${which}/name`, `The volume "${name}" is there twice.`]] : [],
   );
-  return [...twice, ...steps.flatMap((step) => mountProblems(step, names)), ...onePodProblems(volumes, steps)];
+  return [...twice, ...steps.flatMap((step) => mountProblems(step, names))];
 }
 
 function mountProblems({ mounts = [], at }: Mounting & { readonly at: string }, names: readonly string[]): Found {
-  const there = names.length === 0 ? "the run has no `volumes`" : `there are ${names.join(", ")}`;
+  const there = names.length === 0 ? "the run has no `volumes`" : `the run has ${names.join(", ")}`;
   return mounts.flatMap(({ volume }, which): Found => {
     const here = `${at}/mounts/${which}`;
     return [
@@ -223,7 +223,8 @@ function mountProblems({ mounts = [], at }: Mounting & { readonly at: string }, 
   });
 }
 
-function onePodProblems(volumes: readonly Volume<unknown>[], steps: readonly Mounting[]): Found {
+/** Asked of a sound pipeline alone: else nobody knows which steps may run at the same time. */
+export function onePodProblems(volumes: readonly Volume<unknown>[], steps: readonly Mounting[]): Found {
   return volumes.flatMap((volume, which): Found => {
     if (!isOfRun(volume) || accessOf(volume) !== "ReadWriteOncePod") return [];
     const [pair] = overlaps(volume.name, steps);

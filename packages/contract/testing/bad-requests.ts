@@ -140,6 +140,8 @@ export const BAD_REQUESTS: readonly BadRequest[] = [
   { name: "has a step's name of 31 characters", data: pipeline({ ...step, name: "s".repeat(31) }), want: [["/data/steps/0/name", "Invalid"]] },
   { name: "has two steps of one name", data: pipeline(step, step), want: [["/data/steps/1/name", "Inconsistent"]], beyondSchema: true },
   { name: "needs a step there is not", data: pipeline({ ...step, needs: ["stage"] }), want: [["/data/steps/0/needs/0", "Inconsistent"]], beyondSchema: true },
+  { name: "needs a step and mounts a volume there are not, which is told at once", data: { ...pipeline({ ...step, needs: ["stage"], mounts: [{ ...mount, volume: "dat" }] }), volumes: [volume] },
+    want: [["/data/steps/0/needs/0", "Inconsistent"], ["/data/steps/0/mounts/0/volume", "Inconsistent"]], beyondSchema: true },
   { name: "has steps that wait for each other", data: pipeline({ ...step, needs: ["b"] }, { ...step, name: "b", needs: ["load"] }), want: [["/data/steps", "Inconsistent"]], beyondSchema: true },
   { name: "has a step that waits for itself", data: pipeline({ ...step, needs: ["load"] }), want: [["/data/steps", "Inconsistent"]], beyondSchema: true },
   { name: "has a step that requests more than its limit", data: pipeline(step, { ...step, name: "b", resources: { limits: { cpu: "500m" }, requests: { cpu: "1" } } }),

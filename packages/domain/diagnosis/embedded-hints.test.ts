@@ -14,8 +14,9 @@ for (const [code, { hint }] of Object.entries(DIAGNOSES) as [Code, { readonly hi
     }
   });
 
-t.test("lost outputs are told with the file that a program has to write here, and elsewhere", async (t) => {
-  t.match(DIAGNOSES.OutputsLost.hint, "${LONGSHORE_TERMINATION_LOG:-/dev/termination-log}");
+t.test("outputs that are lost or invalid are told with the file that a program has to write here, and elsewhere", async (t) => {
+  for (const code of ["OutputsLost", "OutputsInvalid"] as const)
+    t.match(DIAGNOSES[code].hint, "${LONGSHORE_TERMINATION_LOG:-/dev/termination-log}");
   t.match(embeddedHint("OutputsLost", DIAGNOSES.OutputsLost.hint), /LONGSHORE_TERMINATION_LOG.*restart the run/);
 });
 

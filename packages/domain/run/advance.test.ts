@@ -226,6 +226,16 @@ t.test("a run's end says whose end it was, how it ended and how long each phase 
   });
 });
 
+t.test("the seconds of a pipeline's steps are added up to whole milliseconds", async (t) => {
+  const ran = (name: string, ms: number) => {
+    const times = { startedAt: new Date(NOW).toISOString(), finishedAt: new Date(NOW + ms).toISOString() };
+    const complete = { ...input.complete, uid: Uid.parse(`uid-${name}-1`), evidence: { started: "yes" as const, ...times } };
+    return [...launched(name), ...toStep(name, complete)];
+  };
+  const { told } = played(pipeline(step("a"), step("b", ["a"])), [...ran("a", 1_200), ...ran("b", 120)]);
+  t.match(told.at(-1), { type: "run.succeeded", data: { seconds: { running: 1.32 } } });
+});
+
 const FINISHED = { log: { state: "complete", lines: 1, tail: "no such order" }, finishedAt: "2030-01-31T11:59:30Z" } as const;
 const failing = { ...input.failed, evidence: { ...input.failed.evidence, ...FINISHED } };
 

@@ -224,19 +224,18 @@ type Seconds = EventData<"run.succeeded">["seconds"];
 
 /** How long each phase took, added up over a pipeline's steps; a phase that nobody saw is absent. */
 function secondsOf(attempts: readonly Attempt[]): Seconds {
+  const all = attempts.map(msOfPhases);
   const total: Seconds = {};
-  for (const attempt of attempts) {
-    const phases = phasesOf(attempt);
-    for (const phase of ["waiting", "scheduling", "pulling", "running"] as const) {
-      const seconds = phases[phase];
-      if (seconds !== undefined) total[phase] = (total[phase] ?? 0) + seconds;
-    }
+  for (const phase of ["waiting", "scheduling", "pulling", "running"] as const) {
+    const seen = all.flatMap((it) => it[phase] ?? []);
+    // Added as milliseconds: of seconds, 1.2 and 0.12 are 1.3199999999999998.
+    if (seen.length > 0) total[phase] = Math.round(seen.reduce((sum, ms) => sum + ms)) / 1000;
   }
   return total;
 }
 
 /** Pulling and running lie between two times of the cluster's clock; scheduling lies between our clock and the cluster's. */
-function phasesOf({ outcome, notes }: Attempt): { readonly [K in keyof Seconds]: number | undefined } {
+function msOfPhases({ outcome, notes }: Attempt): { readonly [K in keyof Seconds]: number | undefined } {
   const { scheduledAt, startedAt, finishedAt } = outcome?.evidence ?? {};
   return {
     waiting: between(notes.waitsSinceMs, notes.launchedAtMs),
@@ -249,4 +248,4 @@ function phasesOf({ outcome, notes }: Attempt): { readonly [K in keyof Seconds]:
 const msOf = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text));
 
 const between = (fromMs: number | undefined, toMs: number | undefined): number | undefined =>
-  fromMs === undefined || toMs === undefined || Number.isNaN(toMs - fromMs) ? undefined : Math.max(0, (toMs - fromMs) / 1000);
+  fromMs === undefined || toMs === undefined || Number.isNaN(toMs - fromMs) ? undefined : Math.max(0, toMs - fromMs);
