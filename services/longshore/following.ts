@@ -153,8 +153,8 @@ export async function follow(
   }
 
   /** The pod of a step may go with the run's volumes, or end, before what it printed could be read from it. */
-  async function endOfStep({ data }: StoryEvent): Promise<void> {
-    const { step, attempt, log }: StepEnded = data;
+  async function endOfStep(event: StoryEvent): Promise<void> {
+    const { step, attempt, log } = event.data as StepEnded;
     const record = log === undefined || log.tail === "" ? undefined : (await ledger.find(run))?.record;
     if (record === undefined || step === undefined) return;
     if (await output?.isWhole(record.attempts.find((it) => it.step === step && it.n === attempt))) return;
