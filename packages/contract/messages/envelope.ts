@@ -217,9 +217,12 @@ function join(text: readonly CommandProblem[], fields: readonly CommandProblem[]
 const bare = (type: string): string => (type.startsWith(PREFIX) ? type.slice(PREFIX.length) : type);
 const knows = (table: object, type: string): boolean => type.startsWith(PREFIX) && Object.hasOwn(table, bare(type));
 
+/** A text that may be told to its sender, though no message may have it as its id: one with a space, or in another script. */
+const TOLD_ID = /^[^\p{Cc}\p{Cs}]{1,200}$/u;
+
 function senderOf(bytes: Uint8Array): Pick<UnreadableCommand, "named"> {
   const found = namedIn(bytes);
-  const id = Identity.shape.id.safeParse(found.id).data;
+  const id = found.id !== undefined && TOLD_ID.test(found.id) ? found.id : undefined;
   const source = Identity.shape.source.safeParse(found.source).data;
   const run = RunId.safeParse(found.run).data;
   return id === undefined && run === undefined ? {} : { named: { id, source, run } };

@@ -185,6 +185,14 @@ t.test("a refusal keeps the queue to which it may be sent, too", async (t) => {
   t.match([...it.model.tables.notices.values()], [{ notice: { replyTo: "answers" } }]);
 });
 
+t.test("a sender whose message has an id that none may have is told so by that id, in its reply queue, too", async (t) => {
+  const it = await stage(t);
+  const body = with_(requested, (text) => text.replace('"c1"', '"nul id/1"'));
+  await admit(it.parts)({ ...deliveryOf(body), replyTo: "shop" });
+  const problems = [{ path: "/id", message: "A message's id is plain ASCII without spaces." }];
+  t.match([...it.model.tables.notices.values()], [{ notice: { replyTo: "shop", data: { command: "nul id/1", problems } } }]);
+});
+
 t.test("two messages without an id are two refusals, and the same one again is none", async (t) => {
   const it = await stage(t);
   const nameless = (image: string) => JSON.stringify({ run: RUN, image });

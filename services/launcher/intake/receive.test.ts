@@ -69,9 +69,11 @@ t.test("acknowledges only what is decided, and not before", async (t) => {
 
 t.test("puts a message that nobody can read into quarantine, with the reasons, and goes on", async (t) => {
   const problems = [{ path: "", code: "NotJson", message: "This is no JSON." }];
-  const it = receiving(async ({ body }) => (body.length === 1 ? recorded : { kind: "unreadable", problems }));
+  const named = { id: "c 1", source: "/shop", run: undefined };
+  const it = receiving(async ({ body }) => (body.length === 1 ? recorded : { kind: "unreadable", problems, named }));
   for (const body of ["bad", "a", "bad", "b"]) it.give(body);
   await it.clock.pass(0);
+  t.match(it.said[0]?.fields, { command: "c 1", source: "/shop", problems }, "the log says whose it is");
   t.same(it.settled.toSorted(), ["ack", "ack", "quarantine NotJson", "quarantine NotJson"]);
   await it.end();
 });

@@ -11,11 +11,18 @@ import { isTransient, type Problem } from "@longshore/contract/problems/problem.
 import { lanes } from "@longshore/runtime/loop.ts";
 import type { Parts } from "../parts.ts";
 
+/** What could be read of who sent a message. */
+interface Named {
+  readonly id: string | undefined;
+  readonly source: string | undefined;
+  readonly run: string | undefined;
+}
+
 export type Outcome =
   /** Committed. Duplicates and refusals are committed too. */
   | { readonly kind: "recorded" }
   /** The message cannot be read: it goes to quarantine. */
-  | { readonly kind: "unreadable"; readonly problems: readonly Problem[] }
+  | { readonly kind: "unreadable"; readonly problems: readonly Problem[]; readonly named?: Named }
   /** We are stopping, or the ledger was away too long: the message goes back to its queue. */
   | { readonly kind: "interrupted" };
 
@@ -27,6 +34,10 @@ const HELD_MOST_MS = 5 * 60_000;
  */
 const SUSPECT_FROM = 3;
 const SUSPECT_MOST = 5;
+
+/** In the words of a refusal's line of the log. */
+const senderIn = ({ named }: { readonly named?: Named }): object =>
+  named === undefined ? {} : { run: named.run, source: named.source, command: named.id };
 
 export type Receiving = Pick<Parts, "broker" | "ledger" | "clock" | "log" | "pause" | "lanes" | "fail">;
 
@@ -86,7 +97,7 @@ export async function receive(
       case "recorded":
         return await delivery.ack();
       case "unreadable":
-        log.warn("a message was put into quarantine", { queue, problems: outcome.problems });
+        log.warn("a message was put into quarantine", { queue, ...senderIn(outcome), problems: outcome.problems });
         return await delivery.quarantine(outcome.problems);
       case "interrupted":
         await delivery.requeue();

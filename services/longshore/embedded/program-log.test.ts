@@ -73,7 +73,7 @@ t.test("in a terminal a refused request is told with its sender and all its prob
   t.notOk(lines.join("").includes("\u001b"), "a sender cannot clear the screen");
   for (let more = 0; more < 30; more++) log.info("command.refused", { source: "/shop", command: `c${more}`, problems: [] });
   t.equal(lines.length, 11);
-  t.match(lines[9], /REFUSED {2}a message from \/shop/);
+  t.match(lines[9], /REFUSED {2}message "c8" from \/shop/);
   t.match(lines[10], /more is refused/);
 });
 
@@ -88,5 +88,7 @@ t.test(
       "           /source: A message's source is not empty.",
       "           longshore doctor --config x",
     ]);
+    log.warn("a message was put into quarantine", { queue: "commands", command: "nul id/1", source: "/shop", problems: [] });
+    t.match(lines.at(-1), /QUARANTINED {2}message "nul id\/1" from \/shop\n +longshore doctor --config x/, "as far as it tells");
   },
 );

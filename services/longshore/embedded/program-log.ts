@@ -41,7 +41,7 @@ export function programLog(name: "launcher" | "watcher" | "recorder" | "console"
   const refused = refusals(place);
   return sayingOtherwise(log, (message, fields) => {
     if (message === "command.refused") return refused("REFUSED", fields);
-    // Nobody could be told of it, so that this screen and the quarantine are all that a person has.
+    // Perhaps nobody could be told of it: then this screen and the quarantine are all that a person has.
     if (message === "a message was put into quarantine") return refused("QUARANTINED", fields);
     return told(message, fields, place);
   });
@@ -88,9 +88,10 @@ function told(message: string, fields: Fields, { write, screen, where }: Place):
   return true;
 }
 
+/** What could not be read is absent. */
 interface Refusal {
   readonly run?: string;
-  /** Absent if it could not be read. */
+  readonly command?: string;
   readonly source?: string;
   readonly problems: readonly Problem[];
 }
@@ -104,7 +105,8 @@ function refusals({ write, screen, where }: Place): (word: string, fields: Field
   let sinceMs = 0;
   let count = 0;
   return (word, fields) => {
-    const { run = "a message", source, problems } = fields as unknown as Refusal;
+    const { run, command, source, problems } = fields as unknown as Refusal;
+    const what = run ?? (command === undefined ? "a message" : `message "${command}"`);
     if (systemClock.now() - sinceMs >= REFUSALS_EACH_MS) [sinceMs, count] = [systemClock.now(), 0];
     count += 1;
     if (count > REFUSALS_MOST + 1) return true;
@@ -114,14 +116,14 @@ function refusals({ write, screen, where }: Place): (word: string, fields: Field
         ? row([now(), "more is refused; for a minute, this screen says no more of it"], { widths: [TIME_WIDTH] }, screen)
         : [
             ...row(
-              [now(), head, source === undefined ? plain(run) : `${plain(run)} from ${plain(source)}`],
+              [now(), head, source === undefined ? plain(what) : `${plain(what)} from ${plain(source)}`],
               { widths: [TIME_WIDTH, word.length] },
               screen,
             ),
             ...problems.flatMap(({ path, message }) =>
               paragraph(`${path === "" ? "" : `${path}: `}${plain(message)}`, { indent: BENEATH }, screen),
             ),
-            ...(source === undefined ? [pasted(`longshore doctor${where}`, BENEATH, screen)] : []),
+            ...(word === "QUARANTINED" ? [pasted(`longshore doctor${where}`, BENEATH, screen)] : []),
           ];
     write(`${lines.join("\n")}\n`);
     return true;
