@@ -58,6 +58,26 @@ t.test("in a terminal a run's trouble reads as on the other screens, with the co
   t.match(JSON.parse(piped.lines[0] ?? ""), { msg: "run.failed", ...fields });
 });
 
+t.test("in a terminal a broker that goes and comes back is told once each, and that runs go on", async (t) => {
+  const { log, lines } = logOf("watcher", 60);
+  const unpublished = () => log.warn("a fact could not be published yet", { error: "RabbitMQ did not confirm the message." });
+  for (let times = 0; times < 5; times++) unpublished();
+  t.equal(lines.splice(0).length, 1, "of a broker that is silent, once a minute");
+  const of = (purpose: string) => ({ broker: "rabbitmq", purpose, error: new Error("the connection was reset") });
+  for (const purpose of ["publish", "receive"]) log.warn("lost the connection to the broker", of(purpose));
+  for (let times = 0; times < 30; times++) unpublished();
+  t.match(lines.splice(0).join("").trimEnd().split("\n"), [
+    /^\d\d:\d\d:\d\dZ {2}BROKER AWAY {2}watcher$/,
+    "           the connection was reset. Runs go on; it connects",
+    "           again by itself, and what cannot be sent now is",
+    "           sent then.",
+  ]);
+  log.info("connected to the broker again", of("receive"));
+  t.same(lines, [], "while one of its connections is away");
+  log.info("connected to the broker again", of("publish"));
+  t.match(lines, [/BROKER BACK {2}watcher\n {11}It is connected again, and what waited is sent\.\n/]);
+});
+
 t.test("in a terminal a refused request is told with its sender and all its problems, at most ten in a minute", async (t) => {
   const { log, lines } = logOf("launcher", 60);
   const problems = [

@@ -3,7 +3,8 @@
  *
  * The failures this prevents: a run's failure that a person reads twice, because both programs log it; fields for machines
  * (`code=… sentence="…"`) on the screen of a person, without a command to copy; a run that waits for a person who looks at an
- * empty screen; and a request that is refused unseen, because its sender listens to no answer.
+ * empty screen; a request that is refused unseen, because its sender listens to no answer; and a broker that is away for a
+ * minute, told in a hundred lines of which none says that runs go on.
  */
 import { systemClock } from "@longshore/runtime/clock.ts";
 import type { Problem } from "@longshore/contract/problems/problem.ts";
@@ -36,10 +37,12 @@ export function programLog(name: "launcher" | "watcher" | "recorder" | "console"
   const log = isJson
     ? openLog(name, settings, { write })
     : openLog(name, settings, { isTTY: true, write: (line) => write(foldedLine(line, screen)) });
-  if (name === "watcher") return sayingOtherwise(log, (message) => message === "attempt.failed"); // its launcher tells it
-  if (isJson) return log;
+  const isLaunchers = (message: string): boolean => name === "watcher" && message === "attempt.failed"; // its launcher tells it
+  if (isJson) return sayingOtherwise(log, isLaunchers);
   const refused = refusals(place);
+  const ofBroker = brokerNews(name, place);
   return sayingOtherwise(log, (message, fields) => {
+    if (isLaunchers(message) || ofBroker(message, fields)) return true;
     if (message === "command.refused") return refused("REFUSED", fields);
     // Perhaps nobody could be told of it: then this screen and the quarantine are all that a person has.
     if (message === "a message was put into quarantine") return refused("QUARANTINED", fields);
@@ -86,6 +89,40 @@ function told(message: string, fields: Fields, { write, screen, where }: Place):
   ];
   write(`${lines.join("\n")}\n`);
   return true;
+}
+
+const UNPUBLISHED = ["a fact could not be published yet", "an event could not be published yet"];
+const UNPUBLISHED_EACH_MS = 60_000;
+
+/** Tells once that the broker is away, and once that it is back: a program has several connections, and tries each message again. */
+function brokerNews(name: string, { write, screen }: Place): (message: string, fields: Fields) => boolean {
+  const lost = new Set<unknown>();
+  let unpublishedMs = 0;
+  const say = (word: string, tone: string, text: string): void => {
+    const head = { text: word, tone: toned(tone).tone };
+    const first = row([now(), head, name], { widths: [TIME_WIDTH, word.length] }, screen);
+    write(`${[...first, ...paragraph(text, { indent: BENEATH }, screen)].join("\n")}\n`);
+  };
+  return (message, { purpose, error }) => {
+    if (message === "lost the connection to the broker") {
+      const isFirst = lost.size === 0;
+      lost.add(purpose);
+      const why = plain(error instanceof Error ? error.message : String(error)).replace(/\.$/, "");
+      if (isFirst)
+        say("BROKER AWAY", "failed", `${why}. Runs go on; it connects again by itself, and what cannot be sent now is sent then.`);
+      return true;
+    }
+    if (message === "connected to the broker again") {
+      lost.delete(purpose);
+      if (lost.size === 0) say("BROKER BACK", "succeeded", "It is connected again, and what waited is sent.");
+      return true;
+    }
+    if (!UNPUBLISHED.includes(message)) return false;
+    // A broker that is connected and silent has not been told of yet.
+    const isTold = lost.size > 0 || systemClock.now() - unpublishedMs < UNPUBLISHED_EACH_MS;
+    if (!isTold) unpublishedMs = systemClock.now();
+    return isTold;
+  };
 }
 
 /** What could not be read is absent. */
