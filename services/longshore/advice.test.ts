@@ -1,4 +1,5 @@
 import { diagnose } from "@longshore/contract/messages/diagnosis.ts";
+import { embeddedHint } from "@longshore/domain/diagnosis/embedded-hints.ts";
 import {
   claimed,
   created,
@@ -124,4 +125,12 @@ for (const { code, want } of [
 t.test("in the pocket, a program that wrote no outputs can be mended, and a restart runs it as it then is", async (t) => {
   for (const code of ["OutputsLost", "OutputsInvalid"] as const)
     t.equal(restartOf("a", { where: "", kubectl: undefined }, diagnose(code, "")), "longshore runs restart a");
+});
+
+t.test("in the pocket, a restart finds a Secret as little as before: the request is to be published anew", async (t) => {
+  const record = { run: { id: runId("a"), outcome: "failed", plan: { simple: true } } } as never;
+  const diagnosis = { ...diagnose("ConfigMissing", ""), hint: embeddedHint("ConfigMissing", "") };
+  t.same(againOf(record, { where: "", kubectl: undefined }, diagnosis, []), {
+    command: "longshore publish --image IMAGE --follow -- COMMAND",
+  });
 });

@@ -96,7 +96,7 @@ const CHANGE: Readonly<Partial<Record<Code, string>>> = {
 /** A restart cannot change the command. */
 const NEVER_STARTS: Code = "StartError";
 
-/** The cause is mended beside the request. */
+/** The cause is mended beside the request. In the pocket nobody can make the Secret that is missing. */
 const MENDED_OUTSIDE: readonly Code[] = ["ConfigMissing", "QuotaImpossible", "Cancelled"];
 
 /** The cause is in the program's own file, which the pocket runs as it then is on this machine. */
@@ -144,7 +144,6 @@ export function restartOf(
   if (change !== undefined) return `${command} --with ${change}${where}`;
   if (kubectl === undefined && MENDED_IN_THE_PROGRAM.includes(code)) return command + where;
   const { retry } = DIAGNOSES[code];
-  return code === NEVER_STARTS || (blame === "request" && retry === "never" && !MENDED_OUTSIDE.includes(code))
-    ? undefined
-    : command + where;
+  const isMendedOutside = MENDED_OUTSIDE.includes(code) && !(kubectl === undefined && code === "ConfigMissing");
+  return code === NEVER_STARTS || (blame === "request" && retry === "never" && !isMendedOutside) ? undefined : command + where;
 }

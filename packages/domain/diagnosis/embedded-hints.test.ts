@@ -20,6 +20,11 @@ t.test("outputs that are lost or invalid are told with the file that a program h
   t.match(embeddedHint("OutputsLost", DIAGNOSES.OutputsLost.hint), /LONGSHORE_TERMINATION_LOG.*restart the run/);
 });
 
+t.test("a value that is missing is to come with the request, since nobody makes Secrets in the pocket", async (t) => {
+  for (const hint of [DIAGNOSES.ConfigMissing.hint, "Create the service account in the group's namespace."])
+    t.match(embeddedHint("ConfigMissing", hint), /^Put the value into the request \(`secretValues`.*new id/);
+});
+
 t.test("a command that ended with this machine's Longshore is nobody's fault who would be called", async (t) => {
   t.equal(DIAGNOSES.LocalStop.blame, "request");
 });

@@ -10,6 +10,8 @@ import type { Code } from "@longshore/contract/messages/diagnosis.ts";
 const OWN: Readonly<Partial<Record<Code, string>>> = {
   ImageNotFound:
     "Write another image's name, one that is not under .invalid: the pocket cluster pulls none, and runs the command on this machine.",
+  ConfigMissing:
+    "Put the value into the request (`secretValues`, or in clear `env` and `files`), and publish it with a new id: nobody can make Secrets, ConfigMaps or accounts in the pocket cluster.",
   Gone: "Look at what it has done, and run it again: `longshore runs restart <run>`. Its Job was deleted, or the machine lost its power.",
   StartExpired:
     "Look at `longshore runs show <run>`: it tells what the pod waited for. Raise `startWithin` if such a wait is normal.",

@@ -109,7 +109,11 @@ function brokerNews(name: string, { write, screen }: Place): (message: string, f
       lost.add(purpose);
       const why = plain(error instanceof Error ? error.message : String(error)).replace(/\.$/, "");
       if (isFirst)
-        say("BROKER AWAY", "failed", `${why}. Runs go on; it connects again by itself, and what cannot be sent now is sent then.`);
+        say(
+          "BROKER AWAY",
+          "failed",
+          `${why}. Runs go on; it connects again by itself, and what cannot be sent now is sent then.`,
+        );
       return true;
     }
     if (message === "connected to the broker again") {
