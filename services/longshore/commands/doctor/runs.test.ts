@@ -2,7 +2,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Installation } from "@longshore/contract/ids.ts";
-import { DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
+import { diagnose, DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
 import t from "tap";
 import { runsThatWait } from "./runs.ts";
 
@@ -22,11 +22,12 @@ const paused = {
   notes: { waiting: "GroupsPaused", considered: [{ group: "prod-a", why: "It is paused." }] },
 };
 
-async function told(attempts: readonly object[]) {
+async function told(attempts: readonly object[], newest: object = {}) {
   const records = attempts.map((it, index) => ({ run: { id: `r/${index + 1}`, plan: {} }, attempts: [it] }));
   const ledger = {
     list: () => Promise.resolve(records.map(({ run }) => run)),
     find: (id: string) => Promise.resolve({ record: records.find(({ run }) => run.id === id) }),
+    story: () => Promise.resolve([{ data: newest }]),
   };
   return await runsThatWait(ledger as never, longshore, undefined);
 }
@@ -53,4 +54,18 @@ t.test("runs that wait for a paused group are a warning that says how to resume 
   t.match(await told([paused]), [
     { state: "WARN", says: "r/1 is waiting (GroupsPaused). prod-a: It is paused.", todo: /`longshore group resume prod-a`/ },
   ]);
+});
+
+t.test("of a group that nobody has, the remedy is the one of the run's own page: a mistyped name is the request's", async (t) => {
+  const waiting = (hint: string) => ({
+    reason: "NoGroup",
+    diagnosis: { ...diagnose("NoGroup", "No group is called prdo."), hint },
+  });
+  const considered = [{ group: "prdo", why: "No group has this name." }];
+  const attempt = { state: "waiting", claimNo: 0, notes: { waiting: "NoGroup", considered } };
+  const correct = "Correct the name: `longshore runs cancel r/1`, and publish it again with another group and a new id.";
+  t.match(await told([attempt], waiting(correct)), [
+    { says: "r/1 is waiting (NoGroup). prdo: No group has this name.", todo: correct },
+  ]);
+  t.match(await told([attempt], { reason: "GroupsFull" }), [{ todo: /^add the group to a launcher's groups file/ }]);
 });

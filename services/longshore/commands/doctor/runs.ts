@@ -3,9 +3,10 @@
  *
  * The failures this prevents: "all well" above a run that would wait for ever, and one cause that is told once for each run.
  */
+import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import { WAITING, type WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
-import type { Ledger } from "@longshore/ledger/port.ts";
+import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { configWords } from "../../command.ts";
 import { hintAt, placeOf } from "../../place.ts";
 import type { Longshore } from "../../which-longshore.ts";
@@ -24,8 +25,13 @@ interface Needy {
   readonly todo: string;
 }
 
+interface Waiting {
+  readonly reason?: string;
+  readonly diagnosis?: Diagnosis;
+}
+
 export async function runsThatWait(
-  ledger: Pick<Ledger, "find" | "list">,
+  ledger: Pick<Ledger, "find" | "list" | "story">,
   longshore: Pick<Longshore, "groupsFile" | "installation">,
   config: string | undefined,
 ): Promise<readonly Finding[]> {
@@ -33,7 +39,8 @@ export async function runsThatWait(
   const lines = new Map<string, number>();
   for (const { id } of await ledger.list({ state: "active", newest: ["run.waiting", "run.stalled"], most: LOOKED_AT_MOST })) {
     const record = (await ledger.find(id))?.record;
-    const needy = record && needyOf(record, longshore, config);
+    const [newest] = record === undefined ? [] : await ledger.story(id, record.run.seq - 1, 1);
+    const needy = record && needyOf(record, newest, longshore, config);
     const alike = needy && found.get(needy.how);
     if (needy !== undefined) found.set(needy.how, alike ? { ...alike, ids: [...alike.ids, ...needy.ids] } : needy);
     const line = record && lineOf(record);
@@ -70,8 +77,10 @@ function findingOf({ ids, how, todo }: Needy): Finding {
   return { part: "runs", state: "WARN", says: `${ids.length} runs are ${how} (${named}${more})`, todo };
 }
 
+/** `newest`: the event that tells of the wait; its hint stands on the run's own page, too. */
 function needyOf(
   record: RunRecord,
+  newest: Pick<StoryEvent, "data"> | undefined,
   longshore: Pick<Longshore, "groupsFile" | "installation">,
   config: string | undefined,
 ): Needy | undefined {
@@ -86,8 +95,12 @@ function needyOf(
     const todo = state === "waiting" && notes.waiting !== undefined ? todoFor(notes.waiting, groups) : undefined;
     if (todo === undefined) continue;
     const why = notes.considered?.map(({ group, why }) => `${group}: ${why}`).join(" ") ?? "";
+    const how = `waiting (${notes.waiting}). ${why}`.trim();
+    const { reason, diagnosis } = (newest?.data ?? {}) as Waiting;
+    if (notes.waiting === "NoGroup" && reason === "NoGroup" && diagnosis !== undefined)
+      return { ids: [run.id], how, todo: hintAt(placeOf(record, longshore, config), diagnosis) };
     const cancel = `longshore runs cancel ${run.id}${configWords(config)}`;
-    return { ids: [run.id], how: `waiting (${notes.waiting}). ${why}`.trim(), todo: `${todo}: ${cancel}` };
+    return { ids: [run.id], how, todo: `${todo}: ${cancel}` };
   }
   return undefined;
 }
