@@ -181,7 +181,7 @@ export async function outbox(t: Test, { open }: Conforming): Promise<void> {
       const command = { tenant: ONLY_TENANT, source: "/console", command: "c1" };
       const paused = { paused: true, pause };
       const both = await Promise.all([ledger, other].map((it) => it.commandGroup(EAST, paused, command)));
-      t.same(both.toSorted(), [false, true], "two launchers had the command");
+      t.equal(both.filter((it) => it).length, 1, "two launchers had the command");
       t.match(await ledger.groups(), [
         { name: EAST, paused: true, pause: { ...pause, sinceMs: Number } },
         { paused: false, pause: undefined },

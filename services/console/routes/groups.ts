@@ -104,7 +104,8 @@ async function carryOut<T extends "group.pause" | "group.resume">(
     const answer = await answered.promise;
     if (answer === "done") return true;
     // A launcher tells nothing of a command that changes nothing.
-    if (answer === "late") return (await pages.groups()).some((it) => it.name === group && it.paused === (type === "group.pause"));
+    if (answer === "late")
+      return (await pages.groups()).some((it) => it.name === group && it.paused === (type === "group.pause"));
     throw new Refused(409, "Not done", answer.map(({ message }) => message).join(" "), answer);
   } finally {
     off();
