@@ -130,8 +130,11 @@ export function openRoster(installation: Installation, seal: Seal): Roster {
         return announced(control.data, nowMs);
       case "groups.announced":
         return allAnnounced(control.data, nowMs);
-      default:
-        return { outcome: "same" }; // no announcement
+      case "groups.asked":
+      case "log.asked":
+      case "log.offered":
+      case "log.piece":
+        return { outcome: "same" };
     }
   }
 

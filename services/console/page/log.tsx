@@ -90,7 +90,7 @@ function useLog(run: RunView, step: string): Printed {
   const { id, generation } = run;
   useEffect(() => {
     if (!streamed) return undefined;
-    const add = (more: (lines: Lines) => Lines): void => set(({ isUnread: _, ...it }) => ({ ...it, lines: more(it.lines) }));
+    const add = (more: (lines: Lines) => Lines): void => set((it) => ({ ...it, isUnread: false, lines: more(it.lines) }));
     const end = stream(
       "/v1/log",
       { run: id, ...(step !== "" && { step }) },
@@ -101,7 +101,7 @@ function useLog(run: RunView, step: string): Printed {
         nobody: () => set((it) => ({ ...it, isUnread: true })),
         tail: (data) => {
           const tail = JSON.parse(data) as LogTail;
-          set(({ isUnread: _, ...it }) => ({ ...it, tail, lines: withTail(it.lines, tail) }));
+          set((it) => ({ ...it, isUnread: false, tail, lines: withTail(it.lines, tail) }));
         },
         end: () => end(),
       },
