@@ -184,7 +184,7 @@ t.test("both sides of a password read the same variable", async (t) => {
   const userOf = (name: (typeof BROKERS)[keyof typeof BROKERS][number]) => secretOf(CONFIGS[name].broker, "user")?.reveal();
   for (const name of BROKERS.rabbitmq) t.equal(userOf(name), rabbitmq?.environment["RABBITMQ_DEFAULT_USER"]);
   const users = [...read("deploy/nats/users.conf").matchAll(/\{ user: (\w+), password: \$(\w+)/g)];
-  t.same(users.map(([, user]) => user), ["launcher", "watcher", "upstream", "operator"]); // biome-ignore format: one value
+  t.same(users.map(([, user]) => user), ["launcher", "watcher", "console", "upstream", "operator"]); // biome-ignore format: one value
   for (const [, , variable = ""] of users) t.equal(nats?.environment[variable], password, variable);
   for (const name of BROKERS.nats) t.ok(users.some(([, user]) => user === userOf(name)), `${name} is a user of NATS`); // biome-ignore format: one value
 });
