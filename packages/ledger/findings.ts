@@ -25,7 +25,7 @@ export const isLate = ({ outboxOldestMs = 0 }: Pick<Counts, "outboxOldestMs">): 
 
 /** `span`: how the reader's place writes a duration. */
 export function findingsOn(counts: Counts, span: (ms: number) => string): readonly Finding[] {
-  const { active, cancelling, ended } = counts.runs;
+  const { active, cancelling } = counts.runs;
   const late: Finding = {
     part: "ledger",
     state: "FAIL",
@@ -41,7 +41,7 @@ export function findingsOn(counts: Counts, span: (ms: number) => string): readon
   const inTime: Finding = {
     part: "runs",
     state: "ok",
-    says: `${active} active, ${cancelling} cancelling, ${ended} ended; 0 overdue`,
+    says: `${active} active, ${cancelling} cancelling, 0 overdue; ${some(counts.ends, "end")} counted`,
   };
   return [...(isLate(counts) ? [late] : []), counts.overdue === 0 ? inTime : overdue];
 }

@@ -7,6 +7,7 @@ import { groupQueries } from "./postgres/groups.ts";
 import { type MadeOptions, openMade } from "./postgres/open-made.ts";
 import { groupsAtWork, hasLauncher, healthOf } from "./postgres/operated.ts";
 import { isReached } from "./postgres/reach.ts";
+import { endingQueries } from "./postgres/recent-endings.ts";
 import { recentRuns } from "./postgres/recent-runs.ts";
 import { newestRefusal } from "./postgres/refusals.ts";
 import { runQueries } from "./postgres/runs.ts";
@@ -24,6 +25,7 @@ export const openPages = (options: MadeOptions): Promise<Pages> =>
     return {
       installation: options.installation,
       ...{ find, groups, story, now, definition, definitions },
+      ...endingQueries(database),
       recent: (names, how) => recentRuns(database, names, how),
       isReached: (run, reach) => isReached(database, run, reach),
       refusal: (run) => newestRefusal(database, run),

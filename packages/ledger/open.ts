@@ -14,6 +14,7 @@ import { definitionQueries } from "./postgres/definitions.ts";
 import { openChanges } from "./postgres/changes.ts";
 import { type Database, openDatabase, type Statement } from "./postgres/connection.ts";
 import { groupQueries } from "./postgres/groups.ts";
+import { hourQueries } from "./postgres/events/hours.ts";
 import { outboxQueries } from "./postgres/events/outbox.ts";
 import { place } from "./postgres/work/place-attempts.ts";
 import { otherKey } from "./key-mark.ts";
@@ -67,6 +68,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
       acceptGroup: (name) => acceptGroup(parts, name),
       lease: async (what, owner, forMs) => (await lease([what], owner, forMs)).length === 1,
       ...runQueries(database),
+      ...hourQueries(database),
       ...pruneQueries(database),
       changes: (signal) => changes.listen(signal),
       describe: async () => ({ product: await productOf(database), schema, keyMark: await keyMarkOf(database) }),

@@ -11,7 +11,7 @@ import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Asker, Reach } from "@longshore/domain/access/access.ts";
-import type { Counts, Ledger, RunRow } from "./port.ts";
+import type { Counts, Ends, Ledger, RunRow } from "./port.ts";
 
 export type Person = Actor;
 
@@ -24,6 +24,12 @@ export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "fi
     definitions: readonly DefinitionName[],
     how: { readonly most: number; readonly reach: Reach },
   ): Promise<ReadonlyMap<DefinitionName, readonly RecentRun[]>>;
+  /** How the newest runs of each of these definitions went, whoever may see them. */
+  howItWent(definitions: readonly DefinitionName[]): Promise<ReadonlyMap<DefinitionName, HowItWent>>;
+  /** The newest ends of this definition's runs, the newest run first. */
+  endings(definition: DefinitionName, reach: Reach): Promise<readonly RecentEnding[]>;
+  /** How runs ended in each of the newest `most` hours, whoever may see them, as far as that was counted. */
+  hours(most: number): Promise<readonly HourOfEnds[]>;
   /** True if there is such a run and the asker reaches it. */
   isReached(run: RunId, reach: Reach): Promise<boolean>;
   search(search: RunSearch): Promise<FoundRuns>;
@@ -71,6 +77,33 @@ export interface LedgerHealth {
   readonly deeds: "named" | "anonymous" | "refused" | undefined;
 }
 
+/** Of the newest runs that have ended. */
+export interface HowItWent {
+  /** Those that succeeded, failed or were lost. */
+  readonly n: number;
+  readonly succeeded: number;
+  /** Those that succeeded and whose programs' time is known. */
+  readonly timed: number;
+  /** Half of these took no longer. */
+  readonly halfWithinMs: number | undefined;
+  /** 95 of 100 of these took no longer. */
+  readonly mostWithinMs: number | undefined;
+  readonly lastSuccessMs: number | undefined;
+}
+
+export interface RecentEnding {
+  /** Absent for a run that the asker may not see. */
+  readonly id: RunId | undefined;
+  readonly outcome: Outcome;
+  /** From the first start of a program to the last end of one; absent if nothing ran. */
+  readonly lastedMs: number | undefined;
+  readonly endedAtMs: number;
+}
+
+export interface HourOfEnds extends Omit<Ends, "group"> {
+  readonly atMs: number;
+}
+
 export interface Refusal {
   readonly atMs: number;
   readonly problems: readonly CommandProblem[];
@@ -85,6 +118,10 @@ export interface RunSearch {
   readonly tag?: { readonly name: string; readonly value: string } | undefined;
   /** The beginning of a run's id, or the whole name of one of its Jobs. */
   readonly begins?: string | undefined;
+  /** The code of the diagnosis with which the run ended. */
+  readonly code?: string | undefined;
+  /** Where a run was placed is told to operators alone: the reach of those runs that the asker operates. */
+  readonly group?: { readonly name: string; readonly reach: Reach } | undefined;
   /** "active": those that have not ended. */
   readonly outcome?: Outcome | "active" | undefined;
   readonly before?: string | undefined;

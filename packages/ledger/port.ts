@@ -18,7 +18,7 @@ import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Intake } from "@longshore/domain/run/admit.ts";
 import type { AnchorEntry, Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
-import type { Anchor, Attempt, AttemptState, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { Anchor, Attempt, AttemptState, Run, RunRecord, RunState, UnendedState } from "@longshore/domain/run/record.ts";
 
 export type { AnchorEntry, Entry, Intake, Recorded, WorkKind };
 
@@ -139,7 +139,13 @@ export interface Ledger extends AsyncDisposable {
   standing<T>(group: GroupName, keep: (standing: Standing) => T): Promise<readonly T[]>;
   /** Returns the anchors of this group that are not gone. */
   anchors(group: GroupName): Promise<readonly KnownAnchor[]>;
+  /** Counts what is unfinished. Of runs that ended, only the hours are added up. */
   counts(): Promise<Counts>;
+  /**
+   * Reads the feed on by at most this many events, and counts the ends of runs among them into their hours, all in one statement:
+   * each end is counted once and returned to one caller, whoever else counts or dies.
+   */
+  countEnds(most: number): Promise<EndsCounted>;
   /** Removes tombstones past their day, secret values that no restart can need, and old notices and suspects. Returns how many rows were removed. */
   prune(most: number): Promise<number>;
 
@@ -306,8 +312,26 @@ export interface Standing {
   readonly attempt: Attempt;
 }
 
+/** How many runs ended in the same way. The code and the blame are "" for an end that needs no diagnosis. */
+export interface Ends {
+  readonly group: GroupName | undefined;
+  readonly outcome: Outcome;
+  readonly code: string;
+  readonly blame: string;
+  readonly n: number;
+}
+
+/** `more`: there may be more to count. */
+export interface EndsCounted {
+  readonly ends: readonly Ends[];
+  readonly more: boolean;
+}
+
 export interface Counts {
-  readonly runs: Readonly<Record<RunState, number>>;
+  readonly runs: Readonly<Record<UnendedState, number>>;
+  /** How often a run ended, as far as that was counted: a restarted run ended more than once. */
+  readonly ends: number;
+  /** Without those that are done. */
   readonly attempts: Readonly<Partial<Record<AttemptState, number>>>;
   readonly outbox: number;
   /** How long the oldest unpublished event has waited. */

@@ -20,6 +20,7 @@ import { enter } from "./routes/enter.ts";
 import { events } from "./routes/events.ts";
 import { groups } from "./routes/groups.ts";
 import { log as logs } from "./routes/log.ts";
+import { numbers } from "./routes/numbers.ts";
 import { page } from "./routes/page.ts";
 import { runs } from "./routes/runs.ts";
 import { signIn } from "./routes/sign-in.ts";
@@ -123,6 +124,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   groups(server, options);
   logs(server, options);
   audit(server, options);
+  numbers(server, options);
   page(server, options);
   return server;
 }

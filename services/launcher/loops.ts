@@ -7,6 +7,7 @@ import { observe } from "./intake/observe.ts";
 import { receive } from "./intake/receive.ts";
 import { type InFlightCreates, openInFlightCreates } from "./jobs/in-flight-creates.ts";
 import { close } from "./loops/close.ts";
+import { countEnds } from "./loops/count-ends.ts";
 import { expire } from "./loops/expire.ts";
 import { launch } from "./loops/launch.ts";
 import { place } from "./loops/place.ts";
@@ -17,7 +18,7 @@ import { prune, sweep } from "./loops/sweep.ts";
 import { tally, type Unknown } from "./loops/tally.ts";
 import type { Cluster, Parts } from "./parts.ts";
 
-export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
+export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> & { readonly countEnds: Loop } {
   const { clusters } = parts;
   const unknown: Unknown = new Map();
   const inFlight = new Map<GroupName, InFlightCreates>();
@@ -33,6 +34,7 @@ export function launcherLoops(parts: Parts): Readonly<Record<string, Loop>> {
     ...perGroup("tally", (parts, cluster) => tally(parts, cluster, unknown)), // compare ledger and Jobs; then adopt, release, or report lost
     ...perGroup("probe", probe), // ask whether the cluster answers, and is still the same one
     relay: relay(parts), // publish the events, per run in order
+    countEnds: countEnds(parts), // count how runs ended, per hour
     prune: prune(parts), // delete rows that the ledger no longer needs
     listen: listen(parts), // turn the ledger's hints into wake-ups
     wake: wake(parts), // wake the loops that have work due by now

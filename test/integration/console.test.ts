@@ -182,6 +182,7 @@ await t.test("whoever is not signed in is told so at every address with data, an
     "/v1/health",
     "/v1/log?run=x",
     "/v1/audit",
+    "/v1/numbers",
   ])
     t.match(await ask(at), { status: 401, headers: { "content-type": /^application\/problem\+json/ } }, at);
   for (const at of [
@@ -194,7 +195,7 @@ await t.test("whoever is not signed in is told so at every address with data, an
     "/v1/leave",
   ])
     t.match(await ask(at, { body: {} }), { status: 401 }, `POST ${at}`);
-  for (const at of ["/", "/start", "/run?id=a/b", "/runs", "/groups", "/health", "/audit", "/enter"]) {
+  for (const at of ["/", "/start", "/run?id=a/b", "/runs", "/groups", "/health", "/numbers", "/audit", "/enter"]) {
     const { status, headers, body } = await ask(at);
     t.match({ status, body }, { status: 200, body: '<div id="page">' }, at);
     t.match(headers, { "cache-control": "no-store", "x-frame-options": /./, "referrer-policy": "no-referrer" });
@@ -364,6 +365,9 @@ const WHO_MAY_WHAT: readonly (readonly [target: string, body: object | undefined
   ["/v1/group/drain", { group: "nowhere" },      401, 403, 403, 403, 403, 404, 404],
   ["/v1/group/resume", { group: "nowhere" },     401, 403, 403, 403, 403, 404, 404],
   ["/v1/audit", undefined,                       401, 403, 403, 403, 403, 403, 200],
+  ["/v1/numbers", undefined,                     401, 403, 403, 403, 403, 200, 200],
+  ["/v1/runs?code=ExitCode", undefined,          401, 403, 200, 200, 200, 200, 200],
+  ["/v1/runs?group=east", undefined,             401, 403, 403, 403, 403, 200, 200],
 ];
 const ASKERS = ["nobody", "no rule", "viewer", "runner", "greeters", "operator", "admin"];
 

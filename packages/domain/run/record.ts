@@ -15,9 +15,10 @@ import type { Uses } from "../group/policy.ts";
 export const RUN_STATES = ["tombstone", "active", "cancelling", "ended"] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
-/** Returns 0 for each state of a run: a count begins with it, so that no state is missing. */
-export const noRuns = (): Record<RunState, number> =>
-  Object.fromEntries(RUN_STATES.map((state) => [state, 0])) as Record<RunState, number>;
+export type UnendedState = Exclude<RunState, "ended">;
+
+/** Returns 0 for each state of a run that has not ended: a count begins with it, so that no state is missing. */
+export const noRuns = (): Record<UnendedState, number> => ({ tombstone: 0, active: 0, cancelling: 0 });
 
 export interface Run {
   readonly id: RunId;

@@ -49,6 +49,11 @@ export const CANDIDATES_MOST = 5_000;
 const TAG_IS = "t.name = any(array['label:' || $4::text, 'parameter:' || $4::text]) and t.value = $5";
 const ID_BEGINS = "r.id >= $6::text and r.id < $6 || chr(1114111)";
 
+/** A run that was restarted has the endings of its earlier generations, too. */
+const COUNTS = "n.generation = r.generation and n.outcome = r.outcome";
+
+const GROUP_ID = "(select id from cluster_group where name = $11)";
+
 /** Where candidates come from: each way is one index, read from its newest end. */
 const WAYS = {
   all: "select r.key from run r where r.key < $1 order by r.key desc",
@@ -57,6 +62,13 @@ const WAYS = {
   tag: `select key from (
       select t.run_key as key from tag t where ${TAG_IS} and t.run_key < $1
     ) t group by key order by key desc`,
+  code: "select n.run_key as key from ending n where n.code = $10 and n.code <> '' and n.run_key < $1 group by n.run_key order by n.run_key desc",
+  group: `select key from (
+      (select n.run_key as key from ending n where n.group_id = ${GROUP_ID} and n.run_key < $1
+        group by n.run_key order by n.run_key desc limit ${CANDIDATES_MOST})
+      union
+      (select r.key from run r where r.state <> 'ended' and r.group_id = ${GROUP_ID} and r.key < $1 order by r.key desc limit ${CANDIDATES_MOST})
+    ) r order by key desc`,
   id: `select key from (
       select r.key from run r where ${ID_BEGINS} and r.key < $1
       union select a.run_key from attempt a where a.name = $6 and a.run_key < $1
@@ -79,17 +91,21 @@ searched as (
     and ($6::text is null or ${ID_BEGINS} or exists (select from attempt a where a.run_key = r.key and a.name = $6))
     and ($7::text is null or coalesce(r.outcome, 'active') = $7)
     and (not $8::boolean or ${askedByMe(2)})
+    and ($10::text is null or exists (select from ending n where n.run_key = r.key and ${COUNTS} and n.code = $10))
+    and ($11::text is null or rg.name = $11 and ${reachedBy(12)})
   order by r.key desc limit $9
 )
 select s.back_to, (select accepted_at from run where key = s.back_to) as back_to_at, l.* from searched s left join listed l on true
 order by l.key desc`,
 });
 
-const FOUND: Readonly<Record<Way, Statement>> = {
+export const FOUND: Readonly<Record<Way, Statement>> = {
   all: found("all"),
   mine: found("mine"),
   definition: found("definition"),
   tag: found("tag"),
+  code: found("code"),
+  group: found("group"),
   id: found("id"),
 };
 
@@ -134,7 +150,7 @@ interface FoundColumns {
 const NEWEST_KEY = "9223372036854775807";
 
 export async function findRuns(database: Database, search: RunSearch): Promise<FoundRuns> {
-  const { reach, mine = false, definition, tag, begins, outcome, before, most } = search;
+  const { reach, mine = false, definition, tag, begins, code, group, outcome, before, most } = search;
   const values = [
     isKey(before) ? before : NEWEST_KEY,
     toReach(reach),
@@ -145,6 +161,9 @@ export async function findRuns(database: Database, search: RunSearch): Promise<F
     outcome ?? null,
     mine,
     most,
+    code ?? null,
+    group?.name ?? null,
+    group === undefined ? null : toReach(group.reach),
   ];
   const rows = await database.all<FoundColumns & { [K in keyof ListColumns]: ListColumns[K] | null }>(
     FOUND[wayOf(search)],
@@ -159,11 +178,13 @@ export async function findRuns(database: Database, search: RunSearch): Promise<F
 }
 
 /** The index that is likely to leave the fewest candidates. */
-function wayOf({ reach, mine = false, definition, tag, begins }: RunSearch): Way {
+function wayOf({ reach, mine = false, definition, tag, begins, code, group }: RunSearch): Way {
   if (tag !== undefined) return "tag";
   if (begins !== undefined) return "id";
   if (mine || reach.all.length === 0) return "mine";
-  return definition === undefined ? "all" : "definition";
+  if (code !== undefined) return "code";
+  if (definition !== undefined) return "definition";
+  return group === undefined ? "all" : "group";
 }
 
 const isKey = (cursor: string | undefined): cursor is string => cursor !== undefined && /^\d{1,18}$/.test(cursor);

@@ -11,16 +11,19 @@ import type { Definition } from "@longshore/contract/request/definition.ts";
 import { type DefinitionName, ONLY_TENANT } from "@longshore/contract/ids.ts";
 import { type About, type Asker, reaches, reachOf } from "@longshore/domain/access/access.ts";
 import fc from "fast-check";
+import pg from "pg";
 import t from "tap";
 import { postgres } from "../../../test/harness/servers/postgres.ts";
 import { sqlAt } from "../../../test/harness/servers/sql.ts";
 import { openPages, SOURCE } from "../open-pages.ts";
 import type { Intake } from "../port.ts";
 import {
-  BANK, cancelled, claimed, complete, created, EAST, entry, INSTALLATION, placer, released, runId, SHOP, wanted,
+  BANK, cancelled, claimed, complete, created, EAST, entry, failed, finish, INSTALLATION, placer, released, restarted, runId, SHOP, wanted,
 } from "../testing/conformance-parts.ts"; // biome-ignore format: a list of names
 import { ledgerOn } from "../testing/conformance-postgres.ts";
-import { CANDIDATES_MOST } from "./listed-runs.ts";
+import { connectionOf } from "./connection.ts";
+import { CANDIDATES_MOST, FOUND } from "./listed-runs.ts";
+import { ENDINGS, WENT } from "./recent-endings.ts";
 
 const server = await postgres({ unsafe: true });
 t.teardown(() => server[Symbol.asyncDispose]());
@@ -147,6 +150,128 @@ t.test("runs are found by the beginning of their id, by a Job, by a label, by a 
   await pages[Symbol.asyncDispose]();
   await ledger[Symbol.asyncDispose]();
 });
+
+t.test("runs are found by the code with which they ended, and by their group, if one operates them", async (t) => {
+  const { pages, ledger, url } = await begun([]);
+  const works = await claimed(ledger, [
+    asked("a/1", { definition: "a" }),
+    asked("a/2", { definition: "a" }),
+    asked("b/3", { definition: "b" }),
+    asked("b/4", { definition: "b" }),
+  ]);
+  for (const work of works) if (work.run.id !== "b/4") await finish(ledger, work, work.run.id === "a/2" ? complete : failed);
+  await ledger.admit([asked("b/5", { definition: "b" })]);
+  const find = async (search: object): Promise<readonly string[]> =>
+    idsOf(await pages.search({ reach: EVERYTHING, most: 10, ...search }));
+  t.same(await find({ code: "ExitCode" }), ["b/3", "a/1"]);
+  t.same(await find({ code: "ExitCode", definition: "a" }), ["a/1"]);
+  t.same(await find({ code: "Evicted" }), []);
+  t.same(await find({ code: "" }), [], "a run that succeeded has no code");
+  const group = { name: "east", reach: EVERYTHING };
+  t.same(await find({ group }), ["b/4", "b/3", "a/2", "a/1"], "one that goes on is there, and one that waits is not");
+  t.same(await find({ group, outcome: "active" }), ["b/4"]);
+  t.same(await find({ group, code: "ExitCode", begins: "a" }), ["a/1"]);
+  t.same(await find({ group: { name: "west", reach: EVERYTHING } }), []);
+  const ofB = { all: [{ definitions: ["b"] }], own: [], me: "" };
+  t.same(await find({ group: { name: "east", reach: ofB } }), ["b/4", "b/3"], "where others' runs were placed is not told");
+  t.same(await find({ reach: ofB, code: "ExitCode" }), ["b/3"]);
+  t.same(await find({ code: "ExitCode", most: 1 }), ["b/3"]);
+  const { before } = await pages.search({ reach: EVERYTHING, code: "ExitCode", most: 1 });
+  t.same(await find({ code: "ExitCode", before }), ["a/1"]);
+  await ledger.admit([restarted("a/1")]);
+  t.same(await find({ code: "ExitCode" }), ["b/3"], "a run that was restarted did not end like that");
+  t.same(await find({ group }), ["b/4", "b/3", "a/2", "a/1"], "it is in the list once");
+
+  const other = `select 100000 + n, 1, 'failed', 'ExitCode', 'request', 'a', 1, 1, now() from generate_series(1, 20000) n`;
+  await sqlAt(url, `insert into longshore.ending ${other}`);
+  await sqlAt(url, "analyze longshore.ending, longshore.run");
+  for (const way of ["code", "group"] as const) {
+    const plan = await planOf(url, FOUND[way].text);
+    t.match(plan, new RegExp(`using ending_${way} on ending`));
+    t.notMatch(plan, /Seq Scan on (run|attempt|event|tag|ending)/, way);
+  }
+  await pages[Symbol.asyncDispose]();
+  await ledger[Symbol.asyncDispose]();
+});
+
+t.test("how a definition's newest runs went is counted whoever may see them, and named only as far as one may", async (t) => {
+  const { pages, ledger, url } = await begun([]);
+  const names = ["a", "b", "never"] as unknown as readonly DefinitionName[];
+  const [a] = names;
+  if (a === undefined) throw new TypeError("there are names");
+  const intakes = Array.from({ length: 6 }, (_, n) => asked(`a/${n}`, { definition: "a", by: n === 0 ? ADA : BO }));
+  const works = await claimed(ledger, [...intakes, asked("b/1", { definition: "b" })]);
+  const at = (second: number): string => new Date(Date.UTC(2030, 0, 1, 0, 0, second)).toISOString();
+  for (const work of works) {
+    const n = Number(work.run.id.at(-1));
+    const how = n === 5 ? failed(work) : complete(work);
+    const times = { startedAt: at(0), finishedAt: at(10 * (n + 1)) };
+    await finish(ledger, work, () => ({ ...how, evidence: { ...how.evidence, ...times } }));
+  }
+  await ledger.admit([asked("a/6", { definition: "a" }), cancelled("a/6")]);
+  const went = await pages.howItWent(names);
+  t.match(went.get(a), { n: 6, succeeded: 5, timed: 5, halfWithinMs: 30_000, mostWithinMs: 50_000 });
+  t.ok((went.get(a)?.lastSuccessMs ?? 0) > 0);
+  t.match(went.get("never" as DefinitionName), {
+    n: 0,
+    succeeded: 0,
+    timed: 0,
+    halfWithinMs: undefined,
+    lastSuccessMs: undefined,
+  });
+  const mine = { all: [], own: [{}], me: "ada@shop.example" };
+  const endings = await pages.endings(a, mine);
+  t.same(
+    endings.map(({ id, outcome, lastedMs }) => [id, outcome, lastedMs]),
+    [
+      [undefined, "cancelled", undefined],
+      [undefined, "failed", 60_000],
+      ...[50_000, 40_000, 30_000, 20_000].map((ms) => [undefined, "succeeded", ms]),
+      ["a/0", "succeeded", 10_000],
+    ],
+  );
+  await ledger.admit([restarted("a/5")]);
+  t.match((await pages.howItWent(names)).get(a), { n: 5, succeeded: 5 }, "a restarted run goes on");
+  t.equal((await pages.endings(a, EVERYTHING)).length, 6);
+
+  t.same(await pages.hours(2), [], "nobody counted yet");
+  await ledger.countEnds(100);
+  const hours = await pages.hours(2);
+  t.same(
+    hours.map(({ outcome, code, blame, n }) => [outcome, code, blame, n]).toSorted(),
+    [["cancelled", "", "", 1], ["failed", "ExitCode", "request", 1], ["succeeded", "", "", 6]],
+  ); // biome-ignore format: a table
+
+  await sqlAt(
+    url,
+    "insert into longshore.ending select 100000 + n, 1, 'failed', '', '', 'c', 1, 1, now() from generate_series(1, 20000) n",
+  );
+  await sqlAt(url, "analyze longshore.ending");
+  for (const { text } of [WENT, ENDINGS]) {
+    const plan = await planOf(url, text);
+    t.match(plan, /using ending_definition on ending/);
+    t.notMatch(plan, /Seq Scan on (run|ending)/);
+  }
+  await pages[Symbol.asyncDispose]();
+  await ledger[Symbol.asyncDispose]();
+});
+
+/** The plan that the statement has for any parameters. */
+async function planOf(url: string, text: string): Promise<string> {
+  const client = new pg.Client(connectionOf(url));
+  await client.connect();
+  try {
+    await client.query(`prepare asked as ${text}`);
+    const { rows } = await client.query<{ many: number }>(
+      "select coalesce(array_length(parameter_types, 1), 0) as many from pg_prepared_statements where name = 'asked'",
+    );
+    const nulls = Array.from({ length: rows[0]?.many ?? 0 }, () => "null").join(", ");
+    const plan = await client.query<{ "QUERY PLAN": string }>(`explain execute asked(${nulls})`);
+    return plan.rows.map((it) => it["QUERY PLAN"]).join("\n");
+  } finally {
+    await client.end();
+  }
+}
 
 t.test("a request that comes after its cancel is found as any other", async (t) => {
   const { pages, ledger } = await begun([cancelled("late"), asked("late", { by: ADA, labels: { team: "shop" } })]);

@@ -2,7 +2,7 @@
 import type { EventType } from "@longshore/contract/messages/event.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
-import { type AttemptState, noRuns, type RunRecord, type RunState } from "@longshore/domain/run/record.ts";
+import { type AttemptState, noRuns, type RunRecord, type UnendedState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
 import { listRuns } from "./listed-runs.ts";
 import type { Counts, RunFilter, RunRow, StoryEvent } from "../port.ts";
@@ -47,13 +47,17 @@ where r.id = $1 and e.seq > $2 order by e.seq limit $3`,
 /** An attempt that is due for longer than this is overdue: no loop came for it. */
 export const OVERDUE_MS = 60_000;
 
-/** Reads no object that is gone: a ledger keeps the rows of all anchors that ever were. */
+/**
+ * Reads no run that has ended, no attempt that is done, and no object that is gone: a ledger keeps all that ever were. Each part asks
+ * an index that has only the unfinished.
+ */
 export const COUNTS: Statement = {
   name: "counts",
   text: `
 select
-  (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from run group by state) it) as runs,
-  (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from attempt group by state) it) as attempts,
+  (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from run where state <> 'ended' group by state) it) as runs,
+  coalesce((select n from hour_cursor), 0)::float8 as ends,
+  (select coalesce(json_object_agg(state, n), '{}') from (select state, count(*) as n from attempt where due is not null group by state) it) as attempts,
   (select count(*) from outbox)::float8 as outbox,
   (select min(e.at) from outbox o join event e on e.run_key = o.run_key and e.seq = o.seq) as outbox_oldest,
   ((select count(*) from attempt where due < now() - make_interval(secs => ${OVERDUE_MS / 1000})) + there.overdue)::float8 as overdue,
@@ -79,7 +83,8 @@ interface StoryColumns {
 }
 
 interface CountColumns {
-  readonly runs: Partial<Record<RunState, number>>;
+  readonly runs: Partial<Record<UnendedState, number>>;
+  readonly ends: number;
   readonly attempts: Partial<Record<AttemptState, number>>;
   readonly outbox: number;
   readonly outbox_oldest: number | null;
@@ -118,9 +123,21 @@ export function runQueries(database: Database) {
     counts: async (): Promise<Counts> => {
       const [row] = await database.all<CountColumns>(COUNTS);
       if (row === undefined) throw new TypeError("a count of rows gave no row");
-      const { runs, attempts, outbox, outbox_oldest: oldest, overdue, strays, anchors, has_launcher: hasLauncher, now } = row;
+      const {
+        runs,
+        ends,
+        attempts,
+        outbox,
+        outbox_oldest: oldest,
+        overdue,
+        strays,
+        anchors,
+        has_launcher: hasLauncher,
+        now,
+      } = row;
       return {
         runs: { ...noRuns(), ...runs },
+        ends,
         attempts,
         outbox,
         outboxOldestMs: oldest === null ? undefined : Math.max(0, now - oldest),

@@ -12,6 +12,7 @@ import {
 } from "@longshore/domain/run/change.ts"; // biome-ignore format: a list of names
 import type { Stray } from "@longshore/domain/run/record.ts";
 import { putLines } from "./work/concurrency.ts";
+import { endingsOf } from "./work/endings.ts";
 import { tagsOf } from "./work/tags.ts";
 import { Bug, CHANNEL, type Queries, type Statement, toJson } from "./connection.ts";
 import { anchorValues, attemptKey, attemptValues, type Locked, runValues } from "./rows.ts";
@@ -58,6 +59,13 @@ export const insertEvents = (values: string, how: KeyOf): string => `
     insert into outbox (part, run_key, seq) select v.run_key % ${PARTITIONS}, v.run_key, v.seq from telling v
   )`;
 
+export const insertEndings = (values: string, how: KeyOf): string => `
+  insert into ending (run_key, generation, outcome, code, blame, definition, group_id, seconds, ended_at)
+  select ${keyOf(how)}, v.generation, v.outcome, v.code, v.blame, v.definition, g.id, v.seconds, ${AT("ended_at")}
+  from json_to_recordset(${values}) as v(run_key bigint, run_id text, generation integer, outcome text, code text, blame text,
+    definition text, group_name text, seconds float8, ended_at float8)
+  ${fromKeys(how)} left join cluster_group g on g.name = v.group_name ${ifBorn(how)}`;
+
 /**
  * If slots were freed, makes one attempt due that waits for room, so that a placer looks. Which one does not matter: the placer
  * finds those whose turn it is. Skips attempts that the same statement moves: if one statement updates a row twice, one of the
@@ -92,6 +100,7 @@ with runs as (
 ), tags as (
   insert into tag (run_key, name, value)
   select v.run_key, v.name, v.value from json_to_recordset($10) as v(run_key bigint, name text, value text)
+), endings as (${insertEndings("$11", "said")}
 ), resealed as (
   update run_spec s set secrets = v.secrets from json_to_recordset($2) as v(run_key bigint, spec json, secrets text)
   where s.run_key = v.run_key and v.spec is null
@@ -156,7 +165,8 @@ export async function write(queries: Queries, writings: readonly Writing[], nowM
   const lists = [runs, specs, moved, born, events, strays].map(toJson);
   const kinds = workMadeBy(changes, nowMs);
   const anchors = changes.flatMap(anchorsOf);
-  const values = [...lists, kinds.join(","), slotsFreed(changes), toJson(anchors), toJson(tags)];
+  const endings = all.flatMap(({ change, held }) => endingsOf(change, nowMs).map((it) => ({ run_key: held.key, ...it })));
+  const values = [...lists, kinds.join(","), slotsFreed(changes), toJson(anchors), toJson(tags), toJson(endings)];
   const [done] = await queries.all<{ runs: number; attempts: number; woken: number }>(WRITE, values);
   if (done?.runs !== runs.length || done.attempts !== moved.length)
     throw new Bug(`${runs.length} runs and ${moved.length} attempts were locked, ${done?.runs} and ${done?.attempts} written`);

@@ -343,7 +343,8 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     await using opened = await open();
     const ledger = await opened.connect();
     t.match(await ledger.counts(), {
-      runs: { active: 0, ended: 0, cancelling: 0, tombstone: 0 },
+      runs: { active: 0, cancelling: 0, tombstone: 0 },
+      ends: 0,
       attempts: {},
       outbox: 0,
       overdue: 0,
@@ -358,6 +359,31 @@ export async function people(t: Test, { open }: Conforming): Promise<void> {
     await ledger.putGroups(groupsOf(1));
     await ledger.place({ most: 1, placer });
     t.equal((await ledger.counts()).overdue, 0);
+  });
+
+  await t.test("each end of a run is counted once, whoever counts, and a restarted run ends again", async (t) => {
+    await using opened = await open();
+    const [ledger, other] = await Promise.all([opened.connect(), opened.connect()]);
+    const works = await claimed(ledger, [wanted("a"), wanted("b"), wanted("c")]);
+    for (const work of works) await finish(ledger, work, work.run.id === "a" ? complete : failed);
+    await ledger.admit([wanted("d"), cancelled("d"), restarted("b"), cancelled("stone"), wanted("stone")]);
+    t.equal((await ledger.counts()).ends, 0, "nobody counted yet");
+    const counted = new Map<string, number>();
+    for (let more = true; more; ) {
+      const both = await Promise.all([ledger.countEnds(2), other.countEnds(2)]);
+      for (const { group = "-", outcome, code, blame, n } of both.flatMap(({ ends }) => ends)) {
+        const how = [group, outcome, code, blame].join(" ").trim();
+        counted.set(how, (counted.get(how) ?? 0) + n);
+      }
+      more = both.some((it) => it.more);
+    }
+    const want = { "east succeeded": 1, "east failed ExitCode request": 2, "- cancelled": 2 };
+    t.same(Object.fromEntries(counted), want);
+    t.match(await ledger.counts(), { ends: 5, runs: { active: 1 } }, "the one that was restarted goes on");
+    t.match(await ledger.admit([cancelled("b")]), [{ kind: "recorded" }]);
+    t.match(await other.countEnds(100), { ends: [{ outcome: "cancelled", n: 1 }], more: false });
+    t.same(await ledger.countEnds(100), { ends: [], more: false });
+    t.equal((await ledger.counts()).ends, 6);
   });
 
   await t.test("a launcher is there while it leases any partition, and no other lease shows one", async (t) => {

@@ -305,7 +305,7 @@ export async function taking(t: Test, { open }: Conforming): Promise<void> {
     await ledger.record(all.map((work) => entry(work, released)));
     await opened.pass(HOUR_MS);
     t.same(await ledger.take({ ...asked, state: "ended" }), [], "done needs nobody");
-    t.same((await ledger.counts()).attempts, { done: 30 });
+    t.same((await ledger.counts()).attempts, {});
   });
 
   await t.test("the kinds of work that are due in these groups are told until somebody has taken it", async (t) => {

@@ -13,8 +13,9 @@ import { finishedAtMs, noRuns } from "@longshore/domain/run/record.ts";
 import type { Clock } from "@longshore/runtime/clock.ts";
 import { groupNotices, healthNotice, pauseNotice } from "../group-notices.ts";
 import { newestOf, newestOfStory } from "../newest-event.ts";
-import type { Accepted, Counts, GroupChange, Ledger, RunFilter, Sent, Work } from "../port.ts";
+import type { Accepted, Counts, Ends, EndsCounted, GroupChange, Ledger, RunFilter, Sent, Work } from "../port.ts";
 import { commandId } from "../postgres/work/admit.ts";
+import { endIn } from "../postgres/work/endings.ts";
 import { NOTICE_MS, SUSPECT_MS } from "../postgres/work/prune.ts";
 import { OVERDUE_MS } from "../postgres/runs.ts";
 import { OUTBOX_LEASE, PARTITIONS } from "../postgres/write.ts";
@@ -194,7 +195,7 @@ export function peopleCalls(
   tables: its.Tables,
   clock: Clock,
   call: its.Call,
-): Pick<Ledger, "find" | "list" | "story" | "counts" | "now"> {
+): Pick<Ledger, "find" | "list" | "story" | "counts" | "countEnds" | "now"> {
   return {
     find: (id: RunId) =>
       call("find", () => {
@@ -241,6 +242,7 @@ export function peopleCalls(
           .map(({ sequence, generation, group, type, data, atMs }) => ({ sequence, generation, group, type, data, atMs })),
       ),
     counts: () => call("counts", () => counted(tables, clock.now())),
+    countEnds: (most) => call("countEnds", () => countEnds(tables, most)),
     now: () => call("now", () => clock.now()),
   };
 }
@@ -251,12 +253,13 @@ const isLike = (id: RunId, { begins, ends }: NonNullable<RunFilter["like"]>): bo
 function counted(tables: its.Tables, nowMs: number): Counts {
   const runs = noRuns();
   const attempts: Partial<Record<Work["attempt"]["state"], number>> = {};
-  for (const { record } of tables.runs.values()) runs[record.run.state]++;
-  const all = its.attemptsOf(tables);
+  for (const { record } of tables.runs.values()) if (record.run.state !== "ended") runs[record.run.state]++;
+  const all = its.attemptsOf(tables).filter(({ attempt }) => attempt.state !== "done");
   for (const { attempt } of all) attempts[attempt.state] = (attempts[attempt.state] ?? 0) + 1;
   const unsent = [...tables.runs.values()].flatMap((run) => run.story.filter((it) => run.unsent.has(it.sequence)));
   return {
     runs,
+    ends: tables.countedEnds.size,
     attempts,
     outbox: unsent.length,
     outboxOldestMs: unsent.length === 0 ? undefined : nowMs - Math.min(...unsent.map(({ atMs }) => atMs)),
@@ -267,6 +270,19 @@ function counted(tables: its.Tables, nowMs: number): Counts {
     anchors: its.anchorsOf(tables).filter(({ anchor }) => anchor.state !== "gone").length,
     hasLauncher: [...tables.leases].some(([what, { untilMs }]) => what.startsWith(OUTBOX_LEASE) && untilMs > nowMs),
   };
+}
+
+function countEnds({ runs, countedEnds }: its.Tables, most: number): EndsCounted {
+  const open = [...runs.values()].flatMap(({ story }) => story.filter((it) => endIn(it) !== undefined && !countedEnds.has(it)));
+  const read = open.slice(0, most);
+  for (const it of read) countedEnds.add(it);
+  const alike = Map.groupBy(read, (it) => JSON.stringify([it.group, endIn(it)]));
+  const ends = [...alike.values()].flatMap((all): readonly Ends[] => {
+    const [it] = all;
+    const end = it && endIn(it);
+    return end === undefined ? [] : [{ ...end, group: it?.group, n: all.length }];
+  });
+  return { ends, more: read.length === most };
 }
 
 export function prune(tables: its.Tables, most: number, nowMs: number): number {

@@ -40,6 +40,8 @@ export interface Tables {
   readonly leases: Map<string, { readonly owner: string; readonly untilMs: number }>;
   readonly suspects: Map<string, { readonly n: number; readonly atMs: number }>;
   readonly definitions: Map<string, StoredDefinition>;
+  /** The terminal events that were counted. */
+  readonly countedEnds: Set<OutboxEvent>;
   readonly listeners: Listeners;
   nextKey: number;
   keyMark: string | undefined;
@@ -56,6 +58,7 @@ export const emptyTables = (): Tables => ({
   leases: new Map(),
   suspects: new Map(),
   definitions: new Map(),
+  countedEnds: new Set(),
   listeners: new Set(),
   nextKey: 1,
   keyMark: undefined,

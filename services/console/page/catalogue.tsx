@@ -7,7 +7,7 @@ import { here, runUrl } from "./go.ts";
 import { Icon, StateLine, TenMarks } from "./marks.tsx";
 import { Contact } from "./start.tsx";
 import { useAnswer, useNow } from "./use.ts";
-import { roughly, span, when } from "./words.ts";
+import { roughly, span, wentOf, when } from "./words.ts";
 
 interface Answer {
   readonly nowMs: number;
@@ -54,7 +54,7 @@ export function Catalogue(): JSX.Element {
 }
 
 function CardOf({ card }: { readonly card: Card }): JSX.Element {
-  const { title, description, marks, last, usualMs } = card;
+  const { title, description, marks, last, rate } = card;
   const goesOn = last !== undefined && !isOver(last.state);
   const now = useNow(goesOn);
   return (
@@ -76,7 +76,8 @@ function CardOf({ card }: { readonly card: Card }): JSX.Element {
       <div class="foot">
         <div>
           <TenMarks marks={marks} />
-          <small>{usualMs === undefined ? "no usual time yet" : `usually ${roughly(usualMs)}`}</small>
+          <small>{usuallyOf(card)}</small>
+          {rate !== undefined && <small>{wentOf(last?.state === "succeeded" ? { rate } : card, now)}</small>}
         </div>
         <Act card={card} goesOn={goesOn} />
       </div>
@@ -91,6 +92,11 @@ const CardDetails = ({ of: { origin, digest, sinceMs, whyNot }, now }: { readonl
     <small>From {origin}, unchanged since {when(sinceMs, now)} <code>{digest}</code></small>
   </div>
 ); // biome-ignore format: as it stands on the page
+
+function usuallyOf({ times, usualMs }: Card): string {
+  if (times !== undefined) return `usually ${roughly(times.halfMs)}, 95 of 100 within ${roughly(times.mostMs)}`;
+  return usualMs === undefined ? "no usual time yet" : `usually ${roughly(usualMs)}`;
+}
 
 /** While it runs, one looks at it; else one runs it, or hears whom to ask. */
 function Act({ card: { name, title, owner, last, mayRun }, goesOn }: { readonly card: Card; readonly goesOn: boolean }): JSX.Element {

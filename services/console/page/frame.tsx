@@ -43,6 +43,7 @@ export function Frame({ me, children }: { readonly me: Me; readonly children: Co
           {tab("/runs", "Runs")}
           {me.may.includes("operate") && tab("/groups", "Groups")}
           {me.may.includes("operate") && tab("/health", "Health")}
+          {me.may.includes("operate") && tab("/numbers", "Numbers")}
           {me.may.includes("administer") && tab("/audit", "Who did what")}
         </nav>
         <Search />

@@ -11,6 +11,7 @@ import { go, here, onLink, watchAddress } from "./go.ts";
 import { Groups } from "./groups.tsx";
 import { Health } from "./health.tsx";
 import { cameBack, keepForm, keepWhileAway } from "./kept-form.ts";
+import { Numbers } from "./numbers.tsx";
 import { Run } from "./run.tsx";
 import { Runs } from "./runs.tsx";
 import { failureHere, SignedOut } from "./signed-out.tsx";
@@ -23,6 +24,7 @@ const PAGES: Readonly<Record<string, { readonly title: string; readonly page: Co
   "/runs": { title: "Runs", page: Runs },
   "/groups": { title: "Groups", page: Groups },
   "/health": { title: "Health", page: Health },
+  "/numbers": { title: "Numbers", page: Numbers },
   "/audit": { title: "Who did what", page: Audit },
 };
 

@@ -23,7 +23,9 @@ interface Answer {
 }
 
 /** The parts of the address that say which runs. */
-const ASKED = ["before", "definition", "find", "mine", "outcome"];
+const ASKED = ["before", "code", "definition", "find", "group", "mine", "outcome"];
+/** Of these, the parts that one comes with from elsewhere: a line says them, and how to see all. */
+const ONLY = ["find", "definition", "code", "group"];
 
 const OUTCOMES = { "": "All", active: "Unfinished", failed: "Failed", succeeded: "Succeeded" } as const;
 
@@ -54,6 +56,7 @@ function List({
   }, [rows]);
   const shown = shownIds.length === 0 ? rows : rows.filter(({ id }) => shownIds.includes(id));
   const now = useNow(shown.some(({ endedAtMs }) => endedAtMs === undefined));
+  const only = ONLY.flatMap((it) => query[it] ?? []);
   const isAll = Object.keys(query).length === 0;
   if (rows.length === 0 && isAll) return <Empty mark="to come" title="No runs yet"><p>They stand here as soon as somebody asks for one: <a href="/">the catalogue</a> has the jobs.</p></Empty>; // biome-ignore format: one sentence
   const others = before === undefined ? undefined : <a href={urlOf(query, { before })}>Older runs</a>;
@@ -69,7 +72,7 @@ function List({
         </div>
         <LiveMark staleSinceMs={staleSinceMs} />
       </div>
-      {(query["find"] ?? query["definition"]) !== undefined && <p class="lead">Only <code>{query["find"] ?? query["definition"]}</code>. <a href={urlOf(query, { find: "", definition: "" })}>All runs</a></p>}
+      {only.length > 0 && <p class="lead">Only <code>{only.join(", ")}</code>. <a href={urlOf(query, Object.fromEntries(ONLY.map((it) => [it, ""])))}>All runs</a></p>}
       {rows.length === 0 && <p class="lead">{searchedBackToMs === undefined ? "No run is like that." : `None since ${exactly(searchedBackToMs)}.`} {others}</p>}
       {rows.length > 0 &&       <table class="rows">
         <thead><tr><th>State</th><th>Run</th><th class="number">Asked</th><th class="number">Time</th><th>Why</th></tr></thead>

@@ -5,17 +5,19 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Card } from "../views/card.ts";
 import { ask, post, type Problem, Refusal } from "./api.ts";
+import { Durations, type Ending } from "./durations.tsx";
 import { Field, labelOf, type Schema, textOf, valueOf } from "./fields.tsx";
 import { Back, Empty, Trouble } from "./frame.tsx";
 import { go, here, runUrl } from "./go.ts";
 import { keepForm, keptForm, noteTyped } from "./kept-form.ts";
 import { Icon, TenMarks } from "./marks.tsx";
-import { roughly, when } from "./words.ts";
+import { roughly, wentOf, when } from "./words.ts";
 
 interface Form {
   readonly card: Card;
   readonly parameters: Schema;
   readonly run: string;
+  readonly endings: readonly Ending[];
 }
 
 export function Start(): JSX.Element {
@@ -46,7 +48,7 @@ const NotYours = ({ card: { title, owner } }: { readonly card: Card }): JSX.Elem
 ); // biome-ignore format: as it stands on the page
 
 function Ready({
-  form: { card, parameters, run: first },
+  form: { card, parameters, run: first, endings },
   given,
 }: {
   readonly form: Form;
@@ -132,6 +134,11 @@ function Ready({
         <h2>Last ten runs</h2>
         <TenMarks marks={card.marks} />
         {card.last?.id !== undefined && <p><a href={runUrl(card.last.id)}>The last one, {when(card.last.askedAtMs, Date.now())}</a></p>}
+        {endings.length > 0 && <>
+          <h2>How it went</h2>
+          <p>{wentOf(card, Date.now())}</p>
+          <Durations endings={endings} times={card.times} />
+        </>}
         {card.owner !== undefined && <><h2>Questions about this job</h2><p>Ask <Contact owner={card.owner} /></p></>}
       </aside>
     </div>

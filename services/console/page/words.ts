@@ -1,4 +1,5 @@
 /** Times and durations as people say them, in the reader's own zone. */
+import type { Card } from "../views/card.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -36,6 +37,13 @@ export function when(ms: number, nowMs: number): string {
   if (day(at) === day(now) - 1) return `yesterday ${clock(at)}`;
   const year = at.getFullYear() === now.getFullYear() ? {} : ({ year: "numeric" } as const);
   return `${at.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...year })}, ${clock(at)}`;
+}
+
+/** "19 of 20 succeeded, the last yesterday 18:02". */
+export function wentOf({ rate, lastSuccessMs }: Pick<Card, "rate" | "lastSuccessMs">, nowMs: number): string {
+  if (rate === undefined) return "";
+  const last = lastSuccessMs === undefined ? "" : `, the last ${when(lastSuccessMs, nowMs)}`;
+  return rate.of === rate.succeeded && rate.of === 1 ? `1 succeeded${last}` : `${rate.succeeded} of ${rate.of} succeeded${last}`;
 }
 
 /** With the zone, for somebody elsewhere. */

@@ -11,6 +11,7 @@ import type { Parts } from "../parts.ts";
 import { askerOf, mayAnywhere, mayWith, reachWith } from "../sign-in/person.ts";
 import { type CardForOperators, cardOf } from "../views/card.ts";
 import { cardForOperators } from "../views/card-for-operators.ts";
+import { stateOfEnd } from "../views/state.ts";
 import { newRun } from "../new-run.ts";
 
 const MARKS = 10;
@@ -27,13 +28,17 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
     const prepared = stored.map(({ body }) => body);
     const all = prepared.filter(({ name }) => mayKnow(asker, name));
     const forOperators = mayAnywhere(asker, { access }, "operate") ? await operatedOf(pages, stored) : new Map<string, never>();
-    const recent = await pages.recent(
-      all.map(({ name }) => name),
-      { most: MARKS, reach: reachWith(request, { access }, "see") },
-    );
+    const names = all.map(({ name }) => name);
+    const [recent, went] = await Promise.all([
+      pages.recent(names, { most: MARKS, reach: reachWith(request, { access }, "see") }),
+      pages.howItWent(names),
+    ]);
     const card = (it: Definition) => {
       const operators = forOperators.get(it.name);
-      return { ...cardOf(it, recent.get(it.name) ?? [], mayRun(asker, it.name)), ...(operators && { operators }) };
+      return {
+        ...cardOf(it, recent.get(it.name) ?? [], went.get(it.name), mayRun(asker, it.name)),
+        ...(operators && { operators }),
+      };
     };
     const inVain = mayAnywhere(asker, { access }, "administer")
       ? namedInVain(
@@ -53,9 +58,15 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
       const asker = askerOf(request);
       const found = mayKnow(asker, name) ? await pages.definition(name) : undefined;
       if (found === undefined) throw noSuchJob(name);
-      const recent = await pages.recent([name], { most: MARKS, reach: reachWith(request, { access }, "see") });
+      const reach = reachWith(request, { access }, "see");
+      const [recent, went, endings] = await Promise.all([
+        pages.recent([name], { most: MARKS, reach }),
+        pages.howItWent([name]),
+        pages.endings(name, reach),
+      ]);
       return {
-        card: cardOf(found, recent.get(name) ?? [], mayRun(asker, name)),
+        card: cardOf(found, recent.get(name) ?? [], went.get(name), mayRun(asker, name)),
+        endings: endings.map(({ outcome, ...it }) => ({ ...it, state: stateOfEnd(outcome) })).reverse(),
         parameters: found.parameters ?? { type: "object", properties: {} },
         run: newRun(name, clock.now()),
       };

@@ -4,7 +4,7 @@ import type { Parts } from "../parts.ts";
 import { Refused } from "../problem.ts";
 
 /** Every page has an address that can be sent to somebody else. Ids stand in the query: a run's id may hold `..` and `//`. */
-export const PAGES = ["/", "/start", "/runs", "/run", "/groups", "/health", "/audit", "/enter", "/signed-out"];
+export const PAGES = ["/", "/start", "/runs", "/run", "/groups", "/health", "/numbers", "/audit", "/enter", "/signed-out"];
 const FOR_EVER = "public, max-age=31536000, immutable";
 
 export function page(server: FastifyInstance, { files }: Pick<Parts, "files">): void {

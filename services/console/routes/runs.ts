@@ -2,7 +2,7 @@
 import { RunId } from "@longshore/contract/ids.ts";
 import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
-import type { Asker } from "@longshore/domain/access/access.ts";
+import { type Asker, reachesAny } from "@longshore/domain/access/access.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import type { Deed, RunSearch } from "@longshore/ledger/pages.ts";
 import type { RunRow } from "@longshore/ledger/port.ts";
@@ -33,6 +33,9 @@ const Search = z.object({
   /** The beginning of a run's id, the name of a Job, or `name=value` of a label or a parameter. */
   find: Word.optional(),
   definition: Word.optional(),
+  code: Word.optional(),
+  /** For operators: others are not told where a run was placed. */
+  group: Word.optional(),
   outcome: z.enum([...OUTCOMES, "active"]).optional(),
   mine: z.stringbool().default(false),
 }); // biome-ignore format: a table
@@ -42,9 +45,12 @@ export function runs(plain: FastifyInstance, options: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
 
   server.get("/v1/runs", { config: { for: "see" }, schema: { querystring: Search } }, async (request) => {
-    const { find, ...query } = request.query;
+    const { find, group: name, ...query } = request.query;
     const reach = reachWith(request, options, "see");
-    const { rows, before, searchedBackToMs } = await pages.search({ ...query, ...foundBy(find), reach, most: ROWS });
+    const operated = reachWith(request, options, "operate");
+    if (name !== undefined && !reachesAny(operated)) throw new Refused(403, "Not open to you", NOT_OPEN);
+    const group = name === undefined ? undefined : { name, reach: operated };
+    const { rows, before, searchedBackToMs } = await pages.search({ ...query, ...foundBy(find), group, reach, most: ROWS });
     return {
       rows: rows.map(rowOf),
       ...(before !== undefined && { before }),

@@ -24,7 +24,7 @@ function recent(...runs: readonly Partial<RecentRun>[]): readonly RecentRun[] {
 }
 
 t.test("a job that was never run has no marks, no last time and no usual time", async (t) => {
-  t.same(cardOf(definition, [], true), { name: "export", title: "Export a month", mayRun: true, marks: [] });
+  t.same(cardOf(definition, [], undefined, true), { name: "export", title: "Export a month", mayRun: true, marks: [] });
 });
 
 t.test("marks stand from the oldest to the newest, and the last run says who asked and why it failed", async (t) => {
@@ -35,6 +35,7 @@ t.test("marks stand from the oldest to the newest, and the last run says who ask
       {},
       { outcome: "cancelled" },
     ),
+    undefined,
     true,
   );
   t.same(card.marks, ["stopped", "succeeded", "failed"]);
@@ -51,13 +52,33 @@ t.test("one run that lasted a night, and runs that failed at once, do not change
       {},
       { state: "active", outcome: undefined, endedAtMs: undefined },
     ),
+    undefined,
     true,
   );
   t.equal(usualMs, 4_000);
 });
 
 t.test("of a run that one may not see, how it went is told, and neither its id nor whose it was", async (t) => {
-  const { last, marks } = cardOf(definition, recent({ outcome: "failed", by: { name: "Ada" }, isReached: false }), true);
+  const { last, marks } = cardOf(
+    definition,
+    recent({ outcome: "failed", by: { name: "Ada" }, isReached: false }),
+    undefined,
+    true,
+  );
   t.same(marks, ["failed"]);
   t.same(last, { state: "failed", askedAtMs: 0, startedAtMs: 1_000, endedAtMs: 5_000 });
+});
+
+t.test("of twenty that succeeded the times are told, of fewer none, and the rate always with its number", async (t) => {
+  const went = { n: 25, succeeded: 20, timed: 20, halfWithinMs: 4_000, mostWithinMs: 9_000, lastSuccessMs: 7 };
+  const { times, rate, lastSuccessMs } = cardOf(definition, [], went, true);
+  t.same(
+    { times, rate, lastSuccessMs },
+    { times: { halfMs: 4_000, mostMs: 9_000 }, rate: { succeeded: 20, of: 25 }, lastSuccessMs: 7 },
+  );
+  const few = cardOf(definition, [], { ...went, timed: 19 }, true);
+  t.notOk("times" in few);
+  t.same(few.rate, { succeeded: 20, of: 25 });
+  const none = cardOf(definition, [], { ...went, n: 0, succeeded: 0, timed: 0 }, true);
+  t.notOk("rate" in none, "all were stopped");
 });

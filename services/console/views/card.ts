@@ -1,6 +1,6 @@
 /** A definition as its card shows it: what it does, how the last time went, and how long it usually takes. */
 import type { Owner, Definition } from "@longshore/contract/request/definition.ts";
-import type { Person, RecentRun } from "@longshore/ledger/pages.ts";
+import type { HowItWent, Person, RecentRun } from "@longshore/ledger/pages.ts";
 import { isOver, type State, stateOf } from "./state.ts";
 
 export interface Card {
@@ -23,6 +23,11 @@ export interface Card {
   };
   /** The middle of the durations of runs that succeeded. */
   readonly usualMs?: number;
+  /** Half of the newest runs that succeeded took no longer, and 95 of 100; absent where too few did. */
+  readonly times?: { readonly halfMs: number; readonly mostMs: number };
+  /** Of the newest runs that were not stopped, how many succeeded. */
+  readonly rate?: { readonly succeeded: number; readonly of: number };
+  readonly lastSuccessMs?: number;
   /** For those alone who operate. */
   readonly operators?: CardForOperators;
 }
@@ -35,7 +40,15 @@ export interface CardForOperators {
   readonly whyNot?: string;
 }
 
-export function cardOf({ name, title, description, owner }: Definition, recent: readonly RecentRun[], mayRun: boolean): Card {
+/** Of fewer runs, 95 of 100 is the one that took longest, and says nothing of the next. */
+const TIMED_LEAST = 20;
+
+export function cardOf(
+  { name, title, description, owner }: Definition,
+  recent: readonly RecentRun[],
+  went: HowItWent | undefined,
+  mayRun: boolean,
+): Card {
   const [last] = recent;
   const usualMs = usual(recent);
   return {
@@ -47,6 +60,22 @@ export function cardOf({ name, title, description, owner }: Definition, recent: 
     marks: recent.map(stateOf).reverse(),
     ...(last && { last: lastOf(last) }),
     ...(usualMs !== undefined && { usualMs }),
+    ...(went && statistics(went)),
+  };
+}
+
+function statistics({
+  n,
+  succeeded,
+  timed,
+  halfWithinMs: halfMs,
+  mostWithinMs: mostMs,
+  lastSuccessMs,
+}: HowItWent): Partial<Card> {
+  return {
+    ...(timed >= TIMED_LEAST && halfMs !== undefined && mostMs !== undefined && { times: { halfMs, mostMs } }),
+    ...(n > 0 && { rate: { succeeded, of: n } }),
+    ...(lastSuccessMs !== undefined && { lastSuccessMs }),
   };
 }
 

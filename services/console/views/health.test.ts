@@ -6,7 +6,8 @@ import { type Asked, healthView } from "./health.ts";
 
 const NOW = 10_000_000;
 const counts: Counts = {
-  runs: { tombstone: 0, active: 2, cancelling: 0, ended: 9 },
+  runs: { tombstone: 0, active: 2, cancelling: 0 },
+  ends: 9,
   attempts: {},
   ...{ outbox: 0, outboxOldestMs: undefined, overdue: 0, strays: 0, anchors: 0, hasLauncher: true },
 };

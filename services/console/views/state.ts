@@ -23,6 +23,8 @@ const OF_OUTCOME: Readonly<Record<Outcome, State>> = {
   lost: "lost",
 };
 
+export const stateOfEnd = (outcome: Outcome): State => OF_OUTCOME[outcome];
+
 /** What the newest event of an active run means. Steps of a pipeline come and go while the run goes on. */
 const AFTER: Readonly<Record<RunEventType, State>> = {
   "run.accepted": "waiting",

@@ -210,15 +210,6 @@ t.test("renews its lease although its clock was set back by an hour", async (t) 
   await it.stop();
 });
 
-t.test("counts how runs ended, and by whose doing, once the broker has it", async (t) => {
-  const it = await relaying(t);
-  await story(it, "a");
-  it.start();
-  await it.until(() => unsent(it) === 0);
-  t.match(await it.parts.metrics.text(), /longshore_runs_finished_total\{group="-",outcome="cancelled",code="",blame=""\} 1/);
-  await it.stop();
-});
-
 t.test("logs a run's failure when the broker has it, once, with its cause and nothing that the program wrote", async (t) => {
   const it = await relaying(t, (name, n) => (name.endsWith("/4") && n === 1 ? nack() : "stored"));
   await it.publish("run.requested", { run: RUN, image: "busybox" });

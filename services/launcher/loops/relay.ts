@@ -168,8 +168,8 @@ const needsSomebody = (reason: string): boolean => {
 };
 
 /**
- * Counts a run's end, after the ledger has recorded that the broker has the event. A run that failed, is lost, is tried again,
- * or goes no further by itself is also logged in one line, for monitoring.
+ * Logs a run that failed, is lost, is tried again, or goes no further by itself in one line, for monitoring, after the ledger has
+ * recorded that the broker has the event. Observes how long the phases of a run that ended took.
  */
 function note(
   { metrics, log }: Pick<Parts, "metrics" | "log">,
@@ -182,8 +182,6 @@ function note(
   if (isTrouble) log.warn(type, { run, step, attempt, group, code, sentence, ...(nextAttemptAt && { nextAttemptAt }) });
   else if (type === "run.waiting" && needsSomebody(reason)) log.info(type, { run, step, attempt, group, code, sentence });
   if (!isTerminal(type)) return;
-  const outcome = type.replace(/^run\./, "");
-  metrics.count("longshore_runs_finished_total", { group, outcome, code: diagnosis?.code ?? "", blame: diagnosis?.blame ?? "" });
   for (const [phase, value] of Object.entries(seconds))
     metrics.observe("longshore_run_phase_duration_seconds", { group, phase }, value);
 }
@@ -192,7 +190,7 @@ interface Told {
   readonly step?: string;
   readonly attempt?: number;
   readonly nextAttemptAt?: string;
-  readonly diagnosis?: { readonly code: string; readonly blame: string; readonly sentence: string };
+  readonly diagnosis?: { readonly code: string; readonly sentence: string };
   readonly seconds?: Readonly<Record<string, number>>;
   readonly reason?: string;
   readonly considered?: readonly { readonly group: string; readonly why: string }[];

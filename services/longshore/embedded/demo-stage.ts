@@ -198,6 +198,10 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
     return { made: (await created("persistentvolumeclaims")).length, left: anchors };
   }
 
+  async function runsLike(prefix: string) {
+    return (await ledger.list({ most: 1000 })).filter(({ id }) => id.startsWith(prefix));
+  }
+
   async function sum() {
     const jobs = await created("jobs");
     // Counts when nothing is left to do: every event is published, and every attempt is at rest.
@@ -206,10 +210,9 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
       (it) => it.outbox === 0 && it.overdue === 0 && it.strays === 0 && settled(it),
       signal,
     );
-    const { active, cancelling, ended } = counts.runs;
     const left = counts.outbox + counts.overdue + counts.strays;
     return {
-      runs: active + cancelling + ended,
+      runs: (await runsLike("")).length,
       jobs: jobs.length,
       duplicateJobs: jobs.length - new Set(jobs).size,
       unaccounted: left,
@@ -219,7 +222,7 @@ export async function openStage(home: string, surroundings: Surroundings): Promi
   return {
     console, publish, run, duplicates, jobsLike, untilVolumesGone, sum, killBetweenCreateAndRecord,
     untilDuplicates: (count) => until(duplicates, (it) => it >= count, signal),
-    runsLike: async (prefix) => (await ledger.list({ most: 1000 })).filter(({ id }) => id.startsWith(prefix)).length,
+    runsLike: async (prefix) => (await runsLike(prefix)).length,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }; // biome-ignore format: names in one look
 }
@@ -228,7 +231,7 @@ type Listener = (type: string, data: Readonly<Record<string, unknown>>) => void;
 
 /** "ended" counts as rest: after the kill a create might still be on its way, so that Job's name stays taken for a while. */
 const settled = ({ attempts }: Awaited<ReturnType<Ledger["counts"]>>): boolean =>
-  Object.entries(attempts).every(([state, count]) => state === "done" || state === "ended" || count === 0);
+  Object.entries(attempts).every(([state, count]) => state === "ended" || count === 0);
 
 function metric(text: string, name: string, having: string): number {
   const lines = text.split("\n").filter((line) => line.startsWith(name) && line.includes(having));

@@ -38,6 +38,8 @@ export const PAGES: Readonly<Record<string, PageOf>> = {
     then: async (page) => await page.getByRole("button", { name: "Drain pocket" }).click(),
   },
   health: { path: "/health" },
+  numbers: { path: "/numbers" },
+  "numbers-request": { path: "/numbers?blame=request" },
   audit: { path: "/audit" },
   unknown: runAt("price-list/unknown"),
   "signed-out": { path: "/signed-out?why=refused&to=/runs" },

@@ -150,6 +150,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
     standing: (group, keep) => process.hear(inner.standing(group, keep)),
     anchors: heard(inner.anchors),
     counts: heard(inner.counts),
+    countEnds: heard(inner.countEnds),
     prune: heard(inner.prune),
     find: heard(inner.find),
     list: heard(inner.list),
@@ -183,7 +184,7 @@ function noteClaims(history: History, clock: Clock, works: readonly Work[]): voi
  */
 const QUESTIONS: ReadonlySet<keyof Ledger> = new Set([
   "due", "place", "claim", "take", "takeAnchors", "takeStrays", "unsent", "unsentNotices", "leasePartitions", "lease", "groups",
-  "standing", "anchors", "counts", "now", "prune",
+  "standing", "anchors", "counts", "countEnds", "now", "prune",
 ]); // biome-ignore format: one list
 const QUICK_MS = 10;
 

@@ -102,6 +102,22 @@ definition
   CHECK ((source = 'file'::text))
   PRIMARY KEY (name)
 
+ending
+  01 run_key bigint not null
+  02 generation integer not null
+  03 outcome text not null
+  04 code text collate C not null
+  05 blame text collate C not null
+  06 definition text collate C
+  07 group_id integer
+  08 seconds double precision
+  09 ended_at timestamp with time zone not null
+  CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'failed'::text, 'cancelled'::text, 'lost'::text])))
+  PRIMARY KEY (run_key, generation)
+  CREATE INDEX ending_code ON longshore.ending USING btree (code, run_key) WHERE (code <> ''::text)
+  CREATE INDEX ending_definition ON longshore.ending USING btree (definition, run_key) WHERE (definition IS NOT NULL)
+  CREATE INDEX ending_group ON longshore.ending USING btree (group_id, run_key) WHERE (group_id IS NOT NULL)
+
 event
   01 run_key bigint not null
   02 seq integer not null
@@ -114,6 +130,31 @@ event
   09 xid xid8 not null default pg_current_xact_id()
   PRIMARY KEY (run_key, seq)
   CREATE INDEX event_feed ON longshore.event USING btree (xid, run_key, seq)
+
+hour
+  01 at timestamp with time zone not null
+  02 group_id integer
+  03 outcome text not null
+  04 code text collate C not null
+  05 blame text collate C not null
+  06 n bigint not null
+  UNIQUE NULLS NOT DISTINCT (at, group_id, outcome, code, blame)
+  CREATE UNIQUE INDEX hour_at_group_id_outcome_code_blame_key ON longshore.hour USING btree (at, group_id, outcome, code, blame) NULLS NOT DISTINCT
+  with fillfactor=80
+
+hour_cursor
+  01 server text not null
+  02 epoch integer not null
+  03 xid xid8 not null
+  04 run_key bigint not null
+  05 seq integer not null
+  06 since timestamp with time zone not null
+  07 n bigint not null default 0
+  08 one boolean not null default true
+  CHECK (one)
+  UNIQUE (one)
+  CREATE UNIQUE INDEX hour_cursor_one_key ON longshore.hour_cursor USING btree (one)
+  with fillfactor=50
 
 installation
   01 id text collate C not null

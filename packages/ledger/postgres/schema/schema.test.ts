@@ -167,18 +167,33 @@ t.test("a frozen installation claims nothing", async (t) => {
   t.equal((await claimAll(ledger)).length, 1);
 });
 
-t.test("counts read only objects that are not gone, by their index", async (t) => {
+t.test("counts read only what is unfinished, by its indexes", async (t) => {
   const url = await server.database();
-  await using _ledger = await open(url);
-  const gone = "'anchor', 1, now(), 'infinity', n, 'gone', '', 0 from generate_series(1, 20000) n";
+  await using ledger = await open(url);
+  await ledger.putGroups(groupsOf(1));
+  await ledger.admit([wanted("a")]);
   await query(
     url,
-    `insert into object (run_id, kind, group_id, hold_until, due, number, state, namespace, bytes) select 'a', ${gone}`,
+    `insert into object (run_id, kind, group_id, hold_until, due, number, state, namespace, bytes)
+     select 'a', 'anchor', 1, now(), 'infinity', n, 'gone', '', 0 from generate_series(1, 20000) n`,
   );
-  await query(url, "analyze object");
+  await query(
+    url,
+    `insert into run (id, tenant, source, digest, state, outcome, generation, seq, plan, steps, accepted_at, ended_at)
+     select 'x' || n, tenant, source, digest, 'ended', 'failed', 1, 1, plan, steps, now(), now() from run, generate_series(1, 20000) n where id = 'a'`,
+  );
+  await query(
+    url,
+    `insert into attempt (run_key, step, n, generation, epoch, state, priority, name, claim_no, unanswered, started, notes)
+     select run_key, step, n + i, generation, epoch, 'done', priority, name || i, claim_no, unanswered, started, notes
+     from attempt, generate_series(1, 20000) i where name = 'name'`,
+  );
+  await query(url, "analyze object, run, attempt");
   const plan = (await query<{ "QUERY PLAN": string }>(url, `explain ${COUNTS.text}`)).map((it) => it["QUERY PLAN"]).join("\n");
-  t.match(plan, /using object_unfinished on object/);
-  t.notMatch(plan, "Seq Scan on object");
+  t.notMatch(plan, /Seq Scan on (object|run|attempt|event|ending)/);
+  const used = [...plan.matchAll(/using (\w+) on (object|run|attempt)/g)].map(([, index]) => index);
+  t.same(new Set(used), new Set(["object_unfinished", "run_unfinished", "attempt_due"]), "each has only the unfinished");
+  t.match(await ledger.counts(), { runs: { active: 1 }, attempts: { waiting: 1 } });
 });
 
 t.test("a table that was changed by hand says so", async (t) => {

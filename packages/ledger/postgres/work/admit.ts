@@ -15,8 +15,9 @@ import { countUnder, putLines, type Unfinished } from "./concurrency.ts";
 import { Bug, CHANNEL, type Queries, type Statement, toJson } from "../connection.ts";
 import type { Parts } from "./record.ts";
 import { attemptValues, type Locked, lockRuns, runValues } from "../rows.ts";
+import { endingsOf } from "./endings.ts";
 import { tagsOf } from "./tags.ts";
-import { eventsOf, ifBorn, insertAttempts, insertEvents, KEYS, write, type Writing } from "../write.ts";
+import { eventsOf, ifBorn, insertAttempts, insertEndings, insertEvents, KEYS, write, type Writing } from "../write.ts";
 
 /**
  * Inserts the runs that do not exist yet, each with all its rows, in the order of their ids. Runs that exist are left alone.
@@ -46,6 +47,7 @@ with born as (
   insert into tag (run_key, name, value)
   select (keys.of_run ->> v.run_id)::bigint, v.name, v.value from json_to_recordset($7) as v(run_id text, name text, value text) cross join keys
   ${ifBorn("looked up")}
+), endings as (${insertEndings("$8", "looked up")}
 ), announced as (
   select pg_notify('${CHANNEL}', $6) where $6 <> '' and exists (select from born)
 )
@@ -167,11 +169,12 @@ async function createNew(queries: Queries, batch: Batch, ids: readonly RunId[], 
   const tags = made.flatMap(({ id, head: { intake }, change }) =>
     intake.request === undefined ? [] : tagsOf(change, intake.request).map((it) => ({ run_id: id, ...it })),
   );
+  const endings = made.flatMap(({ id, change }) => endingsOf(change, nowMs).map((it) => ({ run_id: id, ...it })));
   const kinds = workMadeBy(
     made.map(({ change }) => change),
     nowMs,
   );
-  const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), kinds.join(","), toJson(tags)]);
+  const born = await queries.all<{ id: RunId }>(INTAKE, [...lists.map(toJson), kinds.join(","), toJson(tags), toJson(endings)]);
   if (born.length > 0) queries.announce(kinds);
   const isBorn = new Set(born.map(({ id }) => id));
   await putLines(queries, made.flatMap(({ id, change }) => (isBorn.has(id) ? [change] : []))); // biome-ignore format: one call

@@ -85,6 +85,47 @@ create table tag (
 );
 create index tag_value on tag (name, value, run_key);
 
+-- How each generation of a run ended: written with its terminal event, and never changed. It counts while its generation and outcome
+-- are the run's.
+create table ending (
+  run_key bigint not null,
+  generation integer not null,
+  outcome text not null check (outcome in ('succeeded', 'failed', 'cancelled', 'lost')),
+  code text collate "C" not null,
+  blame text collate "C" not null,
+  definition text collate "C",
+  group_id integer,
+  seconds float8,
+  ended_at timestamptz not null,
+  primary key (run_key, generation)
+);
+create index ending_definition on ending (definition, run_key) where definition is not null;
+create index ending_code on ending (code, run_key) where code <> '';
+create index ending_group on ending (group_id, run_key) where group_id is not null;
+
+-- How many runs ended in an hour, and how: counted from the feed, where the cursor stands. A restarted run ended more than once.
+create table hour (
+  at timestamptz not null,
+  group_id integer,
+  outcome text not null,
+  code text collate "C" not null,
+  blame text collate "C" not null,
+  n bigint not null,
+  unique nulls not distinct (at, group_id, outcome, code, blame)
+) with (fillfactor = 80);
+
+-- Events before "since" were counted when the feed last had to start over. "n": all ends that the hours count together.
+create table hour_cursor (
+  server text not null,
+  epoch integer not null,
+  xid xid8 not null,
+  run_key bigint not null,
+  seq integer not null,
+  since timestamptz not null,
+  n bigint not null default 0,
+  one boolean not null default true unique check (one)
+) with (fillfactor = 50);
+
 -- What people did in the console: written before its command is sent, and never changed.
 create table audit (
   key bigint generated always as identity primary key,
