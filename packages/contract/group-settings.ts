@@ -9,6 +9,14 @@ import { z } from "zod";
 import type { GroupName } from "./ids.ts";
 import { Bytes, quantity } from "./units.ts";
 
+/** The annotation by which a Job or CronJob of the namespace says that people may run it. */
+const Discover = z
+  .union([z.literal(true), z.strictObject({ annotation: z.string() })], 'It is true, or {annotation: "job-assistant=enable"}.')
+  .transform((given) => (given === true ? { annotation: "job-assistant=enable" } : given))
+  .refine(({ annotation }) => /^([a-z0-9.-]{1,253}\/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?=[^=\s]+$/.test(annotation), {
+    error: 'An annotation is written as name=value, such as "job-assistant=enable".',
+  });
+
 const patterns = z.array(z.string().min(1).max(500)).min(1).max(1_000).optional();
 
 export const GroupSettings = z.strictObject({
@@ -46,8 +54,15 @@ export const GroupSettings = z.strictObject({
       claims: patterns,
       /** Storage classes of volumes; "" is the cluster's default. Absent: every class. Empty: no volume is made here. */
       storageClasses: z.array(z.string().max(500)).max(1_000).optional(),
+      /**
+       * The level of Pod Security that a Job prepared in the cluster must meet, here and not only by the namespace's own label. The
+       * pods that Longshore makes itself meet `baseline`.
+       */
+      podSecurity: z.enum(["privileged", "baseline", "restricted"]).optional(),
     })
     .prefault({}),
+  /** Jobs and CronJobs of the namespace with this annotation can be run by name. Absent: none. */
+  discover: Discover.optional(),
 });
 export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
 
@@ -55,8 +70,16 @@ export type GroupSettings = Readonly<z.output<typeof GroupSettings>>;
 export const makesVolumes = ({ limits: { storage }, policy: { storageClasses } }: GroupSettings): boolean =>
   storageClasses?.length !== 0 && quantity(storage ?? "1") !== 0;
 
-/** The kinds of objects beside Jobs that the launcher may have to make in a group. It needs permissions for no others. */
+/** The key and the value of an annotation that is written as one text. */
+export function annotationOf({ annotation }: NonNullable<GroupSettings["discover"]>): readonly [key: string, value: string] {
+  const at = annotation.indexOf("=");
+  return [annotation.slice(0, at), annotation.slice(at + 1)];
+}
+
+/** The kinds of objects beside Jobs that the launcher may have to make in a group, or to read. It needs permissions for no others. */
 export interface Making {
+  /** Reads CronJobs, as far as they are prepared for people to run. */
+  readonly prepared?: boolean;
   readonly volumes?: boolean;
   readonly secretValues?: boolean;
   /** ConfigMaps: the anchor, which owns volumes, secret values and large files, and the large files themselves. */
@@ -64,6 +87,7 @@ export interface Making {
 }
 
 export const madeIn = (settings: GroupSettings): Making => ({
+  prepared: settings.discover !== undefined,
   volumes: makesVolumes(settings),
   secretValues: settings.policy.secretValues === true,
   anchors: allowsAnchors(settings.policy),

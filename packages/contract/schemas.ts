@@ -35,6 +35,9 @@ const WHEN_FACTS: Record<FactType, string> = {
   "job.deleting": "Somebody began to delete the Job.",
   "job.deleted": "The Job is gone, by an authoritative look.",
   "group.watched": "A watcher's heartbeat: how fresh its view of the group is.",
+  "definition.seen": "A Job or CronJob that is prepared for people to run: what it runs, and how it stands.",
+  "definition.gone": "A prepared Job or CronJob was deleted, or lost its annotation.",
+  "definitions.listed": "All prepared objects of one kind that a group has: others are gone.",
 };
 
 const WHEN_CONTROL: Record<ControlType, string> = {

@@ -27,7 +27,7 @@ export interface Cluster {
   /** If set, the group is listed this often and never watched. */
   readonly pollMs: number | undefined;
   follow(
-    options: Pick<FollowOptions, "kind" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff">,
+    options: Pick<FollowOptions, "kind" | "as" | "selector" | "signal" | "pageSize" | "stallMs" | "backOff">,
   ): AsyncIterable<Change>;
   tailLog(of: { readonly pod: string; readonly container: string }, signal: AbortSignal): Promise<LogTail>;
   logLines(

@@ -31,7 +31,9 @@ const EVERY: { readonly [K in keyof GroupSettings]-?: Required<GroupSettings[K]>
     secretValues: true,
     claims: ["shared-*"],
     storageClasses: ["fast"],
+    podSecurity: "restricted",
   },
+  discover: { annotation: "example.org/people=may" },
 };
 
 t.test("every setting of a group reaches the program, for each of its namespaces", async (t) => {

@@ -9,16 +9,15 @@ import type { Outcome } from "@longshore/contract/messages/event.ts";
 import type { DefinitionName, GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
-import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Asker, Reach } from "@longshore/domain/access/access.ts";
-import type { Counts, Ends, Ledger, RunRow } from "./port.ts";
+import type { Counts, Ends, Ledger, RunRow, StoredDefinition } from "./port.ts";
 
 export type Person = Actor;
 
 export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "find" | "groups" | "story" | "now"> {
   readonly installation: Installation;
   /** The definition of this name, if a launcher has put one. */
-  definition(name: string): Promise<Definition | undefined>;
+  definition(name: string): Promise<StoredDefinition | undefined>;
   /** The newest runs of each of these definitions, the newest first. Of those out of reach, how they went is told all the same. */
   recent(
     definitions: readonly DefinitionName[],

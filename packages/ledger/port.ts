@@ -8,6 +8,7 @@
 import type { Actor } from "@longshore/contract/messages/command.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import type { Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
+import type { Prepared } from "@longshore/contract/messages/fact.ts";
 import type { EventType, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
 import type { DefinitionName, GroupName, Installation, RunId, TenantName, Uid } from "@longshore/contract/ids.ts";
@@ -129,7 +130,11 @@ export interface Ledger extends AsyncDisposable {
    * files, the files that changed last count.
    */
   putDefinitions(definitions: readonly Omit<StoredDefinition, "sinceMs">[]): Promise<void>;
-  /** Returns all definitions, by name. */
+  /** Puts what a watcher saw of a prepared object. What is older than what stands there changes nothing. */
+  putPrepared(definition: Omit<StoredDefinition, "sinceMs"> & { readonly prepared: PreparedObject }): Promise<void>;
+  /** Notes that prepared objects are gone, as far as nothing newer is known of them. Their definitions stay, and cannot be run. */
+  losePrepared(gone: PreparedGone): Promise<void>;
+  /** Returns all definitions, by name; those in clusters only of groups whose settings look for them. */
   definitions(): Promise<readonly StoredDefinition[]>;
   lease(what: string, owner: string, forMs: number): Promise<boolean>;
   /**
@@ -303,8 +308,24 @@ export interface StoredDefinition {
   readonly body: Definition;
   /** Since when it has this content. */
   readonly sinceMs: number;
-  /** Where it comes from: a launcher's folder of definitions. */
-  readonly origin?: "file";
+  /** Absent for a file's definition. */
+  readonly prepared?: PreparedObject;
+}
+
+/** The Job or CronJob in a cluster that a definition describes. */
+export interface PreparedObject
+  extends Pick<Prepared, "group" | "kind" | "name" | "uid" | "resourceVersion" | "suspended" | "active"> {
+  readonly schedule?: string | undefined;
+  readonly lastStartedAt?: string | undefined;
+  readonly lastSucceededAt?: string | undefined;
+  /** Why it cannot be run; empty if it can. */
+  readonly problems: readonly string[];
+  readonly goneAtMs?: number | undefined;
+}
+
+/** One object, or all of a kind but those that a whole listing showed. */
+export interface PreparedGone extends Pick<Prepared, "group" | "kind" | "resourceVersion"> {
+  readonly uids: { readonly only: Prepared["uid"] } | { readonly allBut: readonly Prepared["uid"][] };
 }
 
 export interface Standing {

@@ -8,6 +8,7 @@
  * The bugs this prevents: a watcher that needs every cluster's files, a watcher that waits for ever because it started before
  * the launcher, and a watch that begins anew because a token was rotated.
  */
+import { annotationOf } from "@longshore/contract/group-settings.ts";
 import { announcements, controlKey } from "@longshore/contract/messages/control.ts";
 import { writeControl } from "@longshore/contract/messages/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
@@ -164,7 +165,8 @@ function openWatches(parts: Learning, signal: AbortSignal, { open, onBug, onReje
   const ending = new Set<Promise<void>>();
 
   function start(access: Access, before: Promise<void> | undefined): void {
-    const { name, server, namespace } = access;
+    const { name, server, namespace, annotation } = access;
+    const discovering = annotation === undefined ? {} : { annotation: annotationOf({ annotation }) };
     const own = linked(signal);
     const announced = open(access, {
       clock,
@@ -174,7 +176,7 @@ function openWatches(parts: Learning, signal: AbortSignal, { open, onBug, onReje
     const ended = (async () => {
       try {
         await before; // two watches of one group would publish everything twice
-        if (!own.signal.aborted) await watchGroup(parts, announced.cluster, own.signal);
+        if (!own.signal.aborted) await watchGroup(parts, { ...announced.cluster, ...discovering }, own.signal);
       } finally {
         own.release();
         await announced[Symbol.asyncDispose]();

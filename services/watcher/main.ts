@@ -8,6 +8,7 @@
  * Its groups stand in a file, or launchers announce them (announced-groups.ts). It needs no database. It remembers only in
  * memory which facts it published, and publishes them again after a restart: the launcher recognises repeats.
  */
+import { annotationOf } from "@longshore/contract/group-settings.ts";
 import { openBroker } from "@longshore/broker/brokers.ts";
 import { logMessages } from "@longshore/broker/log-messages.ts";
 import { brokerOf } from "@longshore/broker/settings.ts";
@@ -59,7 +60,10 @@ export async function watcher(config: WatcherConfig, log: Log, signal: AbortSign
     log,
     metrics,
     broker,
-    clusters: groups?.clusters ?? [],
+    clusters: (groups?.clusters ?? []).map((it) => ({
+      ...it,
+      annotation: it.settings.discover && annotationOf(it.settings.discover),
+    })),
     timing: TIMING,
     fail: failpoints(config.failpoint, FAILPOINTS),
     pause,

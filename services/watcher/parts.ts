@@ -23,7 +23,11 @@ export interface Timing {
 export const TIMING: Timing = { heartbeatMs: 15_000, dueMs: 1_000 };
 
 /** One group's cluster, with the watch credential. */
-export type Watched = Pick<Cluster, "namespace" | "read" | "follow" | "tailLog" | "logLines"> & { readonly name: GroupName };
+export type Watched = Pick<Cluster, "namespace" | "read" | "follow" | "tailLog" | "logLines"> & {
+  readonly name: GroupName;
+  /** The annotation of prepared objects, if the group looks for them. */
+  readonly annotation?: readonly [key: string, value: string] | undefined;
+};
 
 export interface Parts {
   readonly installation: Installation;

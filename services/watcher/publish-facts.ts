@@ -4,7 +4,7 @@ import type { FactData, FactType } from "@longshore/contract/messages/fact.ts";
 import { Failure, isTransient } from "@longshore/contract/problems/problem.ts";
 import type { Parts } from "./parts.ts";
 
-type PublishFact = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
+export type PublishFact = <T extends FactType>(type: T, data: FactData<T>, signal: AbortSignal) => Promise<"told" | "stopped">;
 
 export function factPublisher(parts: Omit<Parts, "clusters">): PublishFact {
   const { broker, installation, owner, log, pause, fail } = parts;

@@ -64,12 +64,12 @@ t.test("a new credential takes the old one's place; the same again is no news", 
   t.same(shown(roster), { a: "https://a:6443 jobs Bearer t2" });
 });
 
-t.test("a group whose cluster allows no watch is polled as it was announced", async (t) => {
+t.test("a group is polled, and looked through for prepared Jobs, as it was announced", async (t) => {
   const roster = openRoster(installation, ours);
-  const data = { installation, launcher: "l1", group: "a", version: 5, namespace: "jobs", cluster: { server: "https://a:6443", verify: true }, pollSeconds: 10 }; // biome-ignore format: one value
+  const data = { installation, launcher: "l1", group: "a", version: 5, namespace: "jobs", cluster: { server: "https://a:6443", verify: true }, pollSeconds: 10, annotation: "a=b" }; // biome-ignore format: one value
   heard(roster, [written("group.announced", data, ours, JSON.stringify({ authorization: "Bearer t1" })), NOW]);
   heard(roster, [all({ a: 5 }, NOW), NOW]);
-  t.match(roster.groups().get(GroupName.parse("a")), { pollMs: 10_000 });
+  t.match(roster.groups().get(GroupName.parse("a")), { pollMs: 10_000, annotation: "a=b" });
   heard(roster, [group("a", 6), NOW]);
   t.equal(roster.groups().get(GroupName.parse("a"))?.pollMs, undefined);
 });

@@ -168,13 +168,16 @@ function union(launchers: Iterable<Launcher>): ReadonlyMap<GroupName, number> {
 
 /** Returns a sentence if the announced group cannot be used. */
 function accessOf(data: ControlData<"group.announced">, sealed: string): Access | string {
-  const { group: name, namespace, cluster, pollSeconds } = data;
+  const { group: name, namespace, cluster, pollSeconds, annotation } = data;
   const credential = WatchCredential.safeParse(jsonOf(sealed));
   if (!credential.success) return "Its credential is of a form that this watcher does not know. Is the launcher much newer?";
   const { authorization, cert, key } = credential.data;
   const { server, ca, serverName, verify } = cluster;
-  const poll = pollSeconds !== undefined && { pollMs: pollSeconds * 1000 };
-  const access: Access = { name, namespace, server, trust: { ca, cert, key, serverName, verify }, authorization, ...poll };
+  const asked = {
+    ...(pollSeconds !== undefined && { pollMs: pollSeconds * 1000 }),
+    ...(annotation !== undefined && { annotation }),
+  };
+  const access: Access = { name, namespace, server, trust: { ca, cert, key, serverName, verify }, authorization, ...asked };
   return accessProblem(access) ?? access;
 }
 

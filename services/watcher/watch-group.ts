@@ -30,6 +30,7 @@ import { eventsOf, lookAt, openLogs, podsOf, sliceLogs } from "./read-evidence.t
 import { type CachedJob, openJobCache } from "./job-cache.ts";
 import type { Parts, Watched } from "./parts.ts";
 import { factPublisher } from "./publish-facts.ts";
+import { watchPrepared } from "./watch-prepared.ts";
 
 /** API servers end each watch after some minutes, and nobody needs to know. The other unnamed reasons are for info. */
 const LEVELS: Readonly<Partial<Record<Extract<Change, { kind: "broken" }>["reason"], "debug" | "warn">>> = {
@@ -66,6 +67,7 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
   await together(AbortSignal.any([signal, failed.signal]), {
     jobs: (signal) => followJobs(signal),
     pods: (signal) => followPods(signal),
+    ...(cluster.annotation && { prepared: watchPrepared(parts, cluster, { tell, annotation: cluster.annotation }) }),
     due: (signal) => every({ clock, ms: timing.dueMs, signal }, async () => lookForDue()),
     heartbeat: (signal) => every({ clock, ms: timing.heartbeatMs, signal, wakeUp: synced }, () => beat(signal)),
     // Measures apart from the heartbeat, which stands still while the broker is away.

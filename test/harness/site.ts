@@ -139,7 +139,7 @@ async function boundFromOutside(cluster: TestCluster, accounts: string): Promise
 
 function asking(transport: Transport, namespace: string): Site["ask"] {
   return async (method, what, body) => {
-    const root = what.startsWith("jobs") ? "/apis/batch/v1" : "/api/v1";
+    const root = /^(cron)?jobs/.test(what) ? "/apis/batch/v1" : "/api/v1";
     const at = `${root}/namespaces/${namespace}/${what}`;
     const contentType = method === "PATCH" ? { contentType: "application/merge-patch+json" } : {};
     const answer: ApiAnswer = await transport.send({ method, path: at, ...contentType, ...(body && { body }) }, forever);

@@ -49,6 +49,8 @@ export interface SystemOptions {
   readonly jobs?: number;
   /** What runs may use in each group. */
   readonly policy?: object;
+  /** The annotation of Jobs that are prepared in each group's namespace. */
+  readonly discover?: object | true;
 }
 
 export interface Created {
@@ -116,6 +118,7 @@ export async function openSystem(options: SystemOptions = {}): Promise<System> {
     others: sites.slice(1).map(({ choice }) => choice),
     jobs: options.jobs ?? 100,
     ...(options.policy && { policy: options.policy }),
+    ...(options.discover && { discover: options.discover }),
     launcher: { pace: PACE, ...options.launcher },
   });
 

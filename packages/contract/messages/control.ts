@@ -57,6 +57,8 @@ export const CONTROL = {
     }),
     /** If set, the group's cluster allows no watch: the watcher lists it this often instead. */
     pollSeconds: z.number().min(1).max(30).optional(),
+    /** If set, Jobs and CronJobs with this annotation are told as definitions: "job-assistant=enable". */
+    annotation: z.string().max(600).optional(),
     /** A sealed `WatchCredential`. */
     sealed: Sealed,
   }),

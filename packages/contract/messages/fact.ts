@@ -93,6 +93,39 @@ export const Evidence = z.object({
 });
 export type Evidence = z.infer<typeof Evidence>;
 
+/** A Job or CronJob in a group's namespace that somebody prepared for people to run. */
+const PreparedKind = z.enum(["Job", "CronJob"]);
+export type PreparedKind = z.infer<typeof PreparedKind>;
+
+const ofPrepared = {
+  installation: Installation,
+  group: GroupName,
+  kind: PreparedKind,
+  /** Decimal text: of two facts about prepared objects of a group, the one with the higher version is newer. */
+  resourceVersion: z.string().regex(/^\d{1,32}$/),
+};
+
+const Prepared = z.object({
+  ...ofPrepared,
+  name: z.string().min(1).max(253),
+  uid: Uid,
+  /** Its annotations `longshore.dev/…`, without the prefix, as they were written. */
+  words: z.record(z.string(), z.string()),
+  /** Labels and annotations that a Job made from it gets. */
+  labels: z.record(z.string(), z.string()),
+  annotations: z.record(z.string(), z.string()),
+  /** The Job's spec without what Kubernetes or a schedule adds to it. Absent: it cannot be told, and `unread` says why. */
+  runs: z.record(z.string(), z.unknown()).optional(),
+  unread: z.string().optional(),
+  schedule: z.string().optional(),
+  suspended: z.boolean(),
+  /** How many pods of the Job run, or how many Jobs of the schedule. They are not Longshore's. */
+  active: z.int().min(0),
+  lastStartedAt: z.string().optional(),
+  lastSucceededAt: z.string().optional(),
+});
+export type Prepared = z.infer<typeof Prepared>;
+
 export const FACTS = {
   "job.started": z.object({ about: About, evidence: Evidence }),
   "job.stalled": z.object({ about: About, diagnosis: Diagnosis }),
@@ -109,6 +142,10 @@ export const FACTS = {
     syncedAt: z.string().optional(),
     staleSeconds: z.number().min(0),
   }),
+  "definition.seen": Prepared,
+  "definition.gone": z.object({ ...ofPrepared, uid: Uid }),
+  /** After a whole listing: all others of this kind in the group are gone. */
+  "definitions.listed": z.object({ ...ofPrepared, uids: z.array(Uid).max(10_000) }),
 } as const;
 
 export type FactType = keyof typeof FACTS;

@@ -35,6 +35,7 @@ const ROWS = {
   SecretsGone: "The run's secret values are no longer kept: a restart has to give them again, as `with.secretValues`.",
   DefinitionUnknown: "No definition has this name.",
   GroupUnknown: "No group has this name.",
+  DefinitionUnusable: "The definition cannot be run as it is; the message says why.",
   ConcurrencyLimit: "As many runs with its concurrency key go on or wait as its limit allows, and it may not wait in line.",
   PolicyRefused: "Only operators may send this command.",
 } as const satisfies Readonly<Record<string, string>>;

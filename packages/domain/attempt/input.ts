@@ -107,7 +107,7 @@ export type InputOf<K extends InputKind> = ByKind[K];
 
 // ── A fact ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export type JobFact = Exclude<Fact, { type: "group.watched" }>;
+export type JobFact = Extract<Fact, { type: `job.${string}` }>;
 
 export function inputOf(fact: JobFact): AttemptInput {
   const { uid, resourceVersion: rv, group } = fact.data.about;

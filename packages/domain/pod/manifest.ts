@@ -148,6 +148,9 @@ export function manifest(asked: ManifestInput): JobManifest {
   );
 }
 
+/** The Job around a pod that somebody else described: prepared/manifest.ts puts the pod in. */
+export const jobAround = (input: ManifestInput): JobManifest => job(input, ownLabels(input), ONE_POD, { containers: [] });
+
 /**
  * Keeps the name taken while a create of ours may still land: a suspended Job without pods. Its image is the step's, so that an
  * admission rule that accepts the step accepts the occupant; its command names no program, in case somebody resumes the Job.

@@ -4,7 +4,7 @@ import type { ParametersSchema } from "@longshore/contract/request/parameters.ts
 import type { Code, Diagnosis } from "@longshore/contract/messages/diagnosis.ts";
 import type { CommandData, Correction } from "@longshore/contract/messages/command.ts";
 import type { EventData, Outcome, RunEventType } from "@longshore/contract/messages/event.ts";
-import type { Evidence, LogTail, SliceCounts, Started } from "@longshore/contract/messages/fact.ts";
+import type { Evidence, LogTail, Prepared, SliceCounts, Started } from "@longshore/contract/messages/fact.ts";
 import type { DefinitionName, GroupName, RunId, StepName, TenantName, Uid } from "@longshore/contract/ids.ts";
 import type { RetryCause, StepRequest } from "@longshore/contract/request/request.ts";
 import type { RequestedVolume } from "@longshore/contract/request/volumes.ts";
@@ -66,6 +66,8 @@ export interface Plan {
     readonly owner?: Owner;
     /** The schemas of the parameters that a restart may correct. */
     readonly parameters?: ParametersSchema["properties"];
+    /** The object in the cluster that it is a copy of, as it was when the run was asked for. */
+    readonly prepared?: PreparedOf;
   };
   readonly concurrency?: Concurrency;
   /** The parameters that came with the newest restart. */
@@ -81,6 +83,9 @@ export interface Plan {
   /** What the volumes need of a group. Absent for a run without volumes. */
   readonly storage?: PlannedStorage;
 }
+
+/** `digest` tells what a Job made from the object runs. */
+export type PreparedOf = Pick<Prepared, "kind" | "name" | "uid"> & { readonly digest: string };
 
 export interface PlannedAnchor {
   /** The size of all volumes of the run together; 0 if it has none. */

@@ -51,13 +51,13 @@ for (const { name, asked: request, want } of cases)
   t.test(name, async (t) => t.same(resolve(definition, asked(request), "a"), want));
 
 t.test("a run keeps the schemas of the parameters that its expressions use", async (t) => {
-  t.same(keptOf(definition, "1", ["month"]), {
+  t.same(keptOf({ body: definition, digest: "1" }, ["month"]), {
     name: "export",
     digest: "1",
     owner: { name: "Shop" },
     parameters: { month: { type: "string" } },
   });
-  t.notOk("parameters" in keptOf(definition, "1"));
+  t.notOk("parameters" in keptOf({ body: definition, digest: "1" }));
 });
 
 t.test("a definition without parameters takes none", async (t) => {

@@ -13,7 +13,7 @@ import { expressionProblems } from "@longshore/contract/expressions/rendering.ts
 import { secretValueProblems } from "@longshore/contract/request/request-problems.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
 import { bounded, pointer } from "@longshore/contract/problems/schema-problems.ts";
-import type { Plan } from "./record.ts";
+import type { Plan, PreparedOf } from "./record.ts";
 
 export type Resolved =
   | { readonly kind: "resolved"; readonly request: RunRequest }
@@ -33,7 +33,7 @@ export function resolve(definition: Definition, invocation: Invocation, run: str
   const request: RunRequest = {
     ...body,
     ...asked,
-    ...(definition.parameters && { parameters: judged.value }),
+    ...(definition.parameters && { parameters: { ...leftOut(definition), ...judged.value } }),
     ...(groups && { groups }),
     ...(labels && { labels: { ...body.labels, ...labels } }),
     ...(annotations && { annotations: { ...body.annotations, ...annotations } }),
@@ -49,18 +49,27 @@ export function resolve(definition: Definition, invocation: Invocation, run: str
   return wrong.length > 0 ? { kind: "refused", problems: bounded(wrong) } : { kind: "resolved", request };
 }
 
+/** A job that is prepared in a cluster has a value of its own for each parameter that a request leaves out. */
+const leftOut = ({ name, parameters: { properties = {} } = NO_PARAMETERS }: Definition): Readonly<Record<string, null>> =>
+  name.includes("/") ? Object.fromEntries(Object.keys(properties).map((parameter) => [parameter, null])) : {};
+
 /** What a run of the definition keeps of it. Of the schemas, only those of parameters that a restart may correct. */
 export function keptOf(
-  { name, owner, parameters: { properties = {} } = NO_PARAMETERS }: Definition,
-  digest: string,
+  {
+    body,
+    digest,
+    prepared,
+  }: { readonly body: Definition; readonly digest: string; readonly prepared?: Omit<PreparedOf, "digest"> },
   used: Plan["parameters"] = [],
 ): NonNullable<Plan["definition"]> {
+  const { name, owner, parameters: { properties = {} } = NO_PARAMETERS } = body;
   const schemas = Object.entries(properties).filter(([parameter]) => used.includes(parameter));
   return {
     name,
     digest,
     ...(owner && { owner }),
     ...(schemas.length > 0 && { parameters: Object.fromEntries(schemas) }),
+    ...(prepared && { prepared: { kind: prepared.kind, name: prepared.name, uid: prepared.uid, digest } }),
   };
 }
 

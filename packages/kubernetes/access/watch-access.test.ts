@@ -50,6 +50,12 @@ t.test("how often a group is polled goes with its access; what is too often or t
   const { at, write } = files(t, { ...TOKENS, "groups.yaml": polled("10s") });
   const open = () => openWatchAccess(at("groups.yaml"), { clock: virtualClock() });
   t.match(await (await open()).look(), [{ name: "a", pollMs: 10_000 }]);
+  write("groups.yaml", groupsOf({ a: { ...group, discover: true } }));
+  t.match(await (await open()).look(), [{ name: "a", annotation: "job-assistant=enable" }]);
+  for (const discover of [false, { annotation: "job-assistant" }, { annotation: "a=b=c" }]) {
+    write("groups.yaml", groupsOf({ a: { ...group, discover } }));
+    t.match(await problemsOf(open), /groups\.yaml:\d+: groups\.a\.discover/, JSON.stringify(discover));
+  }
   for (const poll of ["500ms", "1m", "often"]) {
     write("groups.yaml", polled(poll));
     t.match(await problemsOf(open), /groups\.yaml:\d+: groups\.a\.poll: /, poll);

@@ -23,6 +23,8 @@ export interface Access {
   readonly authorization: string | undefined;
   /** If set, the group is listed this often and never watched. */
   readonly pollMs?: number;
+  /** If set, prepared objects with this annotation are looked for: "job-assistant=enable". */
+  readonly annotation?: string;
 }
 
 /** A group whose access cannot be told now: its credential is being rotated, or something in the file is wrong. */
@@ -54,6 +56,7 @@ interface OpenGroup {
   readonly same: readonly string[];
   readonly names: readonly (readonly [name: GroupName, namespace: string])[];
   readonly pollMs: number | undefined;
+  readonly annotation: string | undefined;
   readonly watch: Connection;
   readonly launch: Connection | undefined;
 }
@@ -104,6 +107,7 @@ async function openGroup(file: string, group: string, settings: GroupOfFile, opt
     same: inFile(file, [{ path, message: SAME }]),
     names,
     pollMs: settings.poll,
+    annotation: settings.discover?.annotation,
     watch: watch.connection,
     launch: launch?.connection,
   };
@@ -118,7 +122,7 @@ const unclear = (names: OpenGroup["names"], problems: readonly string[]): readon
 
 async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
   if ("problems" in opened) return unclear(opened.names, opened.problems);
-  const { same, names, pollMs, watch, launch } = opened;
+  const { same, names, pollMs, annotation, watch, launch } = opened;
   for (const it of [watch, launch]) it?.rejected(); // each file is read again now, not only after a minute
   const [authorization, trust] = [await watch.authorization(), await watch.trust()];
   const [theirs, theirTrust] = [await launch?.authorization(), await launch?.trust()];
@@ -131,6 +135,7 @@ async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
       trust,
       authorization,
       ...(pollMs !== undefined && { pollMs }),
+      ...(annotation !== undefined && { annotation }),
     }));
   return unclear(names, same);
 }
@@ -141,7 +146,7 @@ async function lookAtGroup(opened: Opened): Promise<readonly Look[]> {
  */
 export interface AnnouncedCluster extends AsyncDisposable {
   readonly cluster: Cluster & { readonly name: GroupName };
-  /** Returns false if address, namespace or poll have changed: the caller must open the cluster anew. */
+  /** Returns false if address, namespace, poll or annotation have changed: the caller must open the cluster anew. */
   renew(access: Access): boolean;
 }
 
@@ -158,7 +163,7 @@ export function accessProblem({ server, trust }: Access): string | undefined {
 }
 
 export function openAnnounced(first: Access, { onRejected, ...options }: AnnouncedOptions): AnnouncedCluster {
-  const { name, namespace, server, pollMs } = first;
+  const { name, namespace, server, pollMs, annotation } = first;
   let now = first;
   const connection = connectionOf({
     server,
@@ -170,7 +175,8 @@ export function openAnnounced(first: Access, { onRejected, ...options }: Announc
   return {
     cluster: { ...clusters.cluster(name), name },
     renew: (access) => {
-      if (access.server !== server || access.namespace !== namespace || access.pollMs !== pollMs) return false;
+      if (access.server !== server || access.namespace !== namespace) return false;
+      if (access.pollMs !== pollMs || access.annotation !== annotation) return false;
       now = access;
       return true;
     },

@@ -15,7 +15,7 @@ import type { Clock } from "@longshore/runtime/clock.ts";
 import { type Linked, linked } from "@longshore/runtime/loop.ts";
 import { asList } from "../objects.ts";
 import { asFailure, type Channel, PURPOSES, sendInTime, timedOut, within } from "../request/purpose.ts";
-import { listPages, refused } from "../request/read.ts";
+import { listPages, METADATA, refused } from "../request/read.ts";
 import type { ApiStream } from "../transport.ts";
 import type { BreakReason, ListReason, StreamEnd, Verdict } from "./stream-end.ts";
 import { isOlder, listReason, readLine, refusedWatch, streamEndOf } from "./stream-end.ts";
@@ -36,7 +36,9 @@ export type Change =
 export interface FollowOptions {
   readonly transport: Channel;
   readonly clock: Clock;
-  readonly kind: "jobs" | "pods";
+  readonly kind: "jobs" | "pods" | "cronjobs";
+  /** "metadata" shows PartialObjectMetadata: enough to see which of ten thousand objects are worth a look. */
+  readonly as?: "full" | "metadata";
   readonly namespace: string;
   readonly selector: string;
   readonly signal: AbortSignal;
@@ -51,7 +53,7 @@ export interface FollowOptions {
 /** If a watch lived this long, its end is no failure. */
 const HEALTHY_MS = 10_000;
 
-const ROOT = { jobs: "/apis/batch/v1", pods: "/api/v1" } as const;
+const ROOT = { jobs: "/apis/batch/v1", cronjobs: "/apis/batch/v1", pods: "/api/v1" } as const;
 
 export async function* follow(options: FollowOptions): AsyncGenerator<Change, void, undefined> {
   const { clock, signal } = options;
@@ -98,11 +100,11 @@ function failuresAfter({ reason, livedMs, progress }: StreamEnd, before: number)
 }
 
 async function* list(options: FollowOptions, reason: ListReason): AsyncGenerator<Change, string, undefined> {
-  const { clock, selector, signal, pageSize = 500 } = options;
+  const { clock, selector, signal, pageSize = 500, as } = options;
   let asOfMs = clock.now();
   let resourceVersion = "";
   yield { kind: "listing", reason };
-  for await (const page of listPages(options, pathOf(options), { selector, pageSize, signal })) {
+  for await (const page of listPages(options, pathOf(options), { selector, pageSize, signal, ...(as && { as }) })) {
     if (page.kind === "restarted") {
       asOfMs = clock.now();
       yield { kind: "listing", reason: "pageExpired" };
@@ -168,7 +170,8 @@ async function* watch(options: FollowOptions, since: string): AsyncGenerator<Cha
 
 /** The stream uses its signal even after it was opened, so the time limit of the opening must abort that same signal. */
 async function begin(options: FollowOptions, since: string, stop: Linked): Promise<ApiStream> {
-  const { transport, clock, selector } = options;
+  const { transport, clock, selector, as } = options;
+  const accept = as === "metadata" ? { accept: METADATA } : {};
   const query = new URLSearchParams({
     watch: "true",
     allowWatchBookmarks: "true",
@@ -179,7 +182,10 @@ async function begin(options: FollowOptions, since: string, stop: Linked): Promi
   });
   return await within(clock, PURPOSES.watch.withinMs, stop.signal, (inner) => {
     inner.addEventListener("abort", () => timedOut(inner) && stop.abort(inner.reason), { once: true });
-    return transport.open({ purpose: "watch", method: "GET", path: `${pathOf(options)}?${query.toString()}` }, stop.signal);
+    return transport.open(
+      { purpose: "watch", method: "GET", path: `${pathOf(options)}?${query.toString()}`, ...accept },
+      stop.signal,
+    );
   });
 }
 

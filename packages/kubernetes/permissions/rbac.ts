@@ -24,22 +24,26 @@ export const RULES: Readonly<Record<RoleName, readonly Rule[]>> = {
     { apiGroups: [""],      resources: ["namespaces"],       verbs: ["get"] },
   ],
   watcher: [
-    { apiGroups: ["batch"], resources: ["jobs", "cronjobs"], verbs: ["get", "list", "watch"] },
+    { apiGroups: ["batch"], resources: ["jobs"],             verbs: ["get", "list", "watch"] },
     { apiGroups: [""],      resources: ["pods", "events"],   verbs: ["get", "list", "watch"] },
     { apiGroups: [""],      resources: ["pods/log"],         verbs: ["get"] },
   ],
 };
 
 /**
- * Only for a group whose policy lets runs have these. What an anchor owns is deleted by the cluster itself, and a Secret that was
+ * Only for a group whose settings ask for these. What an anchor owns is deleted by the cluster itself, and a Secret that was
  * created is never read.
  */
 // biome-ignore format: a table is read down its columns
 const FOR: Readonly<Record<keyof Making, Rule>> = {
+  prepared:     { apiGroups: ["batch"], resources: ["cronjobs"],          verbs: ["get"] },
   anchors:      { apiGroups: [""], resources: ["configmaps"],             verbs: ["create", "get", "list", "delete"] },
   volumes:      { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["create", "list"] },
   secretValues: { apiGroups: [""], resources: ["secrets"],                verbs: ["create"] },
 };
+
+/** The watcher looks for what is prepared. */
+const SEEING: Rule = { apiGroups: ["batch"], resources: ["cronjobs"], verbs: ["get", "list", "watch"] };
 
 const MAKING = Object.keys(FOR) as readonly (keyof Making)[];
 
@@ -65,7 +69,8 @@ export const withOwners = <U extends Making>(use: U): U =>
 export function rulesOf(role: RoleName, { polls = false, ...making }: Use = {}): readonly Rule[] {
   const asked = (verb: string): boolean => !polls || verb !== "watch";
   const made = withOwners<Making>(making);
-  const more = MAKING.flatMap((it) => (role === "launcher" && made[it] === true ? [FOR[it]] : []));
+  const more =
+    role === "launcher" ? MAKING.flatMap((it) => (made[it] === true ? [FOR[it]] : [])) : made.prepared === true ? [SEEING] : [];
   return [...RULES[role], ...more].map((rule) => ({ ...rule, verbs: rule.verbs.filter(asked) }));
 }
 

@@ -209,6 +209,13 @@ async function permissionsRow(ask: Ask, role: RoleName, namespace: string, use: 
   const isBasic = ({ resource, verb }: Need): boolean => basic.some((it) => it.resource === resource && it.verb === verb);
   if (missing.length > 0 && !missing.some(({ need }) => isBasic(need))) {
     const what = inWords(missing.map((it) => it.need));
+    if (missing.every(({ need }) => need.resource === "cronjobs"))
+      return {
+        step: "permissions",
+        state: "warning",
+        detail: `Prepared CronJobs are not ${role === "watcher" ? "found" : "run"}: the ${role} may not ${what}.`,
+        hint: DIAGNOSES.Forbidden.hint,
+      };
     const hint = `${DIAGNOSES.Forbidden.hint} If no run shall have volumes there, set \`policy: {storageClasses: []}\` for the group.`;
     const detail = `Runs with volumes, secret values or large files of their own are refused, or what they leave stays: the ${role} may not ${what}.`;
     return { step: "permissions", state: "warning", detail, hint };

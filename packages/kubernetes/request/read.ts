@@ -35,6 +35,7 @@ interface ListOptions {
 
 export interface Reads {
   getJob(name: string, signal: AbortSignal): Promise<Got>;
+  getCronJob(name: string, signal: AbortSignal): Promise<Got>;
   /** The group's own namespace; its UID tells one cluster from another behind the same address. */
   getNamespace(signal: AbortSignal): Promise<Got>;
   /** Throws `Failure` if a page cannot be had: a listing is whole or it fails. */
@@ -69,6 +70,7 @@ const METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.
 export function openReads({ namespace, ...sending }: Sending & { readonly namespace: string }): Reads {
   const space = encodeURIComponent(namespace);
   const jobs = `/apis/batch/v1/namespaces/${space}/jobs`;
+  const cronJobs = `/apis/batch/v1/namespaces/${space}/cronjobs`;
   const core = `/api/v1/namespaces/${space}`;
 
   async function get(purpose: "read" | "probe", path: string, name: string, signal: AbortSignal): Promise<Got> {
@@ -102,6 +104,7 @@ export function openReads({ namespace, ...sending }: Sending & { readonly namesp
 
   return {
     getJob: (name, signal) => get("read", `${jobs}/${encodeURIComponent(name)}`, name, signal),
+    getCronJob: (name, signal) => get("read", `${cronJobs}/${encodeURIComponent(name)}`, name, signal),
     getNamespace: (signal) => get("probe", core, namespace, signal),
     listJobs: (options) => listPages(sending, jobs, options),
     podsOf: (uid, signal) => gather(`${core}/pods`, { selector: `batch.kubernetes.io/controller-uid=${uid}`, signal }, PODS_MAX),

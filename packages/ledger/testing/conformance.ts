@@ -9,6 +9,7 @@ import { anchors } from "./conformance-anchors.ts";
 import { moving } from "./conformance-moved.ts";
 import { limiting } from "./conformance-concurrency.ts";
 import type { Conforming } from "./conformance-parts.ts";
+import { discovering } from "./conformance-prepared.ts";
 import { recording } from "./conformance-record.ts";
 import { secrets } from "./conformance-secrets.ts";
 import { outbox, people } from "./conformance-tell.ts";
@@ -24,6 +25,7 @@ export async function ledgerConformance(t: Test, it: Conforming): Promise<void> 
   await t.test(`${it.name}: what became of moved groups`, (t) => moving(t, it));
   await t.test(`${it.name}: what owns the volumes of runs`, (t) => anchors(t, it));
   await t.test(`${it.name}: what a run keeps to itself`, (t) => secrets(t, it));
+  await t.test(`${it.name}: what can be run by name`, (t) => discovering(t, it));
   await t.test(`${it.name}: what is to be told`, (t) => outbox(t, it));
   await t.test(`${it.name}: what people and the tally ask`, (t) => people(t, it));
 }

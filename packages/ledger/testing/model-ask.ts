@@ -1,6 +1,6 @@
 /** The model's methods for the outbox, for groups and for people. */
 import type { ConfiguredGroup } from "@longshore/contract/group-settings.ts";
-import type { GroupName, Installation, RunId } from "@longshore/contract/ids.ts";
+import type { GroupName, Installation, RunId, Uid } from "@longshore/contract/ids.ts";
 import { canonical } from "@longshore/contract/json.ts";
 import { giveUp, lostIn } from "@longshore/domain/group/give-up.ts";
 import { PLACED_STATES, STANDING_STATES } from "@longshore/domain/group/group.ts";
@@ -67,21 +67,48 @@ export function outboxCalls(tables: its.Tables, clock: Clock, call: its.Call): O
 }
 
 export const definitionCalls = (
-  { definitions }: its.Tables,
+  { definitions, groups }: its.Tables,
   clock: Clock,
   call: its.Call,
-): Pick<Ledger, "putDefinitions" | "definitions"> => ({
+): Pick<Ledger, "putDefinitions" | "putPrepared" | "losePrepared" | "definitions"> => ({
   putDefinitions: (put) =>
     call("putDefinitions", () => {
       const before = new Map(definitions);
-      definitions.clear();
+      for (const [name, { prepared }] of before) if (prepared === undefined) definitions.delete(name);
       for (const { digest, body } of put) {
         const known = before.get(body.name);
         definitions.set(body.name, known?.digest === digest ? known : { digest, body, sinceMs: clock.now() });
       }
     }),
+  putPrepared: ({ digest, body, prepared }) =>
+    call("putPrepared", () => {
+      const known = definitions.get(body.name);
+      if (
+        known !== undefined &&
+        (known.prepared === undefined || BigInt(known.prepared.resourceVersion) > BigInt(prepared.resourceVersion))
+      )
+        return;
+      definitions.set(body.name, { digest, body, prepared, sinceMs: known?.digest === digest ? known.sinceMs : clock.now() });
+    }),
+  losePrepared: ({ group, kind, resourceVersion, uids }) =>
+    call("losePrepared", () => {
+      const isLost = (uid: Uid): boolean => ("only" in uids ? uids.only === uid : !uids.allBut.includes(uid));
+      for (const [name, { prepared, ...definition }] of definitions)
+        if (
+          prepared?.group === group &&
+          prepared.kind === kind &&
+          prepared.goneAtMs === undefined &&
+          isLost(prepared.uid) &&
+          BigInt(prepared.resourceVersion) <= BigInt(resourceVersion)
+        )
+          definitions.set(name, { ...definition, prepared: { ...prepared, goneAtMs: clock.now() } });
+    }),
   definitions: () =>
-    call("definitions", () => [...definitions.values()].toSorted((a, b) => its.compare(a.body.name, b.body.name))),
+    call("definitions", () =>
+      [...definitions.values()]
+        .filter(({ prepared }) => prepared === undefined || groups.get(prepared.group)?.settings.discover !== undefined)
+        .toSorted((a, b) => its.compare(a.body.name, b.body.name)),
+    ),
 });
 
 const WAKE_MOST = 1_000;

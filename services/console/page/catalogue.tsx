@@ -1,5 +1,6 @@
 /** The catalogue: every prepared job as a card. What one may run is filled in; how it went stands under its name. */
 import type { JSX } from "preact";
+import type { Discovers } from "../routes/catalogue.ts";
 import type { Card, CardForOperators } from "../views/card.ts";
 import { isOver, type State } from "../views/state.ts";
 import { Empty, LiveMark, Shown } from "./frame.tsx";
@@ -14,6 +15,8 @@ interface Answer {
   readonly cards: readonly Card[];
   /** Definitions that the access rules name and that nobody has prepared: told to those who can change the rules. */
   readonly inVain: readonly string[];
+  /** Where an annotation prepares a job: told to operators. */
+  readonly discovers: readonly Discovers[];
 }
 
 const FILTERS: Readonly<Record<string, { readonly word: string; readonly takes: (card: Card) => boolean }>> = {
@@ -27,8 +30,8 @@ export function Catalogue(): JSX.Element {
   const chosen = here.value.searchParams.get("show") ?? "";
   return (
     <Shown asked={asked}>
-      {({ cards, inVain }) =>
-        cards.length === 0 ? <NothingPrepared /> : (
+      {({ cards, inVain, discovers }) =>
+        cards.length === 0 ? <NothingPrepared discovers={discovers} /> : (
           <>
             <div class="head">
               <h1>Catalogue</h1>
@@ -88,7 +91,7 @@ function CardOf({ card }: { readonly card: Card }): JSX.Element {
 
 const CardDetails = ({ of: { origin, digest, sinceMs, whyNot }, now }: { readonly of: CardForOperators; readonly now: number }): JSX.Element => (
   <div class="for-operators">
-    {whyNot !== undefined && <p class="why-not"><Icon of="stalled" /> <span>No group takes it now. {whyNot}</span></p>}
+    {whyNot !== undefined && <p class="why-not"><Icon of="stalled" /> <span>{whyNot}</span></p>}
     <small>From {origin}, unchanged since {when(sinceMs, now)} <code>{digest}</code></small>
   </div>
 ); // biome-ignore format: as it stands on the page
@@ -99,8 +102,9 @@ function usuallyOf({ times, usualMs }: Card): string {
 }
 
 /** While it runs, one looks at it; else one runs it, or hears whom to ask. */
-function Act({ card: { name, title, owner, last, mayRun }, goesOn }: { readonly card: Card; readonly goesOn: boolean }): JSX.Element {
+function Act({ card: { name, title, owner, last, mayRun, isUnusable }, goesOn }: { readonly card: Card; readonly goesOn: boolean }): JSX.Element {
   if (goesOn && last?.id !== undefined) return <a class="button" href={runUrl(last.id)} aria-label={`View ${title}`}>View</a>;
+  if (isUnusable) return <small>Cannot be run now{owner !== undefined && <>. Ask <Contact owner={owner} /></>}</small>;
   if (mayRun) return <a class="button act" href={`/start?definition=${encodeURIComponent(name)}`} aria-label={`Run ${title}`}>Run</a>;
   return <small>{owner === undefined ? "Not yours to run" : <>Ask <Contact owner={owner} /></>}</small>;
 } // biome-ignore format: as it stands on the page
@@ -131,8 +135,20 @@ const NamedInVain = ({ names }: { readonly names: readonly string[] }): JSX.Elem
   </p>
 ); // biome-ignore format: one sentence
 
-const NothingPrepared = (): JSX.Element => (
+const NothingPrepared = ({ discovers }: Pick<Answer, "discovers">): JSX.Element => (
   <Empty mark="to come" title="No job is prepared yet">
+    {discovers.length > 0 && (
+      <>
+        <p>A Job or CronJob that is there already is prepared by an annotation, also one that is suspended or has ended:</p>
+        <pre>
+          {discovers.map(({ namespace, annotation }) => `kubectl -n ${namespace} annotate job NAME ${annotation}`).join("\n")}
+        </pre>
+        <p>
+          Looked for in {discovers.map(({ group, namespace }) => `${namespace} (${group})`).join(", ")}. It stays as it is: each
+          run is a new Job from its template.
+        </p>
+      </>
+    )}
     <p>A job is prepared by a file in the launcher's folder of definitions. This is a whole one:</p>
     <pre>{`# config/definitions/greet.yaml
 name: greet

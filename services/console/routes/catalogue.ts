@@ -1,8 +1,7 @@
 /** The catalogue: every definition as a card, and one definition with its form. */
 import { DefinitionName } from "@longshore/contract/ids.ts";
-import type { Definition } from "@longshore/contract/request/definition.ts";
 import { type Asker, namedInVain } from "@longshore/domain/access/access.ts";
-import type { StoredDefinition } from "@longshore/ledger/port.ts";
+import type { GroupState, StoredDefinition } from "@longshore/ledger/port.ts";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -25,28 +24,29 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
   server.get("/v1/definitions", { config: { for: "signed-in" } }, async (request) => {
     const asker = askerOf(request);
     const stored = await pages.definitions();
-    const prepared = stored.map(({ body }) => body);
-    const all = prepared.filter(({ name }) => mayKnow(asker, name));
-    const forOperators = mayAnywhere(asker, { access }, "operate") ? await operatedOf(pages, stored) : new Map<string, never>();
-    const names = all.map(({ name }) => name);
+    const all = stored.filter(({ body }) => mayKnow(asker, body.name));
+    const groups = mayAnywhere(asker, { access }, "operate") ? await pages.groups() : undefined;
+    const forOperators = groups === undefined ? new Map<string, never>() : await operatedOf(pages, stored, groups);
+    const names = all.map(({ body }) => body.name);
     const [recent, went] = await Promise.all([
       pages.recent(names, { most: MARKS, reach: reachWith(request, { access }, "see") }),
       pages.howItWent(names),
     ]);
-    const card = (it: Definition) => {
-      const operators = forOperators.get(it.name);
+    const card = (it: StoredDefinition) => {
+      const { name } = it.body;
+      const operators = forOperators.get(name);
       return {
-        ...cardOf(it, recent.get(it.name) ?? [], went.get(it.name), mayRun(asker, it.name)),
+        ...cardOf(it, recent.get(name) ?? [], went.get(name), mayRun(asker, name)),
         ...(operators && { operators }),
       };
     };
     const inVain = mayAnywhere(asker, { access }, "administer")
       ? namedInVain(
           access,
-          prepared.map(({ name }) => name),
+          stored.map(({ body }) => body.name),
         )
       : [];
-    return { nowMs: clock.now(), cards: all.map(card), inVain };
+    return { nowMs: clock.now(), cards: all.map(card), inVain, discovers: discoversOf(groups ?? []) };
   });
 
   /** The form gets its run's id with it: one form is one run, however often it is sent. */
@@ -67,18 +67,29 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
       return {
         card: cardOf(found, recent.get(name) ?? [], went.get(name), mayRun(asker, name)),
         endings: endings.map(({ outcome, ...it }) => ({ ...it, state: stateOfEnd(outcome) })).reverse(),
-        parameters: found.parameters ?? { type: "object", properties: {} },
+        parameters: found.body.parameters ?? { type: "object", properties: {} },
         run: newRun(name, clock.now()),
       };
     },
   );
 }
 
+/** Where an annotation prepares a job: told to operators. */
+export interface Discovers {
+  readonly group: string;
+  readonly namespace: string;
+  readonly annotation: string;
+}
+
+const discoversOf = (groups: readonly GroupState[]): readonly Discovers[] =>
+  groups.flatMap(({ name: group, namespace, settings: { discover } }) => (discover ? { group, namespace, ...discover } : []));
+
 async function operatedOf(
   pages: Parts["pages"],
   stored: readonly StoredDefinition[],
+  groups: readonly GroupState[],
 ): Promise<ReadonlyMap<string, CardForOperators>> {
-  const [groups, nowMs, hasLauncher] = await Promise.all([pages.groups(), pages.now(), pages.hasLauncher()]);
+  const [nowMs, hasLauncher] = await Promise.all([pages.now(), pages.hasLauncher()]);
   const at = { nowMs, hasLauncher };
   return new Map(stored.map((it) => [it.body.name, cardForOperators(it, groups, at)]));
 }

@@ -3,6 +3,7 @@ import { RunId } from "@longshore/contract/ids.ts";
 import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
 import { type Asker, reachesAny } from "@longshore/domain/access/access.ts";
+import { whyUnusable } from "@longshore/domain/prepared/usable.ts";
 import { resolve } from "@longshore/domain/run/resolve.ts";
 import type { Deed, RunSearch } from "@longshore/ledger/pages.ts";
 import type { RunRow } from "@longshore/ledger/port.ts";
@@ -137,8 +138,15 @@ async function ask(
       throw new Refused(409, "Run already", "This form was sent before, with other values. Open it again for a new run.");
     return { status: 200, answer: { run } };
   }
-  const definition = await pages.definition(name);
-  if (definition === undefined) throw noSuchJob(name);
+  const found = await pages.definition(name);
+  if (found === undefined) throw noSuchJob(name);
+  if (whyUnusable(found) !== undefined)
+    throw new Refused(
+      409,
+      "Not run",
+      "This job cannot be run as it stands in its cluster now. Whoever prepared it can mend that.",
+    );
+  const definition = found.body;
   const resolved = resolve(definition, { definition: definition.name, parameters }, run);
   if (resolved.kind === "refused")
     throw new Refused(422, "Not run yet", "Some values cannot be used.", resolved.problems.map(fieldOf));

@@ -5,17 +5,21 @@
  */
 import { type At, NO_LAUNCHER, toldOf } from "@longshore/domain/group/told.ts";
 import type { GroupState, StoredDefinition } from "@longshore/ledger/port.ts";
+import { whyUnusable } from "@longshore/domain/prepared/usable.ts";
 import type { CardForOperators } from "./card.ts";
 
-const ORIGIN = { file: "a launcher's file" } as const;
+export function cardForOperators(definition: StoredDefinition, groups: readonly GroupState[], at: At): CardForOperators {
+  const { digest, sinceMs, body } = definition;
+  const taken = whyNot("groups" in body ? body.groups : undefined, groups, at);
+  const why = whyUnusable(definition) ?? (taken && `No group takes it now. ${taken}`);
+  return { origin: originOf(definition), digest, sinceMs, ...(why !== undefined && { whyNot: why }) };
+}
 
-export function cardForOperators(
-  { origin = "file", digest, sinceMs, body }: StoredDefinition,
-  groups: readonly GroupState[],
-  at: At,
-): CardForOperators {
-  const why = whyNot("groups" in body ? body.groups : undefined, groups, at);
-  return { origin: ORIGIN[origin], digest, sinceMs, ...(why !== undefined && { whyNot: why }) };
+function originOf({ prepared }: StoredDefinition): string {
+  if (prepared === undefined) return "a launcher's file";
+  const { kind, name, group, schedule, active } = prepared;
+  const itself = [schedule !== undefined && `runs by itself at ${schedule}`, active > 0 && `${active} running by itself`];
+  return [`the ${kind} ${name} in ${group}`, ...itself].filter(Boolean).join(", ");
 }
 
 /** Room comes back by itself: a full group is no reason to look at. */

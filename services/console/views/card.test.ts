@@ -4,7 +4,8 @@ import type { RecentRun } from "@longshore/ledger/pages.ts";
 import t from "tap";
 import { cardOf } from "./card.ts";
 
-const definition = { name: "export", title: "Export a month", image: "busybox", command: ["true"] } as unknown as Definition;
+const body = { name: "export", title: "Export a month", image: "busybox", command: ["true"] } as unknown as Definition;
+const definition = { body };
 
 /** The newest first, each a minute before the one above it. */
 function recent(...runs: readonly Partial<RecentRun>[]): readonly RecentRun[] {

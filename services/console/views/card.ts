@@ -1,6 +1,8 @@
 /** A definition as its card shows it: what it does, how the last time went, and how long it usually takes. */
-import type { Owner, Definition } from "@longshore/contract/request/definition.ts";
+import type { Owner } from "@longshore/contract/request/definition.ts";
+import { whyUnusable } from "@longshore/domain/prepared/usable.ts";
 import type { HowItWent, Person, RecentRun } from "@longshore/ledger/pages.ts";
+import type { StoredDefinition } from "@longshore/ledger/port.ts";
 import { isOver, type State, stateOf } from "./state.ts";
 
 export interface Card {
@@ -9,6 +11,8 @@ export interface Card {
   readonly description?: string;
   readonly owner?: Owner;
   readonly mayRun: boolean;
+  /** Nobody can run it: what was prepared in a cluster is gone, or cannot be kept in a run. */
+  readonly isUnusable?: true;
   /** The newest last: the marks on a card's line. */
   readonly marks: readonly State[];
   readonly last?: {
@@ -36,19 +40,22 @@ export interface CardForOperators {
   readonly origin: string;
   readonly digest: string;
   readonly sinceMs: number;
-  /** Why no group takes a run of it now; absent if one does. */
+  /** Why it cannot be run, or no group takes a run of it now; absent if one does. */
   readonly whyNot?: string;
 }
+
+type Shown = Pick<StoredDefinition, "body" | "prepared">;
 
 /** Of fewer runs, 95 of 100 is the one that took longest, and says nothing of the next. */
 const TIMED_LEAST = 20;
 
 export function cardOf(
-  { name, title, description, owner }: Definition,
+  definition: Shown,
   recent: readonly RecentRun[],
   went: HowItWent | undefined,
   mayRun: boolean,
 ): Card {
+  const { name, title, description, owner } = definition.body;
   const [last] = recent;
   const usualMs = usual(recent);
   return {
@@ -57,6 +64,7 @@ export function cardOf(
     ...(description !== undefined && { description }),
     ...(owner && { owner }),
     mayRun,
+    ...(whyUnusable(definition) !== undefined && { isUnusable: true }),
     marks: recent.map(stateOf).reverse(),
     ...(last && { last: lastOf(last) }),
     ...(usualMs !== undefined && { usualMs }),

@@ -46,7 +46,7 @@ t.test("one whose Jobs carry no hold says which promises are weaker", async (t) 
   t.match(groupView(group({ settings }), work(), at).remarks, [{ about: "unheld", says: /^hold: false/, stops: false }]);
 });
 
-const stored = (more: object = {}) => ({ origin: "file" as const, digest: "sha256:abc", sinceMs: 5, body: { name: "export", image: "x", ...more } as unknown as Definition }); // biome-ignore format: one value
+const stored = (more: object = {}) => ({ digest: "sha256:abc", sinceMs: 5, body: { name: "export", image: "x", ...more } as unknown as Definition }); // biome-ignore format: one value
 const ill = { health: "unhealthy", diagnosis: diagnose("Forbidden", "It may not create Jobs.") };
 
 // biome-ignore format: a table
@@ -60,9 +60,9 @@ for (const [name, body, groups, want] of [
 ] as const)
   t.test(`a definition ${name}`, async (t) => {
     const told = cardForOperators(stored(body), groups, at);
-    t.same(told, { origin: "a launcher's file", digest: "sha256:abc", sinceMs: 5, ...(want !== undefined && { whyNot: want }) });
+    t.same(told, { origin: "a launcher's file", digest: "sha256:abc", sinceMs: 5, ...(want !== undefined && { whyNot: `No group takes it now. ${want}` }) });
   });
 
 t.test("while no launcher runs, no definition runs", async (t) => {
-  t.equal(cardForOperators(stored(), [group()], { nowMs: NOW, hasLauncher: false }).whyNot, "no launcher runs with this ledger");
+  t.equal(cardForOperators(stored(), [group()], { nowMs: NOW, hasLauncher: false }).whyNot, "No group takes it now. no launcher runs with this ledger");
 });

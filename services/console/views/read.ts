@@ -32,7 +32,7 @@ export async function viewOf(
   const about = { tenant, definition: plan.definition?.name, by: askedBy(story) };
   const may = (verb: Verb): boolean => reaches(reachOf(access, asker, verb), about);
   return runView(found.record, found.request, story, {
-    title: definition?.title,
+    title: definition?.body.title,
     selector: selectorOfRun(id, sha256),
     may: { log: may("log"), stop: may("stop"), run: may("run"), operate: may("operate") },
   });

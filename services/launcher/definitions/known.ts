@@ -21,7 +21,7 @@ const LOOK_MS = 10_000;
 const SETTLED_MS = 1_000;
 
 export interface Definitions {
-  /** Asks the ledger if the name is not known yet: another launcher may have read its file a moment ago. */
+  /** Asks the ledger if the name is not known yet, since another launcher may have read its file a moment ago, or if it is a cluster's. */
   find(name: DefinitionName): Promise<StoredDefinition | undefined>;
   /** The name that a misspelt one most likely stands for. */
   nearestTo(name: DefinitionName): string | undefined;
@@ -36,7 +36,8 @@ export function knownDefinitions(ledger: Pick<Ledger, "definitions">): Definitio
   return {
     refresh,
     async find(name) {
-      if (!known.has(name)) await refresh();
+      // A cluster's definition changes when somebody applies its object: nobody waits for the next look.
+      if (!known.has(name) || name.includes("/")) await refresh();
       return known.get(name);
     },
     nearestTo: (name) => nearest(name, [...known.keys()]),

@@ -219,11 +219,17 @@ t.test("a clock that was set back makes no older version", async (t) => {
   t.match(it.last("a"), { token: "token-2", version: before + 1 });
 });
 
-t.test("how often a group is to be polled is announced, and its change is news", async (t) => {
-  const it = announcing(t, [access("a", "token")]);
-  await it.clock.sleep(1_000);
-  it.files = [{ ...access("a", "token"), pollMs: 10_000 }];
-  await it.clock.sleep(6_000);
-  const polled = it.said.map(({ control }) => (control.type === "group.announced" ? control.data.pollSeconds : "none"));
-  t.same(polled, [undefined, "none", 10, "none"]);
-});
+t.test(
+  "how often a group is to be polled, and by which annotation its Jobs are prepared, is announced, and a change is news",
+  async (t) => {
+    const it = announcing(t, [access("a", "token")]);
+    await it.clock.sleep(1_000);
+    it.files = [{ ...access("a", "token"), pollMs: 10_000 }];
+    await it.clock.sleep(6_000);
+    const polled = it.said.map(({ control }) => (control.type === "group.announced" ? control.data.pollSeconds : "none"));
+    t.same(polled, [undefined, "none", 10, "none"]);
+    it.files = [{ ...access("a", "token"), annotation: "job-assistant=enable" }];
+    await it.clock.sleep(6_000);
+    t.match(it.said.at(-2)?.control.data, { annotation: "job-assistant=enable" });
+  },
+);

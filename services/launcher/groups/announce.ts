@@ -121,7 +121,7 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
   let count = 0;
 
   function sealed(
-    { name: group, namespace, server, authorization, trust, pollMs }: Access,
+    { name: group, namespace, server, authorization, trust, pollMs, annotation }: Access,
     content: string,
     version: number,
   ): Said {
@@ -129,7 +129,16 @@ function openAnnouncements({ installation, owner, clock, log, clusters }: Announ
     const cluster = { server, verify, ...(ca !== undefined && { ca }), ...(serverName !== undefined && { serverName }) };
     const credential: WatchCredential = { authorization, cert, key };
     const poll = pollMs !== undefined && { pollSeconds: pollMs / 1000 };
-    const data = { installation, launcher: owner, group, version, namespace, cluster, ...poll };
+    const data = {
+      installation,
+      launcher: owner,
+      group,
+      version,
+      namespace,
+      cluster,
+      ...poll,
+      ...(annotation !== undefined && { annotation }),
+    };
     const box = seal.seal(JSON.stringify(credential), boundTo("group.announced", data));
     const id = `${owner}/announce/${++count}`;
     return { content, version, id, body: writeControl({ id, source, type: "group.announced", data: { ...data, sealed: box } }) };

@@ -18,6 +18,7 @@ import type { CommandProblem } from "@longshore/contract/problems/problem-codes.
 import type { Admission } from "@longshore/domain/run/admit.ts";
 import { NO_PLAN, planOf } from "@longshore/domain/run/plan.ts";
 import { keptOf, resolve } from "@longshore/domain/run/resolve.ts";
+import { whyUnusable } from "@longshore/domain/prepared/usable.ts";
 import type { Intake, StoredDefinition } from "@longshore/ledger/port.ts";
 import type { Definitions } from "../definitions/known.ts";
 import type { Parts } from "../parts.ts";
@@ -122,7 +123,7 @@ async function requestOf(
   const planned = planOf(request, defaults, id);
   const plan = {
     ...planned,
-    ...(definition && { definition: keptOf(definition.body, definition.digest, planned.parameters) }),
+    ...(definition && { definition: keptOf(definition, planned.parameters) }),
     ...(traceparent !== undefined && { traceparent }),
     ...(correlationId !== undefined && { correlationId }),
   };
@@ -141,9 +142,18 @@ async function ofDefinition(definitions: Definitions, asked: Invocation, run: st
     const message = `No definition is named "${name}"${meant === undefined ? "." : `; did you mean "${meant}"?`}`;
     return { problems: [{ path: "/data/definition", code: "DefinitionUnknown", message }] };
   }
+  const unusable = whyUnusable(stored);
+  if (unusable !== undefined) return { problems: [{ path: "/data/definition", code: "DefinitionUnusable", message: unusable }] };
+  if (isBusy(stored)) return { problems: [{ path: "/data/definition", code: "ConcurrencyLimit", message: BUSY }] };
   const resolved = resolve(stored.body, asked, run);
   return resolved.kind === "refused" ? resolved : { request: resolved.request, definition: stored };
 }
+
+const BUSY = "What was prepared runs already, started by its schedule or its owner, and one at a time may run.";
+
+/** What is not Longshore's counts as well: two exports at the same time are what the limit is there to prevent. */
+const isBusy = ({ prepared, body }: StoredDefinition): boolean =>
+  body.concurrency?.then === "refuse" && (prepared?.active ?? 0) > 0;
 
 function changeOf(command: Exclude<RunCommand, { type: "run.requested" }>): Admission {
   switch (command.type) {

@@ -10,6 +10,7 @@ import { readFact } from "@longshore/contract/messages/envelope.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import { inputOf, type JobFact } from "@longshore/domain/attempt/input.ts";
 import { ledgerInput } from "@longshore/domain/group/view.ts";
+import { isOfPrepared, notePrepared } from "../definitions/prepared.ts";
 import { heard, viewOf } from "../groups/views.ts";
 import type { Parts } from "../parts.ts";
 import type { Outcome } from "./receive.ts";
@@ -23,6 +24,10 @@ export function observe(parts: Parts): (delivery: Delivery) => Promise<Outcome> 
       // By the ledger's clock: ours may be an hour off, and then a watched group would seem unwatched.
       if (parts.clusters.has(group))
         await parts.ledger.setGroup(group, { watchedAtMs: (await parts.ledger.now()) - staleSeconds * 1000 });
+      return { kind: "recorded" };
+    }
+    if (isOfPrepared(read.fact)) {
+      await notePrepared(parts, read.fact);
       return { kind: "recorded" };
     }
     await learnNamespace(parts, read.fact.data.about.group);

@@ -12,6 +12,7 @@ import { stepsOf } from "@longshore/contract/request/request.ts";
 import { afterCreate, type AttemptInput, type CreateAnswer, type GroupNews } from "@longshore/domain/attempt/input.ts";
 import { mayCreate, whyNot } from "@longshore/domain/group/view.ts";
 import { manifest, type ManifestInput, occupant } from "@longshore/domain/pod/manifest.ts";
+import { manifestFrom } from "@longshore/domain/prepared/manifest.ts";
 import type { StandingAnchor } from "@longshore/domain/pod/volumes.ts";
 import { HOLD } from "@longshore/domain/run/marks.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
@@ -23,6 +24,7 @@ import { writeRefused } from "../groups/probe.ts";
 import { heard, viewOf } from "../groups/views.ts";
 import type { Cluster, Parts } from "../parts.ts";
 import { look } from "./look.ts";
+import { readPrepared } from "./prepared.ts";
 
 export type Creating = Pick<Parts, "installation" | "ledger" | "keys" | "views" | "timing" | "clock" | "log" | "owner">;
 
@@ -42,9 +44,13 @@ export async function createOrAdopt(
   const { claimNo } = work.attempt;
   const made = under?.step ?? stepOf(parts, cluster, work);
   if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
+  const found = await readPrepared(cluster, work, signal);
+  if (found.kind === "refused") return { kind: "refused", claimNo, diagnosis: found.diagnosis };
+  if (found.kind === "notYet") return putOff(parts, cluster, work, found.diagnosis);
   const input = manifestInput(parts, cluster, work, made, under?.anchor);
   if (input === undefined) return putOff(parts, cluster, work);
-  const created = await cluster.writes.createJob(manifest(input), signal);
+  const job = found.kind === "found" ? manifestFrom(found.prepared, input, cluster.settings.policy) : manifest(input);
+  const created = await cluster.writes.createJob(job, signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
     parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {
       group: cluster.name,

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { bodyOf } from "@longshore/contract/request/definition.ts";
 import type { ParametersSchema } from "@longshore/contract/request/parameters.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
+import { whyUnusable } from "@longshore/domain/prepared/usable.ts";
 import { stepsOf } from "@longshore/contract/request/request.ts";
 import { type ReadDefinitions, readDefinitionFile, readDefinitions } from "@longshore/launcher/definitions/files.ts";
 import { definitionsAtStart } from "@longshore/launcher/definitions/known.ts";
@@ -38,8 +39,21 @@ A definition is a request under a name, in a file: \`packages/contract/README.md
         await using ledger = await ledgerOf(config, surroundings);
         const all = await ledger.definitions();
         if (asJson)
-          surroundings.out(json(all.map(({ digest, sinceMs, body }) => ({ ...headOf(body), digest, since: iso(sinceMs) }))));
-        else if (all.length === 0) tell(surroundings, "there is none: put one into the launcher's definitionsDir");
+          surroundings.out(
+            json(
+              all.map(({ digest, sinceMs, body, prepared }) => ({
+                ...headOf(body),
+                digest,
+                since: iso(sinceMs),
+                ...(prepared && { prepared }),
+              })),
+            ),
+          );
+        else if (all.length === 0)
+          tell(
+            surroundings,
+            "there is none: put one into the launcher's definitionsDir, or annotate a Job of a group with `discover`",
+          );
         else say(surroundings, table(all, COLUMNS, screenIn(surroundings)));
         return 0;
       },
@@ -53,8 +67,8 @@ A definition is a request under a name, in a file: \`packages/contract/README.md
       namedBy: { list: "definitions list", field: "name" },
       async run({ config, json: asJson = false }, [name = ""], surroundings) {
         const found = await definitionNamed(name, config, surroundings);
-        const { digest, sinceMs, body } = found;
-        if (asJson) surroundings.out(json({ digest, since: iso(sinceMs), definition: body }));
+        const { digest, sinceMs, body, prepared } = found;
+        if (asJson) surroundings.out(json({ digest, since: iso(sinceMs), definition: body, ...(prepared && { prepared }) }));
         else say(surroundings, pageOf(found, configWords(config), screenIn(surroundings)));
         return 0;
       },
@@ -107,7 +121,7 @@ const COLUMNS: readonly Column<StoredDefinition>[] = [
   { head: "DEFINITION", yields: true, cell: ({ body }) => body.name },
   { head: "PARAMETERS", goes: 2, cell: ({ body }) => parametersOf(body.parameters).map(({ text }) => text).join(" ") || "-" },
   { head: "OWNER", goes: 1, cell: ({ body }) => body.owner?.name ?? "-" },
-  { head: "TITLE", cell: ({ body }) => body.title ?? "" },
+  { head: "TITLE", cell: (it) => (whyUnusable(it) === undefined ? (it.body.title ?? "") : `cannot be run: ${whyUnusable(it)}`) },
 ]; // biome-ignore format: a table is read down its columns
 
 interface Parameter {
@@ -140,7 +154,9 @@ function parametersOf({ properties = {}, required = [] }: Partial<ParametersSche
 
 const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
-function pageOf({ digest, sinceMs, body }: StoredDefinition, where: string, screen: Screen): readonly string[] {
+function pageOf(found: StoredDefinition, where: string, screen: Screen): readonly string[] {
+  const { digest, sinceMs, body, prepared } = found;
+  const why = whyUnusable(found);
   const { name, title, description, owner, parameters, concurrency, groups } = body;
   const about = (label: string, text: string) => row([{ text: label, tone: "faint" }, text], { widths: [11], indent: 2 }, screen);
   const taken = parametersOf(parameters);
@@ -154,10 +170,21 @@ function pageOf({ digest, sinceMs, body }: StoredDefinition, where: string, scre
     ...(groups === undefined ? [] : about("groups", groups.join(", "))),
     ...(concurrency === undefined ? [] : about("at a time", `${limit} with the key ${quoted(key)}; one more ${then === "queue" ? "waits" : "is refused"}`)),
     ...(taken.length === 0 ? about("parameters", "none") : taken.flatMap((it) => about(it.name, it.about))),
+    ...(prepared === undefined ? [] : about("prepared", originOf(prepared))),
+    ...(why === undefined ? [] : about("cannot run", why)),
     ...about("since", `${timeText(sinceMs)} (${digest})`),
     pasted(`longshore publish --definition ${name}${needed}${where} --follow`, 2, screen),
   ]; // biome-ignore format: a page
 }
+
+const originOf = ({ kind, name, group, schedule, active }: NonNullable<StoredDefinition["prepared"]>): string =>
+  [
+    `as the ${kind} ${name} in ${group}`,
+    schedule !== undefined && `by itself: ${schedule}`,
+    active > 0 && `${active} running by itself`,
+  ]
+    .filter(Boolean)
+    .join(", ");
 
 async function folderOf(config: string | undefined, surroundings: Surroundings): Promise<string> {
   if (config === undefined) return definitionsIn(surroundings.cwd);

@@ -92,6 +92,8 @@ export interface Writing {
   readonly jobs?: number;
   /** What runs may use in the groups. */
   readonly policy?: object;
+  /** The annotation of Jobs that are prepared in the groups' namespaces. */
+  readonly discover?: object | true;
   readonly log?: object;
   /** More of the launcher's settings: defaults, pace. */
   readonly launcher?: object;
@@ -104,7 +106,7 @@ export const BROKER_FILE = "broker-url";
 export const LEDGER_FILE = "ledger-url";
 
 export async function writeConfig(writing: Writing): Promise<Files> {
-  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, policy, log, launcher = {} } = writing;
+  const { home, brokerUrl, ledgerUrl, cluster, others = [], jobs = 20, policy, discover, log, launcher = {} } = writing;
   await mkdir(home, { recursive: true, mode: HOME_MODE });
   const files = { launcher: join(home, "launcher.yaml"), watcher: join(home, "watcher.yaml"), groups: join(home, "groups.yaml") };
   const secretFile = async (file: string, text: string): Promise<string> => {
@@ -128,6 +130,7 @@ export async function writeConfig(writing: Writing): Promise<Files> {
       namespaces: [namespace],
       limits: { jobs },
       ...(policy && { policy }),
+      ...(discover && { discover }),
       ...(embedded === true && { embedded }),
     },
   ]);

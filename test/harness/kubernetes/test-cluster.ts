@@ -144,7 +144,10 @@ export async function clusterAt(
 async function namespace(must: Admin["must"], prefix: string, labels: Readonly<Record<string, string>>): Promise<string> {
   const name = `${prefix}-${randomBytes(4).toString("hex")}`;
   await must("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } });
-  for (const object of [...objectsFor("launcher", name, { volumes: true, secretValues: true }), ...objectsFor("watcher", name)]) {
+  for (const object of [
+    ...objectsFor("launcher", name, { volumes: true, secretValues: true, prepared: true }),
+    ...objectsFor("watcher", name, { prepared: true }),
+  ]) {
     const plural = `${object.kind.toLowerCase()}s`;
     const api = object.apiVersion === "v1" ? "/api/v1" : `/apis/${object.apiVersion}`;
     await must("POST", `${api}/namespaces/${name}/${plural}`, object);

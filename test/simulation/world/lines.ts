@@ -145,6 +145,8 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
     commandGroup: heard(inner.commandGroup),
     acceptGroup: heard(inner.acceptGroup),
     putDefinitions: heard(inner.putDefinitions),
+    putPrepared: heard(inner.putPrepared),
+    losePrepared: heard(inner.losePrepared),
     definitions: heard(inner.definitions),
     lease: heard(inner.lease),
     standing: (group, keep) => process.hear(inner.standing(group, keep)),

@@ -99,7 +99,10 @@ definition
   03 digest text not null
   04 body json not null
   05 since timestamp with time zone not null
-  CHECK ((source = 'file'::text))
+  06 prepared jsonb
+  07 told_at timestamp with time zone
+  CHECK (((source = 'cluster'::text) = ((prepared IS NOT NULL) AND (told_at IS NOT NULL))))
+  CHECK ((source = ANY (ARRAY['file'::text, 'cluster'::text])))
   PRIMARY KEY (name)
 
 ending

@@ -261,13 +261,17 @@ create table lease (
   until timestamptz not null
 );
 
--- What can be run by name: put by launchers from their files, read by all.
+-- What can be run by name: put by launchers from their files, and from what watchers see of clusters; read by all.
 create table definition (
   name text collate "C" primary key,
-  source text not null check (source in ('file')),
+  source text not null check (source in ('file', 'cluster')),
   digest text not null,
   body json not null,
-  since timestamptz not null
+  since timestamptz not null,
+  -- The object in the cluster, without its template.
+  prepared jsonb,
+  told_at timestamptz,
+  check ((source = 'cluster') = (prepared is not null and told_at is not null))
 );
 
 -- The unfinished runs that have a concurrency key: in line, or let in. Written with their run.
