@@ -172,6 +172,7 @@ export const KINDS = {
   persistentvolumeclaims: { group: "", kind: "PersistentVolumeClaim", namespaced: true },
   resourcequotas: { group: "", kind: "ResourceQuota", namespaced: true },
   jobs: { group: "batch", kind: "Job", namespaced: true },
+  cronjobs: { group: "batch", kind: "CronJob", namespaced: true },
 } as const;
 
 export type Resource = keyof typeof KINDS;

@@ -71,5 +71,5 @@ function secretsIn(pod: unknown, containers: readonly unknown[], sources: readon
 /** The first thing in a prepared pod that the group's policy does not allow, as a person would call it. */
 export function notAllowedInPod(policy: Policy, pod: unknown): string | undefined {
   const forbidden = forbiddenAt(policy.podSecurity ?? "baseline", pod);
-  return notAllowed(policy, usesOfPod(pod)) ?? (forbidden && `${forbidden} in a prepared pod`);
+  return notAllowed(policy, usesOfPod(pod)) ?? forbidden;
 }

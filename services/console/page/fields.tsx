@@ -44,7 +44,9 @@ export function kindOf(schema: Schema): Kind {
 /** A name that its author wrote for a program, as a person would say it: "minOrder" is "Min order". */
 export function labelOf(name: string, { title }: Schema): string {
   if (title !== undefined) return title;
-  const words = name
+  // A variable's name is written in capitals.
+  const plain = /^[A-Z0-9_]+$/.test(name) ? name.toLowerCase() : name;
+  const words = plain
     .replaceAll(/[_-]+/g, " ")
     .replaceAll(/([a-z])([A-Z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`);
   return words.charAt(0).toUpperCase() + words.slice(1);

@@ -104,9 +104,41 @@ export const RUNS = {
   stopped: "vouchers/2vj6c9np",
 } as const;
 
+/** Jobs that are prepared in the cluster itself: one that can be run, and one that its group does not allow. */
+async function prepareInCluster({ system }: ConsoleStage): Promise<void> {
+  const prepared: Readonly<Record<string, { readonly words: object; readonly container?: object }>> = {
+    "refund-report": {
+      words: {
+        "longshore.dev/title": "Refund report",
+        "longshore.dev/description": "Lists the refunds of a month and who approved them.",
+        "longshore.dev/owner": "Accounting, accounting@example.com",
+        "longshore.dev/parameters": JSON.stringify({
+          type: "object",
+          properties: { MONTH: { type: "string", pattern: "^\\d{4}-\\d{2}$" } },
+        }),
+      },
+      container: { env: [{ name: "MONTH", value: "2026-11" }] },
+    },
+    "disk-check": { words: { "longshore.dev/title": "Disk check" }, container: { securityContext: { privileged: true } } },
+  };
+  for (const [name, { words, container }] of Object.entries(prepared)) {
+    const work = { name: "work", image: "busybox", command: ["sh", "-c", 'echo "refunds of $MONTH: 41"'], ...container };
+    await system.site.ask("POST", "jobs", {
+      apiVersion: "batch/v1",
+      kind: "Job",
+      metadata: { name, annotations: { "job-assistant": "enable", ...words } },
+      spec: { suspend: true, template: { spec: { restartPolicy: "Never", containers: [work] } } },
+    });
+  }
+  const isKnown = async () => (await system.ledger.definitions()).filter(({ prepared }) => prepared !== undefined).length === 2;
+  await system.until("the prepared Jobs' definitions", isKnown);
+}
+
 /** Plays the story: a history for each card, then one run that goes on, one that waits, and one of each end. */
-export async function playStory({ ask, stop, deny, system }: ConsoleStage): Promise<void> {
+export async function playStory(stage: ConsoleStage): Promise<void> {
+  const { ask, stop, deny, system } = stage;
   const asked: string[] = [];
+  await prepareInCluster(stage);
   const go = async (definition: string, run: string, parameters: object, by?: string): Promise<void> => {
     asked.push(run);
     await ask(definition, run, parameters, by);
@@ -116,6 +148,7 @@ export async function playStory({ ask, stop, deny, system }: ConsoleStage): Prom
     await go("newsletter", `newsletter/h${n}`, {});
     await go("price-list", `price-list/h${n}`, { countries: n === 2 ? "all" : "DE" }, "Priya Nair");
   }
+  await go("pocket/refund-report", "refund-report/h0", { MONTH: "2026-10" }, "Priya Nair");
   for (const n of Array(3).keys()) await go("stock-count", `stock-count/h${n}`, {});
   await system.ended(asked);
   await go("customer-export", RUNS.succeeded, { month: "2026-11", sendTo: "maren@example.com" }, "Maren Holt");

@@ -14,6 +14,7 @@ const logIsThere = (page: Page): Promise<void> => page.locator(".log pre").waitF
 export const PAGES: Readonly<Record<string, PageOf>> = {
   catalogue: { path: "/" },
   start: { path: "/start?definition=customer-export" },
+  "start-prepared": { path: `/start?definition=${encodeURIComponent("pocket/refund-report")}` },
   "start-refused": {
     path: "/start?definition=customer-export&minOrder=-5",
     then: async (page) => {

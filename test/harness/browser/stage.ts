@@ -40,7 +40,7 @@ export async function consoleStage(more: object = {}): Promise<ConsoleStage> {
   const definitionsDir = await mkdtemp(path.join(tmpdir(), "longshore-definitions-"));
   parts.defer(() => rm(definitionsDir, { recursive: true, force: true }));
   for (const [name, text] of Object.entries(DEFINITIONS)) await writeFile(path.join(definitionsDir, `${name}.yaml`), text);
-  const system = parts.use(await openSystem({ launcher: { definitionsDir } }));
+  const system = parts.use(await openSystem({ discover: true, launcher: { definitionsDir } }));
   parts.use(await system.launcher());
   parts.use(await system.watcher());
 
