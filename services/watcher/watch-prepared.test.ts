@@ -106,6 +106,27 @@ t.test(
   },
 );
 
+t.test("a CronJob is told beside the Jobs, by its Job's template", async (t) => {
+  const { it } = await discovering(t);
+  const spec = { template: { spec: { restartPolicy: "Never", containers: [{ name: "work", image: "nightly" }] } } };
+  const body = {
+    apiVersion: "batch/v1",
+    kind: "CronJob",
+    metadata: { name: "nightly", annotations: { [PEOPLE[0]]: PEOPLE[1] } },
+    spec: { schedule: "@daily", suspend: true, jobTemplate: { spec } },
+  };
+  const path = base.replace(/jobs$/, "cronjobs");
+  const { status } = await it.pocket.transport().send({ method: "POST", path, body }, never);
+  t.equal(status, 201);
+  it.watch({}, { annotation: PEOPLE });
+  const ofSchedules = () => it.told.filter(({ data }) => data["kind"] === "CronJob");
+  await it.until(() => ofSchedules().length === 2);
+  t.match(ofSchedules(), [
+    { type: "definition.seen", data: { name: "nightly", schedule: "@daily", suspended: true, runs: spec } },
+    { type: "definitions.listed" },
+  ]);
+});
+
 t.test("a fact waits for the broker, and none is lost meanwhile", async (t) => {
   const it = await discovering(t);
   await it.prepare("export");

@@ -8,7 +8,7 @@ import type { ApiAnswer, ApiRequest, ApiStream, User, PodRun } from "../api.ts";
 import type { Parts } from "../controllers/parts.ts";
 import { serveDiscovery } from "./discovery.ts";
 import { createLines, type Lines } from "./lines.ts";
-import type { ApiObject, PodObject } from "../objects.ts";
+import { type ApiObject, KINDS, type PodObject } from "../objects.ts";
 import { type Asked, readPath, splitPath, wantedShape, wholeNumber } from "./query.ts";
 import { readList, readObject, shaped } from "./read.ts";
 import { badRequest, forbidden, notAllowed, Refusal } from "./status.ts";
@@ -98,7 +98,7 @@ function authorize(identity: User, request: ApiRequest, asked: Asked): void {
   if (namespaces === undefined || (where !== undefined && namespaces.includes(where) && allowed)) return;
   const verbs = { GET: asked.name === undefined ? "list" : "get", POST: "create", PATCH: "patch", DELETE: "delete" } as const;
   const scope = where === undefined ? "at the cluster scope" : `in the namespace ${JSON.stringify(where)}`;
-  const group = asked.resource === "jobs" ? "batch" : "";
+  const { group } = KINDS[asked.resource];
   throw forbidden(
     asked.resource,
     asked.name ?? "",

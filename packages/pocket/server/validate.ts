@@ -64,6 +64,16 @@ export function badJob(given: unknown): readonly Cause[] {
   ];
 }
 
+/** CronJobs are kept, and no schedule is obeyed: people run them by their template. */
+export function badCronJob(given: unknown): readonly Cause[] {
+  const { schedule, jobTemplate } = fieldsIn(given);
+  const at = "spec.jobTemplate.";
+  return [
+    ...(typeof schedule === "string" && schedule !== "" ? [] : [required("spec.schedule")]),
+    ...badJob(fieldsIn(jobTemplate)["spec"]).map((it) => ({ ...it, field: at + it.field })),
+  ];
+}
+
 function badPerIndex(spec: Fields): readonly Cause[] {
   const { completionMode, completions, backoffLimitPerIndex: limit, maxFailedIndexes: most } = spec;
   const given = (it: unknown): boolean => it !== undefined && it !== null;

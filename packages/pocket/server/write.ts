@@ -15,7 +15,17 @@ import type { Cause } from "./status.ts";
 import { alreadyExists, badRequest, conflict, invalid, invalidValue, notFound, preconditionFailed, refusal } from "./status.ts";
 import type { Store } from "./store.ts";
 import { decodeJob } from "./decode.ts";
-import { badFinalizers, badJob, badJobUpdate, badLabels, badMarks, badName, completeJob, newFinalizers } from "./validate.ts";
+import {
+  badCronJob,
+  badFinalizers,
+  badJob,
+  badJobUpdate,
+  badLabels,
+  badMarks,
+  badName,
+  completeJob,
+  newFinalizers,
+} from "./validate.ts";
 
 export interface Written {
   readonly status: number;
@@ -112,12 +122,14 @@ function newMetadata(writer: Writer, resource: Resource, namespace: string, give
 }
 
 function badNew(resource: Resource, metadata: Metadata, given: Fields): readonly Cause[] {
-  const nameMost = resource === "jobs" || resource === "namespaces" ? 63 : 253;
+  // Kubernetes adds eleven characters to a CronJob's name for each of its Jobs.
+  const nameMost = resource === "cronjobs" ? 52 : resource === "jobs" || resource === "namespaces" ? 63 : 253;
   return [
     ...badName(metadata.name, nameMost),
     ...badLabels(metadata.labels, "metadata.labels"),
     ...badFinalizers(metadata.finalizers ?? []),
     ...(resource === "jobs" ? [...badJob(given["spec"]), ...badMarks(given["spec"], metadata)] : []),
+    ...(resource === "cronjobs" ? badCronJob(given["spec"]) : []),
   ];
 }
 

@@ -36,6 +36,7 @@ export function Start(): JSX.Element {
   if (trouble !== undefined) return <Trouble problem={trouble} />;
   if (form === undefined) return <></>;
   if (!form.card.mayRun) return <NotYours card={form.card} />;
+  if (form.card.isUnusable) return <Unusable card={form.card} />;
   return <Ready key={form.run} form={form} given={query} />;
 }
 
@@ -43,6 +44,13 @@ export function Start(): JSX.Element {
 const NotYours = ({ card: { title, owner } }: { readonly card: Card }): JSX.Element => (
   <Empty mark="padlock" title={title}>
     <p>You may see this job and not run it.{owner !== undefined && <> Ask <Contact owner={owner} />.</>}</p>
+    <p><a href="/">To the catalogue</a></p>
+  </Empty>
+); // biome-ignore format: as it stands on the page
+
+const Unusable = ({ card: { title, owner } }: { readonly card: Card }): JSX.Element => (
+  <Empty mark="stalled" title={title}>
+    <p>This job cannot be run as it stands in its cluster now.{owner !== undefined && <> Ask <Contact owner={owner} />.</>}</p>
     <p><a href="/">To the catalogue</a></p>
   </Empty>
 ); // biome-ignore format: as it stands on the page

@@ -64,5 +64,8 @@ for (const [name, body, groups, want] of [
   });
 
 t.test("while no launcher runs, no definition runs", async (t) => {
-  t.equal(cardForOperators(stored(), [group()], { nowMs: NOW, hasLauncher: false }).whyNot, "No group takes it now. no launcher runs with this ledger");
+  t.equal(
+    cardForOperators(stored(), [group()], { nowMs: NOW, hasLauncher: false }).whyNot,
+    "No group takes it now. no launcher runs with this ledger",
+  );
 });
