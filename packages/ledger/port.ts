@@ -19,9 +19,10 @@ import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Intake } from "@longshore/domain/run/admit.ts";
 import type { AnchorEntry, Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
-import type { Anchor, Attempt, AttemptState, Run, RunRecord, RunState, UnendedState } from "@longshore/domain/run/record.ts";
+import type { Anchor, Attempt, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
+import type { Counts, Ends, EndsCounted } from "./counts.ts";
 
-export type { AnchorEntry, Entry, Intake, Recorded, WorkKind };
+export type { AnchorEntry, Counts, Ends, EndsCounted, Entry, Intake, Recorded, WorkKind };
 
 export interface Ledger extends AsyncDisposable {
   readonly installation: Installation;
@@ -331,38 +332,6 @@ export interface PreparedGone extends Pick<Prepared, "group" | "kind" | "resourc
 export interface Standing {
   readonly run: RunId;
   readonly attempt: Attempt;
-}
-
-/** How many runs ended in the same way. The code and the blame are "" for an end that needs no diagnosis. */
-export interface Ends {
-  readonly group: GroupName | undefined;
-  readonly outcome: Outcome;
-  readonly code: string;
-  readonly blame: string;
-  readonly n: number;
-}
-
-/** `more`: there may be more to count. */
-export interface EndsCounted {
-  readonly ends: readonly Ends[];
-  readonly more: boolean;
-}
-
-export interface Counts {
-  readonly runs: Readonly<Record<UnendedState, number>>;
-  /** How often a run ended, as far as that was counted: a restarted run ended more than once. */
-  readonly ends: number;
-  /** Without those that are done. */
-  readonly attempts: Readonly<Partial<Record<AttemptState, number>>>;
-  readonly outbox: number;
-  /** How long the oldest unpublished event has waited. */
-  readonly outboxOldestMs: number | undefined;
-  readonly overdue: number;
-  readonly strays: number;
-  /** Anchors that are not gone. */
-  readonly anchors: number;
-  /** True while any partition of the outbox is leased, so for the rest of its lease after the last launcher ended, too. */
-  readonly hasLauncher: boolean;
 }
 
 export interface RunFilter {

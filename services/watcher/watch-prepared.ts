@@ -71,7 +71,10 @@ export function watchPrepared(parts: Omit<Parts, "clusters">, cluster: Watched, 
     async function seen(object: unknown): Promise<Uid | undefined> {
       const uid = uidOf(object);
       if (uid === undefined) return undefined;
-      if (!isPrepared(object, annotation)) return void (await lost(uid, object));
+      if (!isPrepared(object, annotation)) {
+        await lost(uid, object);
+        return undefined;
+      }
       if (known.get(uid)?.resourceVersion === versionOf(object)) return uid;
       if (!known.has(uid) && known.size >= PREPARED_MOST) {
         parts.log.warn("a group has more prepared objects than are told", { group: cluster.name, kind, most: PREPARED_MOST });
@@ -117,8 +120,11 @@ export function watchPrepared(parts: Omit<Parts, "clusters">, cluster: Watched, 
   }
 }
 
-const digestOf = ({ resourceVersion: _, ...told }: PreparedSeen): string =>
-  createHash("sha256").update(JSON.stringify(told)).digest("base64");
+/** Its version changes with each change of its status, which nobody needs to hear of. */
+const digestOf = (prepared: PreparedSeen): string =>
+  createHash("sha256")
+    .update(JSON.stringify({ ...prepared, resourceVersion: undefined }))
+    .digest("base64");
 
 const uidOf = (object: unknown): Uid | undefined => text(at(object, "metadata", "uid"), 64) as Uid | undefined;
 const versionOf = (object: unknown): string | undefined => text(field(field(object, "metadata"), "resourceVersion"), 32);

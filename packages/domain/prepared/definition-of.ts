@@ -150,17 +150,25 @@ function jsonIn(word: string): unknown {
 const SCHEMA_DEPTH_MAX = 8;
 const AT = "Its annotation longshore.dev/parameters";
 
+/** Returns the schema, or what is wrong with it. */
+function schemaIn(word: string): ParametersSchema | string {
+  if (word.length > WORD_CHARS_MAX) return `${AT} has more than ${WORD_CHARS_MAX / 1024} KiB.`;
+  const given = jsonIn(word);
+  if (given === undefined) return `${AT} is no JSON.`;
+  if (depthOf(given) > SCHEMA_DEPTH_MAX) return `${AT} is nested more than ${SCHEMA_DEPTH_MAX} deep.`;
+  const judged = judge(ParametersSchema, given);
+  if (judged.kind === "valid") return judged.value;
+  return `${AT}: ${judged.problems.map(({ path, message }) => `${path} ${message}`.trim()).join(" ")}`;
+}
+
 /** The schema with the manifest's own values as defaults, or `undefined` if there is none, or a wrong one. */
 function parametersIn(word: string | undefined, pod: unknown, tell: (problem: string) => void): ParametersSchema | undefined {
   if (word === undefined) return undefined;
-  if (word.length > WORD_CHARS_MAX) return void tell(`${AT} has more than ${WORD_CHARS_MAX / 1024} KiB.`);
-  const given = jsonIn(word);
-  if (given === undefined) return void tell(`${AT} is no JSON.`);
-  if (depthOf(given) > SCHEMA_DEPTH_MAX) return void tell(`${AT} is nested more than ${SCHEMA_DEPTH_MAX} deep.`);
-  const judged = judge(ParametersSchema, given);
-  if (judged.kind === "invalid")
-    return void tell(`${AT}: ${judged.problems.map(({ path, message }) => `${path} ${message}`.trim()).join(" ")}`);
-  const schema = judged.value;
+  const schema = schemaIn(word);
+  if (typeof schema === "string") {
+    tell(schema);
+    return undefined;
+  }
   const wrong = [
     ...parameterProblems(schema).map(([path, message]) => `${path} ${message}`),
     ...Object.entries(schema.properties ?? {}).flatMap(([name, it]) => variableProblems(name, it, pod)),

@@ -49,12 +49,7 @@ type Shown = Pick<StoredDefinition, "body" | "prepared">;
 /** Of fewer runs, 95 of 100 is the one that took longest, and says nothing of the next. */
 const TIMED_LEAST = 20;
 
-export function cardOf(
-  definition: Shown,
-  recent: readonly RecentRun[],
-  went: HowItWent | undefined,
-  mayRun: boolean,
-): Card {
+export function cardOf(definition: Shown, recent: readonly RecentRun[], went: HowItWent | undefined, mayRun: boolean): Card {
   const { name, title, description, owner } = definition.body;
   const [last] = recent;
   const usualMs = usual(recent);

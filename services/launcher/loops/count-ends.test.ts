@@ -29,9 +29,16 @@ t.test("of two launchers one counts each end, and the other goes on when that on
   };
   await end("a");
   await end("b");
-  t.same((await counted()).toSorted(), [0, 2]);
+  t.same(
+    (await counted()).toSorted((a, b) => a - b),
+    [0, 2],
+  );
   const first = (await counted()).indexOf(2);
   launchers[first]?.stop.abort();
   await end("c");
-  t.same((await counted()).toSorted(), [1, 2], "the lease has ended");
+  t.same(
+    (await counted()).toSorted((a, b) => a - b),
+    [1, 2],
+    "the lease has ended",
+  );
 });

@@ -109,7 +109,7 @@ async function refused(definition: string, parameters: object = {}): Promise<Non
   await system.until(`the broker's confirmation of ${id}`, isPublished);
   const answers = () => system.received.filter((it) => it.type === "command.refused" && (it.data as { run?: string }).run === id);
   await system.until(`the refusal of ${id}`, () => answers().length > 0);
-  return (answers()[0]?.data as Told).problems ?? [];
+  return (answers()[0]?.data as Told | undefined)?.problems ?? [];
 }
 const succeeds = (id: string) => system.heard("run.succeeded", id, 120_000);
 interface Told {
