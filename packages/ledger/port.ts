@@ -19,6 +19,7 @@ import type { Claiming } from "@longshore/domain/group/place-attempts.ts";
 import type { RecordedHealth } from "@longshore/domain/group/view.ts";
 import type { Intake } from "@longshore/domain/run/admit.ts";
 import type { AnchorEntry, Entry, Recorded, WorkKind } from "@longshore/domain/run/change.ts";
+import type { InLine } from "@longshore/domain/run/concurrency.ts";
 import type { Anchor, Attempt, Run, RunRecord, RunState } from "@longshore/domain/run/record.ts";
 import type { Counts, Ends, EndsCounted } from "./counts.ts";
 
@@ -158,6 +159,8 @@ export interface Ledger extends AsyncDisposable {
   // ── For people ──
   find(run: RunId): Promise<{ readonly record: RunRecord; readonly request: RunRequest } | undefined>;
   list(filter: RunFilter): Promise<readonly RunRow[]>;
+  /** Returns the runs that go on under a concurrency key and keep others waiting, the oldest first. */
+  holders(line: Pick<InLine, "tenant" | "key">, most: number): Promise<readonly RunId[]>;
   story(run: RunId, after: number, most: number): Promise<readonly StoryEvent[]>;
 
   /** Yields a kind of work when there may be work of that kind: a hint that saves polling, never a promise. */

@@ -74,6 +74,23 @@ t.test("a restart does not help a run whose own request is to blame for the wait
   t.equal(restartOf("a", CLUSTER, diagnose("WaitExpired", "")), "longshore runs restart a");
 });
 
+t.test("a run that waits for its turn is told in which line, and which runs are before it", async (t) => {
+  const ledger = open();
+  await ledger.putGroups(groupsOf(9));
+  const one = { concurrency: { key: "export/1" } };
+  await ledger.admit([wanted("before", { ...one, priority: 1 }), wanted("a", one)]);
+  await ledger.place({ most: 9, placer });
+  const record = (await ledger.find(runId("a")))?.record;
+  if (record === undefined) return void t.fail("the run is there");
+  const holders = await ledger.holders({ tenant: record.run.tenant, key: "export/1" }, 6);
+  const [newest] = await ledger.story(runId("a"), 1, 9);
+  const told = adviceOn(record, newest, placeOf(record, { groupsFile: "/nowhere", installation: INSTALLATION }, undefined), {
+    holders,
+  });
+  t.equal(told?.sentence, 'Of the runs with the key "export/1", 1 may go on at a time; now this is before.');
+  t.match(told, { hint: /^There is nothing to do: .* turn comes\./, needsNobody: true });
+});
+
 t.test("a run with `notBefore` is told when it starts", async (t) => {
   const ledger = open();
   await ledger.admit([wanted("a", { notBeforeMs: Date.parse("2099-12-31T23:59:59Z") })]);

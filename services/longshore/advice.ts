@@ -8,7 +8,7 @@ import { type Code, type Diagnosis, DIAGNOSES } from "@longshore/contract/messag
 import type { Considered } from "@longshore/contract/messages/event.ts";
 import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
-import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
+import type { Attempt, Concurrency, RunRecord } from "@longshore/domain/run/record.ts";
 import { retriesLeft } from "@longshore/domain/run/steps.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import { hintAt, type Place, type Shown } from "./place.ts";
@@ -34,7 +34,7 @@ export function adviceOn(
   { run, attempts }: RunRecord,
   newest: Pick<StoryEvent, "type" | "data"> | undefined,
   place: Place,
-  shown: Shown = {},
+  shown: Shown & { readonly holders?: readonly string[] } = {},
 ): Advice | undefined {
   if (newest === undefined || run.state !== "active") return undefined;
   const { notBeforeMs } = run.plan;
@@ -43,6 +43,12 @@ export function adviceOn(
   const said = newest.data as Told;
   const attempt = attempts.findLast(({ step, n }) => step === (said.step ?? step) && n === (said.attempt ?? n));
   const { reason = "", considered = [], diagnosis } = said;
+  if (newest.type === "run.waiting" && reason === "ConcurrencyLimit" && run.plan.concurrency !== undefined)
+    return {
+      sentence: lineText(run.plan.concurrency, shown.holders),
+      hint: `${IN_LINE}${until(attempt?.notes.waitUntilMs)}`,
+      needsNobody: true,
+    };
   if (newest.type === "run.waiting" && diagnosis === undefined) {
     const todo = waitingHint(reason, considered, place);
     return { hint: `${todo ?? NOTHING}${until(attempt?.notes.waitUntilMs)}`, needsNobody: todo === undefined };
@@ -68,6 +74,19 @@ const until = (ms: number | undefined): string =>
   ms === undefined ? "" : ` If nothing changes, the run gives up at ${timeText(ms)}.`;
 
 const NOTHING = "There is nothing to do: it starts by itself as soon as it can.";
+
+const IN_LINE = "There is nothing to do: it starts by itself when its turn comes.";
+
+/** A sentence has room for this many runs. */
+export const HOLDERS_MOST = 5;
+
+/** Whoever waits wants to know behind which run. */
+function lineText({ key, limit }: Concurrency, holders: readonly string[] = []): string {
+  const named = holders.slice(0, HOLDERS_MOST).join(", ");
+  const more = holders.length > HOLDERS_MOST ? " and more" : "";
+  const now = holders.length === 0 ? "" : `; now ${holders.length === 1 ? "this is" : "these are"} ${named}${more}`;
+  return `Of the runs with the key "${key}", ${limit} may go on at a time${now}.`;
+}
 
 /** For groups that have no diagnosis of their own, but take nothing now. `undefined`: nobody has to do anything. */
 function waitingHint(reason: string, considered: readonly Considered[], { where }: Place): string | undefined {

@@ -26,6 +26,7 @@ const cases: readonly Case[] = [
   { name: "that it waits", type: "run.waiting", data: { reason: "GroupsFull" }, want: "GroupsFull" },
   { name: "for what it waits", type: "run.waiting", data: { reason: "NoGroup", considered: [skipped("prod", "No group has this name.")] }, want: "NoGroup: no group has this name (prod)" },
   { name: "for which earlier attempt it waits", type: "run.waiting", data: { reason: "EarlierAttempt", considered: [skipped("prod", "The Job of attempt 1 may still run there.")] }, want: "EarlierAttempt: the Job of attempt 1 may still run there (prod)" },
+  { name: "in which line it waits", type: "run.waiting", data: { reason: "ConcurrencyLimit", considered: [], concurrency: { key: "export/1", limit: 2 } }, want: 'ConcurrencyLimit: of "export/1", 2 may go on at a time' },
   { name: "that there is no group to wait for", type: "run.waiting", data: { reason: "NoGroup", considered: [] }, want: "NoGroup: there is no group yet" },
   { name: "for which groups it waits, as many as a line holds", type: "run.waiting", data: { reason: "GroupsPaused", considered: ["a", "b", "c", "d", "e"].map((it) => skipped(it, "It is paused.")) },
     want: "GroupsPaused: it is paused (a); it is paused (b); it is paused (c); and 2 more" },

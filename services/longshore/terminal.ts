@@ -28,6 +28,7 @@ interface Said {
   readonly why?: string;
   readonly nextAttemptAt?: string;
   readonly slices?: SliceCounts;
+  readonly concurrency?: { readonly key: string; readonly limit: number };
 }
 
 /** An event's particulars, in a few words. `told`: the sentences that the same screen has told already. */
@@ -77,7 +78,8 @@ function restartedHow({ from = "failed", corrected = [] }: Said): string {
 const GROUPS_MOST = 3;
 
 /** "NoGroup: no group has this name (prod-a)" */
-function waitsFor({ reason = "", considered = [] }: Said): string {
+function waitsFor({ reason = "", considered = [], concurrency }: Said): string {
+  if (concurrency !== undefined) return `${reason}: of "${concurrency.key}", ${concurrency.limit} may go on at a time`;
   const skipped = considered.filter(({ verdict }) => verdict === "skipped");
   if (skipped.length === 0) return reason === "NoGroup" ? "NoGroup: there is no group yet" : reason;
   const whys = skipped.slice(0, GROUPS_MOST).map(({ group, why }) => `${inside(why)} (${group})`);

@@ -2,6 +2,7 @@
 import type { EventType } from "@longshore/contract/messages/event.ts";
 import type { GroupName, RunId } from "@longshore/contract/ids.ts";
 import type { RunRequest } from "@longshore/contract/request/request.ts";
+import type { InLine } from "@longshore/domain/run/concurrency.ts";
 import { type AttemptState, noRuns, type RunRecord, type UnendedState } from "@longshore/domain/run/record.ts";
 import type { Database, Statement } from "./connection.ts";
 import { listRuns } from "./listed-runs.ts";
@@ -34,6 +35,12 @@ const ANCHORS: Statement = {
   name: "anchors",
   text: `select ${ANCHOR_COLUMNS} from object o join cluster_group og on og.id = o.group_id
     where o.run_id = $1 and o.kind = 'anchor' order by o.number`,
+};
+
+const HOLDERS: Statement = {
+  name: "holders",
+  text: `select r.id from concurrency c join run r on r.key = c.run_key
+    where c.tenant = $1 and c.key = $2 and c.let_in order by c.run_key limit $3`,
 };
 
 const STORY: Statement = {
@@ -107,6 +114,9 @@ export function runQueries(database: Database) {
     },
 
     list: (filter: RunFilter): Promise<readonly RunRow[]> => listRuns(database, filter),
+
+    holders: async ({ tenant, key }: Pick<InLine, "tenant" | "key">, most: number): Promise<readonly RunId[]> =>
+      (await database.all<{ id: RunId }>(HOLDERS, [tenant, key, most])).map(({ id }) => id),
 
     story: async (run: RunId, after: number, most: number): Promise<readonly StoryEvent[]> => {
       const rows = await database.all<StoryColumns>(STORY, [run, after, most]);

@@ -2,7 +2,7 @@
 import type { Test } from "tap";
 import type { Ledger, Work } from "../port.ts";
 import {
-  BANK, cancelled, claimAll, codesOf, complete, type Conforming, created, entry, failed, finish, first, groupsOf, HOUR_MS, ids, placer, restarted, runId, storyOf, wanted,
+  BANK, cancelled, claimAll, codesOf, complete, type Conforming, created, entry, failed, finish, first, groupsOf, HOUR_MS, ids, placer, restarted, runId, SHOP, storyOf, wanted,
 } from "./conformance-parts.ts"; // biome-ignore format: a list of names
 
 const one = { concurrency: {} };
@@ -67,6 +67,23 @@ export async function limiting(t: Test, { open }: Conforming): Promise<void> {
     await ledger.admit([cancelled("a")]);
     await placeAll([ledger]);
     t.match((await ledger.story(runId("b"), 0, 9)).at(-1)?.data, { reason: "GroupsFull" });
+  });
+
+  await t.test("the runs that go on under a key are named, the oldest first, and those of no other key or tenant", async (t) => {
+    await using opened = await open();
+    const ledger = await opened.connect();
+    await ledger.putGroups(groupsOf(10));
+    const two = { concurrency: { limit: 2 } };
+    await ledger.admit([wanted("a", two), wanted("b", { ...two, priority: 1 }), wanted("waits", two)]);
+    await ledger.admit([wanted("other-key", { concurrency: { key: "other" } }), wanted("of-bank", { ...two, tenant: BANK })]);
+    const holders = (most = 9) => ledger.holders({ tenant: SHOP, key: "key" }, most);
+    t.same(await holders(), [], "before anybody is let in");
+    await placeAll([ledger]);
+    t.same(await holders(), ["a", "b"]);
+    t.same(await holders(1), ["a"]);
+    await next([ledger]);
+    await placeAll([ledger]);
+    t.same(await holders(), ["waits"], "who has ended holds nothing");
   });
 
   await t.test("a pipeline keeps its place between its steps, and a retry does not lose it", async (t) => {

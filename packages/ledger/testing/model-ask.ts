@@ -222,7 +222,7 @@ export function peopleCalls(
   tables: its.Tables,
   clock: Clock,
   call: its.Call,
-): Pick<Ledger, "find" | "list" | "story" | "counts" | "countEnds" | "now"> {
+): Pick<Ledger, "find" | "list" | "holders" | "story" | "counts" | "countEnds" | "now"> {
   return {
     find: (id: RunId) =>
       call("find", () => {
@@ -261,6 +261,12 @@ export function peopleCalls(
             };
           }),
       ),
+    holders: ({ tenant, key }, most) =>
+      call("holders", () => {
+        const inside = its.linesIn(tables).filter((it) => it.letIn && it.tenant === tenant && it.key === key);
+        const ageOf = (run: RunId): number => tables.runs.get(run)?.key ?? 0;
+        return inside.map(({ run }) => run).toSorted((a, b) => ageOf(a) - ageOf(b)).slice(0, most); // biome-ignore format: one chain
+      }),
     story: (id, after, most) =>
       call("story", () =>
         (tables.runs.get(id)?.story ?? [])

@@ -156,6 +156,7 @@ export function heardLedger({ model, process, clock, trouble, history, trace, po
     prune: heard(inner.prune),
     find: heard(inner.find),
     list: heard(inner.list),
+    holders: heard(inner.holders),
     story: heard(inner.story),
     now: heard(inner.now),
     describe: heard(inner.describe),

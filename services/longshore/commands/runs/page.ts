@@ -22,10 +22,17 @@ import { span, timeText } from "../../screen/times.ts";
 import { type Status, statusOf } from "../../status.ts";
 import { diagnosisLines, evidenceBeside, headOf, type Log, logLines, nextLines, storyTable } from "../../terminal.ts";
 
+interface Around {
+  readonly place: Place;
+  readonly groups: readonly GroupState[];
+  /** The runs that have the places for which this one waits. */
+  readonly holders?: readonly RunId[];
+}
+
 export function pageOf(
   { record, request }: NonNullable<Awaited<ReturnType<Ledger["find"]>>>,
   story: readonly StoryEvent[],
-  { place, groups }: { readonly place: Place; readonly groups: readonly GroupState[] },
+  { place, groups, holders = [] }: Around,
   screen: Screen,
 ): readonly string[] {
   const { run } = record;
@@ -37,7 +44,7 @@ export function pageOf(
   };
   const advice = diagnosis
     ? { sentence: diagnosis.sentence, hint: hintAt(place, diagnosis, { log, isOnPage: true }) }
-    : adviceOn(record, newestOfStory(run, story), place, { isOnPage: true });
+    : adviceOn(record, newestOfStory(run, story), place, { isOnPage: true, holders });
   const phases = Object.entries(seconds ?? {}).map(([phase, value]) => `${phase} ${span(value * 1000)}`);
   const about = (name: string, text: string) => row([{ text: name, tone: "faint" }, text], { widths: [7], indent: 2 }, screen);
   const lineOf = storyTable(screen, advice?.sentence);
