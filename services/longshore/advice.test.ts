@@ -17,7 +17,7 @@ import { GroupName } from "@longshore/contract/ids.ts";
 import type { Ledger } from "@longshore/ledger/port.ts";
 import { stepsClock } from "@longshore/runtime/testing/steps-clock.ts";
 import t from "tap";
-import { adviceOn, againOf, restartOf } from "./advice.ts";
+import { adviceOn, againOf, holdersBefore, restartOf } from "./advice.ts";
 import { placeOf } from "./place.ts";
 
 const CLUSTER = { where: "", kubectl: "kubectl" };
@@ -82,7 +82,7 @@ t.test("a run that waits for its turn is told in which line, and which runs are 
   await ledger.place({ most: 9, placer });
   const record = (await ledger.find(runId("a")))?.record;
   if (record === undefined) return void t.fail("the run is there");
-  const holders = await ledger.holders({ tenant: record.run.tenant, key: "export/1" }, 6);
+  const holders = await holdersBefore(ledger, record);
   const [newest] = await ledger.story(runId("a"), 1, 9);
   const told = adviceOn(record, newest, placeOf(record, { groupsFile: "/nowhere", installation: INSTALLATION }, undefined), {
     holders,

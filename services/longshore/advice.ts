@@ -6,11 +6,13 @@
  */
 import { type Code, type Diagnosis, DIAGNOSES } from "@longshore/contract/messages/diagnosis.ts";
 import type { Considered } from "@longshore/contract/messages/event.ts";
+import type { RunId } from "@longshore/contract/ids.ts";
+import { isLetIn } from "@longshore/domain/run/concurrency.ts";
 import { liveDueMs } from "@longshore/domain/attempt/timers.ts";
 import { limitsFor } from "@longshore/domain/run/plan.ts";
 import type { Attempt, Concurrency, RunRecord } from "@longshore/domain/run/record.ts";
 import { retriesLeft } from "@longshore/domain/run/steps.ts";
-import type { StoryEvent } from "@longshore/ledger/port.ts";
+import type { Ledger, StoryEvent } from "@longshore/ledger/port.ts";
 import { hintAt, type Place, type Shown } from "./place.ts";
 import { timeText } from "./screen/times.ts";
 
@@ -78,7 +80,14 @@ const NOTHING = "There is nothing to do: it starts by itself as soon as it can."
 const IN_LINE = "There is nothing to do: it starts by itself when its turn comes.";
 
 /** A sentence has room for this many runs. */
-export const HOLDERS_MOST = 5;
+const HOLDERS_MOST = 5;
+
+/** The runs that have the places for which this one waits: one more than a sentence names. */
+export async function holdersBefore(ledger: Pick<Ledger, "holders">, record: RunRecord): Promise<readonly RunId[]> {
+  const { tenant, state, plan } = record.run;
+  if (plan.concurrency === undefined || state !== "active" || isLetIn(record)) return [];
+  return await ledger.holders({ tenant, key: plan.concurrency.key }, HOLDERS_MOST + 1);
+}
 
 /** Whoever waits wants to know behind which run. */
 function lineText({ key, limit }: Concurrency, holders: readonly string[] = []): string {

@@ -15,6 +15,8 @@ export interface CachedJob {
   job: JobSeen | undefined;
   readonly pods: Map<Uid, PodSeen>;
   said: Said | undefined;
+  /** Pods that ended without starting anything. One may go before the Job is considered again: a fact may be on its way meanwhile. */
+  unstarted: readonly string[];
   /** The Job disappeared from the watch or a listing: only a look may say why. */
   vanished: boolean;
 }
@@ -72,8 +74,8 @@ export function openJobCache(): JobCache {
     const text = packed.get(uid);
     if (text === undefined) return undefined;
     // The entry was packed below from a value of this type.
-    const { job, pods, said, vanished } = packing.unpack(text) as Packed;
-    return { job, said, vanished, pods: new Map(pods.map((it) => [it.uid, it])) };
+    const { job, pods, said, unstarted, vanished } = packing.unpack(text) as Packed;
+    return { job, said, unstarted, vanished, pods: new Map(pods.map((it) => [it.uid, it])) };
   }
 
   function take(uid: Uid): CachedJob | undefined {
@@ -90,8 +92,8 @@ export function openJobCache(): JobCache {
       if (recent.size <= RECENT_MOST) break;
       if (opened.has(uid)) continue;
       recent.delete(uid);
-      const { job, said, vanished, pods } = known;
-      const now: Packed = { version: versionOf(known), job, said, vanished, pods: [...pods.values()] };
+      const { job, said, unstarted, vanished, pods } = known;
+      const now: Packed = { version: versionOf(known), job, said, unstarted, vanished, pods: [...pods.values()] };
       packed.set(uid, packing.pack(now));
     }
   }
@@ -105,7 +107,7 @@ export function openJobCache(): JobCache {
   return {
     has: (uid) => packed.has(uid) || recent.has(uid),
     change(uid, change) {
-      const known = take(uid) ?? { job: undefined, pods: new Map(), said: undefined, vanished: false };
+      const known = take(uid) ?? { job: undefined, pods: new Map(), said: undefined, unstarted: [], vanished: false };
       change(known);
       if (isEmpty(known)) forget(uid);
       else if (!recent.has(uid)) keep(uid, known);

@@ -5,7 +5,7 @@ import { openMetrics } from "@longshore/runtime/metrics.ts";
 import type { Parts } from "./parts.ts";
 
 import t from "tap";
-import { GROUP, isEnd, isOver, NAMESPACE, watching } from "./testing/watching.ts";
+import { GROUP, isEnd, isOver, NAMESPACE, never, watching } from "./testing/watching.ts";
 
 t.test("tells what a Job does, in order, and its end with log and exit code", async (t) => {
   const it = await watching(t, { startsAfterMs: 1_000, runsMs: 5_000, exitCode: 3, log: "one\ntwo\n" });
@@ -41,6 +41,25 @@ t.test("an end that comes late is told with the log of a pod that is gone by the
   await it.create("a");
   await it.until(() => it.facts().some(isEnd));
   t.match(it.told.at(-1), { data: { evidence: { log: { state: "complete", tail: "one\ntwo\n" } } } });
+});
+
+t.test("a pod that ended without having started, and went while a fact was on its way, still says so", async (t) => {
+  const it = await watching(t, { waits: { reason: "ErrImagePull", message: "not found" } });
+  const onItsWay = Promise.withResolvers<void>();
+  it.watch({ fail: () => onItsWay.promise });
+  const job = await it.create("a");
+  await it.clock.sleep(5_000);
+  const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
+  const pods = await it.cluster.read.podsOf(job, never);
+  for (const pod of pods.kind === "listed" ? pods.items : []) {
+    const { metadata } = pod as { readonly metadata: { readonly name: string } };
+    await it.pocket.transport().send({ method: "DELETE", path: `${path}/${metadata.name}` }, never);
+  }
+  await it.clock.sleep(30_000);
+  t.same(await it.cluster.read.podsOf(job, never), { kind: "listed", items: [] });
+  onItsWay.resolve();
+  await it.until(() => it.facts().some(isEnd));
+  t.match(it.told.at(-1), { type: "job.ended", data: { condition: "Failed", evidence: { started: "no" } } });
 });
 
 t.test("repeats an end while the hold stands, and is silent when it is released", async (t) => {

@@ -16,6 +16,7 @@ import {
   carriesLog,
   type FactDraft,
   facts,
+  rememberUnstarted,
   type Said,
   type Telling,
   withLog,
@@ -108,8 +109,12 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
           listed.add(pod.uid);
           if (cache.peek(pod.jobUid)?.pods.get(pod.uid)?.resourceVersion === pod.resourceVersion) continue;
         }
-        if (change.kind === "gone") cache.change(pod.jobUid, ({ pods }) => void pods.delete(pod.uid));
-        else cache.change(pod.jobUid, ({ pods }) => void pods.set(pod.uid, pod));
+        const isGone = change.kind === "gone";
+        cache.change(pod.jobUid, (known) => {
+          known.unstarted = rememberUnstarted(known.unstarted, [pod]);
+          if (isGone) known.pods.delete(pod.uid);
+          else known.pods.set(pod.uid, pod);
+        });
         // A pod may leave the watch after its Job: then nothing is left to consider.
         if (cache.has(pod.jobUid)) consider(pod.jobUid);
       }
@@ -214,11 +219,11 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
       if (found === "unseen") return "later";
       return afterGet(known.said, found === "missing" ? undefined : found, clock.now());
     }
-    const { job } = known;
+    const { job, unstarted } = known;
     const pods = [...known.pods.values()];
-    const telling = facts(known.said, { job, pods }, clock.now());
+    const telling = facts(known.said, { job, pods, unstarted }, clock.now());
     if (telling.want?.kind === "events")
-      return facts(known.said, { job, pods, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
+      return facts(known.said, { job, pods, unstarted, events: await eventsOf(cluster, telling.want, signal) }, clock.now());
     // Maybe none of these pods has ended: a Job's end may arrive before its pods' ends, and repeats come after the pods were
     // dropped.
     const complete = pods.some((pod) => pod.containers.some(({ terminated }) => terminated !== undefined));
@@ -229,7 +234,8 @@ export async function watchGroup(parts: Omit<Parts, "clusters">, cluster: Watche
     if (telling.facts.length === 0 || whole || finished === undefined) return telling;
     const read = await podsOf(cluster, job.uid, signal);
     // If the pod is gone meanwhile, what was seen of it before still tells how it ended.
-    if (read !== undefined) return facts(known.said, { job, pods: complete && read.length === 0 ? pods : read }, clock.now());
+    if (read !== undefined)
+      return facts(known.said, { job, pods: complete && read.length === 0 ? pods : read, unstarted }, clock.now());
     const sinceMs = unread.get(job.uid) ?? clock.now();
     unread.set(job.uid, sinceMs);
     return clock.now() - sinceMs < EVIDENCE_WITHIN_MS ? "later" : telling;

@@ -68,6 +68,8 @@ interface Standing {
 export interface JobAndPods {
   readonly job: JobSeen;
   readonly pods: readonly PodSeen[];
+  /** Pods that were seen to end without starting anything, and may be gone by now. */
+  readonly unstarted?: readonly string[];
   /** Events about the object that `want` named, if they were asked for. */
   readonly events?: readonly EventSeen[];
 }
@@ -114,7 +116,7 @@ export function facts(said: Said | undefined, seen: JobAndPods, nowMs: number): 
 
   const pulls = rememberPulls(before?.pulls ?? {}, seen);
   const cause = diagnosePodsEnd(seen) ?? before?.cause;
-  const unstarted = rememberUnstarted(before?.unstarted ?? [], seen.pods);
+  const unstarted = rememberUnstarted([...new Set([...(before?.unstarted ?? []), ...(seen.unstarted ?? [])])], seen.pods);
   const known: Said = { ...(before ?? silence(about, nowMs)), about, pulls, cause, unstarted };
   const finished = finishedCondition(job);
   if (finished && (finished.type === "Complete" || isFailureBelieved(job, seen.pods)))
@@ -173,7 +175,7 @@ function ended(known: Said, seen: JobAndPods, condition: "Complete" | "Failed", 
 
 const UNSTARTED_MOST = 16;
 
-function rememberUnstarted(before: readonly string[], pods: readonly PodSeen[]): readonly string[] {
+export function rememberUnstarted(before: readonly string[], pods: readonly PodSeen[]): readonly string[] {
   const more = pods.filter((pod) => endedUnstarted(pod) && !before.includes(pod.uid)).map(({ uid }) => uid);
   return more.length === 0 ? before : [...before, ...more].slice(-UNSTARTED_MOST);
 }

@@ -4,13 +4,12 @@ import { withoutBlanks } from "@longshore/contract/messages/diagnosis.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
 import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
-import { isLetIn } from "@longshore/domain/run/concurrency.ts";
 import { diagnosisFor } from "@longshore/domain/run/story.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
 import { openPages } from "@longshore/ledger/open-pages.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
 import { silentLog } from "@longshore/runtime/log.ts";
-import { HOLDERS_MOST } from "../../advice.ts";
+import { holdersBefore } from "../../advice.ts";
 import { commandOf } from "../../checked-command.ts";
 import {
   command as declared, CONFIG, configWords, family, iso, json, JSON_OPTION, say, tell, screenIn, type Surroundings, Usage,
@@ -237,10 +236,8 @@ async function show(run: RunId, values: Values, surroundings: Surroundings): Pro
   if (values.json === true) surroundings.out(json(bookOf(found.record, story)));
   else {
     const place = placeOf(found.record, await findLongshore({ config: values.config }, surroundings), values.config);
-    const { tenant, state, plan } = found.record.run;
-    const line = state === "active" && !isLetIn(found.record) ? plan.concurrency : undefined;
-    const holders = line === undefined ? [] : await ledger.holders({ tenant, key: line.key }, HOLDERS_MOST + 1);
-    say(surroundings, pageOf(found, story, { place, groups: await ledger.groups(), holders }, screenIn(surroundings)));
+    const around = { place, groups: await ledger.groups(), holders: await holdersBefore(ledger, found.record) };
+    say(surroundings, pageOf(found, story, around, screenIn(surroundings)));
   }
   return 0;
 }
