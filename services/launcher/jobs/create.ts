@@ -44,12 +44,14 @@ export async function createOrAdopt(
   const { claimNo } = work.attempt;
   const made = under?.step ?? stepOf(parts, cluster, work);
   if (made.kind === "refused") return { kind: "refused", claimNo, diagnosis: made.diagnosis };
-  const found = await readPrepared(cluster, work, signal);
-  if (found.kind === "refused") return { kind: "refused", claimNo, diagnosis: found.diagnosis };
-  if (found.kind === "notYet") return putOff(parts, cluster, work, found.diagnosis);
+  const asked = work.run.plan.definition?.prepared;
+  // Others do not wait at all: the group's pace counts a create from here, before the next ones are claimed.
+  const found = asked && (await readPrepared(cluster, work, asked, signal));
+  if (found?.kind === "refused") return { kind: "refused", claimNo, diagnosis: found.diagnosis };
+  if (found?.kind === "notYet") return putOff(parts, cluster, work, found.diagnosis);
   const input = manifestInput(parts, cluster, work, made, under?.anchor);
   if (input === undefined) return putOff(parts, cluster, work);
-  const job = found.kind === "found" ? manifestFrom(found.prepared, input, cluster.settings.policy) : manifest(input);
+  const job = found?.kind === "found" ? manifestFrom(found.prepared, input, cluster.settings.policy) : manifest(input);
   const created = await cluster.writes.createJob(job, signal);
   if (created.kind === "created" && !created.finalizers.includes(HOLD) && work.attempt.notes.hold !== false)
     parts.log.warn("a Job came back without our hold: an admission webhook strips finalizers, so its outcome may be lost", {

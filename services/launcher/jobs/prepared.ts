@@ -16,18 +16,20 @@ import { digestOf } from "../definitions/prepared.ts";
 import type { Cluster } from "../parts.ts";
 
 type Read =
-  /** The run's request says all that runs. */
-  | { readonly kind: "none" }
   | { readonly kind: "found"; readonly prepared: PreparedSeen }
   /** "notYet": a later turn of the attempt may create the Job. */
   | { readonly kind: "refused" | "notYet"; readonly diagnosis: Diagnosis };
 
+type PreparedPlan = NonNullable<NonNullable<Work["run"]["plan"]["definition"]>["prepared"]>;
+
 const refused = (diagnosis: Diagnosis): Read => ({ kind: "refused", diagnosis });
 
-export async function readPrepared(cluster: Cluster, { run, attempt }: Work, signal: AbortSignal): Promise<Read> {
-  const asked = run.plan.definition?.prepared;
-  if (asked === undefined) return { kind: "none" };
-  const { kind, name, uid, digest } = asked;
+export async function readPrepared(
+  cluster: Cluster,
+  { run, attempt }: Work,
+  { kind, name, uid, digest }: PreparedPlan,
+  signal: AbortSignal,
+): Promise<Read> {
   const { deadline: _, ...corrections } = run.plan.with?.[attempt.step] ?? {};
   if (Object.keys(corrections).length > 0)
     return refused(
