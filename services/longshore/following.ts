@@ -71,6 +71,8 @@ export const exitCodeOf = (end: string): number => (end === "run.succeeded" ? 0 
 
 const PAGE = 500;
 const LOOK_AGAIN_MS = 5_000;
+/** A launcher that runs takes a request sooner than this, and the second look comes later. */
+const UNTAKEN_MS = 4_000;
 /** A ledger that is slow for a moment ends no following: whoever waits would take that for a failed run. */
 const FAILURES_MOST = 3;
 const AGAIN_MS = 1_000;
@@ -211,7 +213,7 @@ export async function follow(
     if (progress === undefined) return void (await more());
     const { type, atMs } = last;
     const sinceMs = atMs === undefined ? startedMs : clock.now() - Math.max(0, (await ledger.now()) - atMs);
-    const isLong = clock.now() - startedMs >= LOOK_AGAIN_MS;
+    const isLong = clock.now() - startedMs >= UNTAKEN_MS;
     const untaken = isLong ? "the broker has it, and no launcher has taken it yet" : "waiting for a launcher to take it";
     const next = await nextTry();
     if (next !== undefined) return void (await progress.during(next.what, more, { sinceMs, ...next, onlyInTerminal: true }));
