@@ -2,14 +2,16 @@
 import type { Pages } from "./pages.ts";
 import { auditQueries } from "./postgres/audit.ts";
 import { definitionQueries } from "./postgres/definitions.ts";
+import { toldQueries } from "./postgres/events/told.ts";
 import { findRuns } from "./postgres/listed-runs.ts";
 import { groupQueries } from "./postgres/groups.ts";
+import { matchingRuns } from "./postgres/matching-runs.ts";
 import { type MadeOptions, openMade } from "./postgres/open-made.ts";
 import { groupsAtWork, hasLauncher, healthOf } from "./postgres/operated.ts";
 import { isReached } from "./postgres/reach.ts";
 import { endingQueries } from "./postgres/recent-endings.ts";
 import { recentRuns } from "./postgres/recent-runs.ts";
-import { newestRefusal } from "./postgres/refusals.ts";
+import { newestRefusal, refusedRequests } from "./postgres/refusals.ts";
 import { runQueries } from "./postgres/runs.ts";
 import { signInQueries } from "./postgres/sign-ins.ts";
 import { tokenQueries } from "./postgres/tokens.ts";
@@ -29,6 +31,9 @@ export const openPages = (options: MadeOptions): Promise<Pages> =>
       recent: (names, how) => recentRuns(database, names, how),
       isReached: (run, reach) => isReached(database, run, reach),
       refusal: (run) => newestRefusal(database, run),
+      refusals: (how) => refusedRequests(database, how),
+      events: toldQueries(database),
+      matching: (match) => matchingRuns(database, match),
       search: (search) => findRuns(database, search),
       atWork: () => groupsAtWork(database),
       hasLauncher: () => hasLauncher(database),

@@ -10,7 +10,7 @@ import type { DefinitionName, GroupName, Installation, RunId } from "@longshore/
 import type { WaitWord } from "@longshore/contract/messages/waiting.ts";
 import type { CommandProblem } from "@longshore/contract/problems/problem-codes.ts";
 import type { Asker, Reach } from "@longshore/domain/access/access.ts";
-import type { Counts, Ends, Ledger, RunRow, StoredDefinition } from "./port.ts";
+import type { Counts, Ends, Ledger, OutboxEvent, RunRow, StoredDefinition } from "./port.ts";
 
 export type Person = Actor;
 
@@ -32,6 +32,8 @@ export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "fi
   /** True if there is such a run and the asker reaches it. */
   isReached(run: RunId, reach: Reach): Promise<boolean>;
   search(search: RunSearch): Promise<FoundRuns>;
+  /** The runs, the newest first, that a deed on many would be done to. */
+  matching(match: RunMatch): Promise<readonly MatchingRun[]>;
   /** Why the newest request of this run was refused, if one was in the last week. */
   refusal(run: RunId): Promise<Refusal | undefined>;
   /** What is in each group that has anything. For operators alone, whose reach does not count: a group is nobody's. */
@@ -40,6 +42,13 @@ export interface Pages extends AsyncDisposable, Pick<Ledger, "definitions" | "fi
   hasLauncher(): Promise<boolean>;
   /** How the whole is. For operators alone. */
   health(): Promise<LedgerHealth>;
+  /** Refused requests of the last week, the newest first, of the tenants whose runs the asker reaches without a limit. */
+  refusals(how: {
+    readonly reach: Reach;
+    readonly before?: string | undefined;
+    readonly most: number;
+  }): Promise<readonly RefusedRequest[]>;
+  readonly events: ToldEvents;
   readonly signIns: SignIns;
   readonly tokens: Tokens;
   readonly audit: Audit;
@@ -108,6 +117,51 @@ export interface Refusal {
   readonly problems: readonly CommandProblem[];
 }
 
+export interface RefusedRequest extends Refusal {
+  /** Absent if it could not be read. */
+  readonly run: string | undefined;
+  /** The id of the message that was refused. */
+  readonly command: string;
+  readonly cursor: string;
+}
+
+interface Reading {
+  readonly most: number;
+  readonly see: Reach;
+  /** What a program printed is left out of events of all other runs. */
+  readonly log: Reach;
+}
+
+/** Events as they were published, for programs. */
+export interface ToldEvents {
+  /** The events of a run behind this one, in order. */
+  ofRun(run: RunId, how: Reading & { readonly after: number }): Promise<readonly OutboxEvent[]>;
+  /** Where the feed ends now: what is recorded from now on stands behind this place. */
+  end(): Promise<FeedPlace>;
+  /** Looks at `most` events behind the place. `resync`: the place is none of this server's; `place` is its end. */
+  feed(
+    after: FeedPlace,
+    how: Reading,
+  ): Promise<
+    | { readonly kind: "read"; readonly events: readonly FedEvent[]; readonly place: FeedPlace }
+    | { readonly kind: "resync"; readonly place: FeedPlace }
+  >;
+}
+
+export interface FedEvent {
+  readonly event: OutboxEvent;
+  readonly place: FeedPlace;
+}
+
+/** A place in the feed: behind this event of this transaction. */
+export interface FeedPlace {
+  readonly epoch: number;
+  readonly xid: string;
+  /** The run's key in the ledger. */
+  readonly run: string;
+  readonly sequence: number;
+}
+
 export interface RunSearch {
   readonly reach: Reach;
   /** Only runs that the asker asked for. */
@@ -125,6 +179,20 @@ export interface RunSearch {
   readonly outcome?: Outcome | "active" | undefined;
   readonly before?: string | undefined;
   readonly most: number;
+}
+
+export interface RunMatch extends Omit<RunSearch, "before"> {
+  readonly state: "active" | "ended";
+  /** Only runs that are in these reaches, too. */
+  readonly also: readonly [Reach, Reach];
+  /** Only runs up to this cursor: those that came later are not meant. */
+  readonly upTo?: string | undefined;
+}
+
+export interface MatchingRun {
+  readonly id: RunId;
+  readonly generation: number;
+  readonly cursor: string;
 }
 
 export interface FoundRuns {

@@ -1,4 +1,6 @@
 /** Answers that are no success: problem+json (RFC 9457), each with a sentence for the person who reads it. */
+import type { FieldProblem, Problem } from "./answers.ts";
+
 export class Refused extends Error {
   readonly status: 400 | 401 | 403 | 404 | 409 | 422 | 429 | 503;
   readonly title: string;
@@ -50,22 +52,16 @@ const REASONS: Readonly<Record<Refused["status"], RefusalReason>> = {
 
 export const reasonOf = ({ status, more: { reason = REASONS[status] } }: Refused): RefusalReason => reason;
 
-export interface FieldProblem {
-  /** A path into the parameters, such as "/month". */
-  readonly path: string;
-  readonly message: string;
-}
-
 interface Told extends Pick<Refused, "title" | "message" | "fields" | "more"> {
   readonly status: number;
 }
 
-export const problemOf = ({ status, title, message, fields, more: { signIn } }: Told): object => ({
+export const problemOf = ({ status, title, message, fields, more: { signIn } }: Told): Problem => ({
   type: "about:blank",
   title,
   status,
   detail: message,
-  ...(fields.length > 0 && { problems: fields }),
+  ...(fields.length > 0 && { problems: [...fields] }),
   ...(signIn !== undefined && { signIn }),
 });
 
@@ -77,6 +73,9 @@ export const fieldOf = ({ path, message }: FieldProblem): FieldProblem => ({
 
 export const noSuchJob = (name: string): Refused =>
   new Refused(404, "No such job", `Nothing is prepared under the name ${name}.`);
+
+/** Why is told to operators alone: a job's manifest is for those who wrote it. */
+export const UNUSABLE = "This job cannot be run as it stands in its cluster now. Whoever prepared it can mend that.";
 
 /** The same words for both, so that nobody learns of a run that they may not see. */
 export const noSuchRun = (id: string): Refused =>

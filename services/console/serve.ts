@@ -7,6 +7,7 @@
  */
 import cookie from "@fastify/cookie";
 import helmet from "@fastify/helmet";
+import swagger from "@fastify/swagger";
 import { isTransient } from "@longshore/contract/problems/problem.ts";
 import type { AddressInfo } from "node:net";
 import Fastify, { type FastifyInstance } from "fastify";
@@ -15,13 +16,17 @@ import type { Parts } from "./parts.ts";
 import { measureRequests } from "./measure.ts";
 import { NOT_OPEN, problemOf, reasonOf, Refused } from "./problem.ts";
 import { audit } from "./routes/audit.ts";
+import { bulk } from "./routes/bulk.ts";
 import { catalogue } from "./routes/catalogue.ts";
+import { changes } from "./routes/changes.ts";
 import { enter } from "./routes/enter.ts";
 import { events } from "./routes/events.ts";
 import { groups } from "./routes/groups.ts";
 import { log as logs } from "./routes/log.ts";
 import { numbers } from "./routes/numbers.ts";
+import { DOCUMENT, openapi } from "./routes/openapi.ts";
 import { page } from "./routes/page.ts";
+import { refused } from "./routes/refused.ts";
 import { runs } from "./routes/runs.ts";
 import { signIn } from "./routes/sign-in.ts";
 import { openLimits } from "./sign-in/limits.ts";
@@ -49,6 +54,7 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
   server.decorateRequest("asker", undefined);
   everyRouteSaysForWhom(server);
   measureRequests(server, metrics);
+  await server.register(swagger, DOCUMENT);
   await server.register(cookie);
   const limit = await openLimits(server, options);
   await server.register(helmet, {
@@ -116,16 +122,23 @@ export async function openServer(options: Parts): Promise<FastifyInstance> {
       .serializer(JSON.stringify)
       .send(problemOf(new Refused(404, "Not here", "There is nothing at this address."))),
   );
-  enter(server, options);
-  signIn(server, options);
-  catalogue(server, options);
-  runs(server, options);
-  events(server, options);
-  groups(server, options);
-  logs(server, options);
-  audit(server, options);
-  numbers(server, options);
-  page(server, options);
+  for (const routes of [
+    enter,
+    signIn,
+    catalogue,
+    runs,
+    bulk,
+    changes,
+    events,
+    groups,
+    logs,
+    refused,
+    audit,
+    numbers,
+    openapi,
+    page,
+  ])
+    routes(server, options);
   return server;
 }
 

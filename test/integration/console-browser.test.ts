@@ -75,7 +75,7 @@ await t.test("by the keyboard alone: sign in, run, stop, and read a failure", as
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "The program ended with exit code 74." }).waitFor();
   t.equal(await page.getByRole("heading", { level: 1 }).textContent(), "Price list for resellers");
-  t.match(await page.locator(".failure").innerText(), "What it printed stands below.");
+  t.match(await page.locator(".failure").innerText(), "What it printed is in its log.");
   t.notMatch(await page.locator(".failure > div > p").innerText(), "kubectl", "people here have no cluster to ask");
   await tabTo("Copy for the ticket");
   await page.keyboard.press("Enter");

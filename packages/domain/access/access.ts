@@ -43,6 +43,13 @@ export function reachOf(rules: readonly AccessRule[], asker: Asker, verb: Verb):
 /** True if there is anything at all that the asker may reach. */
 export const reachesAny = ({ all, own }: Reach): boolean => all.length + own.length > 0;
 
+/** True if the reach has no limit at all. */
+export const reachesEverything = ({ all }: Reach): boolean =>
+  all.some(({ definitions, tenants }) => definitions === undefined && tenants === undefined);
+
+/** True if the reach covers all that is of some tenant, also what belongs to no run. */
+export const reachesTenants = ({ all }: Reach): boolean => all.some(({ definitions }) => definitions === undefined);
+
 export interface About {
   readonly definition: string | undefined;
   readonly tenant: TenantName;

@@ -52,7 +52,7 @@ const ID_BEGINS = "r.id >= $6::text and r.id < $6 || chr(1114111)";
 /** A run that was restarted has the endings of its earlier generations, too. */
 const COUNTS = "n.generation = r.generation and n.outcome = r.outcome";
 
-const GROUP_ID = "(select id from cluster_group where name = $11)";
+const GROUP_ID = "(select id from cluster_group where name = $10)";
 
 /** Where candidates come from: each way is one index, read from its newest end. */
 const WAYS = {
@@ -62,7 +62,7 @@ const WAYS = {
   tag: `select key from (
       select t.run_key as key from tag t where ${TAG_IS} and t.run_key < $1
     ) t group by key order by key desc`,
-  code: "select n.run_key as key from ending n where n.code = $10 and n.code <> '' and n.run_key < $1 group by n.run_key order by n.run_key desc",
+  code: "select n.run_key as key from ending n where n.code = $9 and n.code <> '' and n.run_key < $1 group by n.run_key order by n.run_key desc",
   group: `select key from (
       (select n.run_key as key from ending n where n.group_id = ${GROUP_ID} and n.run_key < $1
         group by n.run_key order by n.run_key desc limit ${CANDIDATES_MOST})
@@ -76,6 +76,38 @@ const WAYS = {
 } as const;
 type Way = keyof typeof WAYS;
 
+/** The conditions of a search, as parameters 2 to 11 say them (`matchValues`). The group's name needs `RUN_GROUP`. */
+export const MATCHES = `r.state <> 'tombstone' and ${reachedBy(2)}
+    and ($3::text is null or r.definition = $3)
+    and ($4::text is null or exists (select from tag t where t.run_key = r.key and ${TAG_IS}))
+    and ($6::text is null or ${ID_BEGINS} or exists (select from attempt a where a.run_key = r.key and a.name = $6))
+    and ($7::text is null or coalesce(r.outcome, 'active') = $7)
+    and (not $8::boolean or ${askedByMe(2)})
+    and ($9::text is null or exists (select from ending n where n.run_key = r.key and ${COUNTS} and n.code = $9))
+    and ($10::text is null or rg.name = $10 and ${reachedBy(11)})`;
+
+export const matchValues = ({
+  reach,
+  mine = false,
+  definition,
+  tag,
+  begins,
+  code,
+  group,
+  outcome,
+}: Omit<RunSearch, "most">): readonly unknown[] => [
+  toReach(reach),
+  definition ?? null,
+  tag?.name ?? null,
+  tag?.value ?? null,
+  begins ?? null,
+  outcome ?? null,
+  mine,
+  code ?? null,
+  group?.name ?? null,
+  group === undefined ? null : toReach(group.reach),
+];
+
 const found = (way: Way): Statement => ({
   name: `found_by_${way}`,
   text: `
@@ -85,15 +117,8 @@ searched as (
 ), listed as (
   select ${COLUMNS}
   from candidates c join run r on r.key = c.key ${RUN_GROUP} ${NEWEST}
-  where r.state <> 'tombstone' and ${reachedBy(2)}
-    and ($3::text is null or r.definition = $3)
-    and ($4::text is null or exists (select from tag t where t.run_key = r.key and ${TAG_IS}))
-    and ($6::text is null or ${ID_BEGINS} or exists (select from attempt a where a.run_key = r.key and a.name = $6))
-    and ($7::text is null or coalesce(r.outcome, 'active') = $7)
-    and (not $8::boolean or ${askedByMe(2)})
-    and ($10::text is null or exists (select from ending n where n.run_key = r.key and ${COUNTS} and n.code = $10))
-    and ($11::text is null or rg.name = $11 and ${reachedBy(12)})
-  order by r.key desc limit $9
+  where ${MATCHES}
+  order by r.key desc limit $12
 )
 select s.back_to, (select accepted_at from run where key = s.back_to) as back_to_at, l.* from searched s left join listed l on true
 order by l.key desc`,
@@ -147,24 +172,11 @@ interface FoundColumns {
 }
 
 /** No run has a key as great as this. */
-const NEWEST_KEY = "9223372036854775807";
+export const NEWEST_KEY = "9223372036854775807";
 
 export async function findRuns(database: Database, search: RunSearch): Promise<FoundRuns> {
-  const { reach, mine = false, definition, tag, begins, code, group, outcome, before, most } = search;
-  const values = [
-    isKey(before) ? before : NEWEST_KEY,
-    toReach(reach),
-    definition ?? null,
-    tag?.name ?? null,
-    tag?.value ?? null,
-    begins ?? null,
-    outcome ?? null,
-    mine,
-    most,
-    code ?? null,
-    group?.name ?? null,
-    group === undefined ? null : toReach(group.reach),
-  ];
+  const { before, most } = search;
+  const values = [isKey(before) ? before : NEWEST_KEY, ...matchValues(search), most];
   const rows = await database.all<FoundColumns & { [K in keyof ListColumns]: ListColumns[K] | null }>(
     FOUND[wayOf(search)],
     values,

@@ -9,7 +9,7 @@ import { type AccessRule, ROLE_NAMES, VERBS } from "@longshore/contract/access-r
 import { silentLog } from "@longshore/runtime/log.ts";
 import type { Definition } from "@longshore/contract/request/definition.ts";
 import { type DefinitionName, ONLY_TENANT } from "@longshore/contract/ids.ts";
-import { type About, type Asker, reaches, reachOf } from "@longshore/domain/access/access.ts";
+import { type About, type Asker, type Reach, reaches, reachOf } from "@longshore/domain/access/access.ts";
 import fc from "fast-check";
 import pg from "pg";
 import t from "tap";
@@ -33,6 +33,7 @@ const NAMESAKE: Asker = { name: "Ada", teams: ["ops"] };
 const BO: Asker = { name: "Bo", teams: ["shop", "ops"] };
 const PEOPLE = [ADA, NAMESAKE, BO, undefined];
 const DEFINITIONS = ["a", "ab", "report-may", "reports", undefined];
+const BEGINNING = { epoch: 1, xid: "0", run: "0", sequence: 0 };
 /** All runs, and no run. */
 const EVERYTHING = { all: [{}], own: [], me: "" };
 
@@ -97,6 +98,13 @@ t.test("for any rules, the ledger finds the runs that the rules open, and no oth
         const found = idsOf(await pages.search({ reach, most: 100 }));
         seen += found.length;
         if (JSON.stringify(found) !== JSON.stringify(wants)) throw new Error(`found ${found.join()}, and not ${wants.join()}`);
+        const many = { reach, also: [reach, reach], state: "active", most: 100 } as const;
+        if (JSON.stringify((await pages.matching(many)).map(({ id }) => id)) !== JSON.stringify(wants))
+          throw new Error("a deed on many is otherwise");
+        const fed = await pages.events.feed(BEGINNING, { most: 100, see: reach, log: reach });
+        const heard = fed.kind === "read" ? fed.events.map(({ event }) => event.run) : [];
+        if (JSON.stringify(heard.toSorted()) !== JSON.stringify(wants.toSorted()))
+          throw new Error(`heard ${heard.join()}, and not ${wants.join()}`);
         for (const at of [0, 7, 21])
           if ((await pages.isReached(runId(`r${at}`), reach)) !== wants.includes(`r${at}`))
             throw new Error(`r${at} is otherwise`);
@@ -345,6 +353,25 @@ t.test("of a request that was refused, the newest refusal says why", async (t) =
   const { pages, ledger } = await begun([refused("c1", "first"), refused("c2", "second")]);
   t.match(await pages.refusal(runId("never")), { problems: [problem("second")] });
   t.equal(await pages.refusal(runId("another")), undefined);
+  await pages[Symbol.asyncDispose]();
+  await ledger[Symbol.asyncDispose]();
+});
+
+t.test("refused requests of a tenant are for those who may see all of it, and come a page at a time", async (t) => {
+  const refused = (n: number, tenant: typeof SHOP): Intake => ({
+    ...wanted(`never/${n}`, { tenant }),
+    command: `c${n}`,
+    admission: { kind: "invalid", problems: [{ path: "/data/image", code: "Missing", message: "no" }] },
+  });
+  const { pages, ledger } = await begun([0, 1, 2, 3].map((n) => refused(n, n === 3 ? BANK : SHOP)));
+  const seen = async (all: Reach["all"], own: Reach["own"] = [], more: { before?: string; most?: number } = {}) =>
+    (await pages.refusals({ reach: { all, own, me: "Ada" }, most: 10, ...more })).map(({ run }) => run);
+  t.same(await seen([{}]), ["never/3", "never/2", "never/1", "never/0"]);
+  t.same(await seen([{ tenants: [SHOP] }]), ["never/2", "never/1", "never/0"]);
+  t.same(await seen([{ definitions: ["*"] }]), [], "a refused request is of no definition");
+  t.same(await seen([], [{}]), [], "and of nobody");
+  const [first] = await pages.refusals({ reach: EVERYTHING, most: 1 });
+  t.same(await seen([{}], [], { before: first?.cursor ?? "", most: 2 }), ["never/2", "never/1"]);
   await pages[Symbol.asyncDispose]();
   await ledger[Symbol.asyncDispose]();
 });

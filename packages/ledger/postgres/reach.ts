@@ -18,6 +18,13 @@ export const reachedBy = (at: number): string => `(
   or ${askedByMe(at)}
     and exists (select from ${extents(`$${at}`, "own")} where ${COVERED}))`;
 
+/**
+ * True if the reach in the parameter `$at` covers all that is of this tenant, with no limit on definitions: what belongs to no run
+ * is of no definition, so that no narrower rule can cover it.
+ */
+export const coversTenant = (at: number, tenant: string): string =>
+  `exists (select from ${extents(`$${at}`, "all")} where x.definitions is null and (x.tenants is null or ${tenant} = any(x.tenants)))`;
+
 const extents = (reach: string, which: keyof Reach): string =>
   `jsonb_to_recordset(${reach}::jsonb->'${which}') as x(definitions text[], tenants text[])`;
 

@@ -5,15 +5,9 @@
  * closed while its tab is hidden, and opened again when it is seen.
  */
 import { signal } from "@preact/signals";
+import type { Problem as Answered } from "../answers.ts";
 
-export interface Problem {
-  readonly status: number;
-  readonly title: string;
-  readonly detail: string;
-  readonly problems?: readonly { readonly path: string; readonly message: string }[];
-  /** Where a browser goes to sign in. */
-  readonly signIn?: string;
-}
+export type Problem = Omit<Answered, "type">;
 
 /** Set as soon as an answer says that nobody is signed in here any more. */
 export const signedOut = signal<Problem | undefined>(undefined);
@@ -29,9 +23,15 @@ export class Refusal extends Error {
 const AWAY: Problem = { status: 0, title: "Not reached", detail: "The console cannot be reached. It is tried again by itself." };
 
 async function call<T>(path: string, init?: RequestInit): Promise<T> {
+  const response = await answerOf(path, init);
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+/** Throws what is no success. */
+async function answerOf(path: string, init?: RequestInit): Promise<Response> {
   const response = await fetch(path, init).catch(() => undefined);
   if (response === undefined) throw new Refusal(AWAY);
-  if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
+  if (response.ok) return response;
   const body: unknown = await response.json().catch(() => undefined);
   const told = typeof body === "object" && body !== null ? (body as Partial<Problem>) : {};
   const problem: Problem = {
@@ -49,8 +49,26 @@ const url = (path: string, query: Readonly<Record<string, string>>): string =>
 
 export const ask = <T>(path: string, query: Readonly<Record<string, string>> = {}): Promise<T> => call<T>(url(path, query));
 
-export const post = <T>(path: string, body: object): Promise<T> =>
-  call<T>(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+export const post = <T>(path: string, body: object): Promise<T> => call<T>(path, sent(body));
+
+const sent = (body: object): RequestInit => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(body),
+});
+
+/** Calls back with each line of the answer, as it comes. */
+export async function postLines<T>(path: string, body: object, line: (value: T) => void): Promise<void> {
+  const { body: stream } = await answerOf(path, sent(body));
+  if (stream === null) return;
+  let text = "";
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    const lines = (text + read.value).split("\n");
+    text = lines.pop() ?? "";
+    for (const it of lines) line(JSON.parse(it) as T);
+  }
+}
 
 /** A console that starts anew, or has too many streams, refuses one for a moment. */
 const AGAIN_MS = 5_000;

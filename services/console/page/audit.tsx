@@ -1,25 +1,13 @@
 /** The page of deeds: each with its person and its answer, those that no rule let among them. */
 import type { JSX } from "preact";
+import type { AuditRows } from "../answers-for-operators.ts";
 import { Empty, Shown } from "./frame.tsx";
 import { here, runUrl } from "./go.ts";
 import { Icon } from "./marks.tsx";
 import { useAnswer } from "./use.ts";
 import { exactly, when } from "./words.ts";
 
-interface Row {
-  readonly atMs: number;
-  readonly by: { readonly name: string; readonly id?: string };
-  readonly deed: string;
-  readonly about: string;
-  readonly state: "open" | "done" | "refused" | "denied";
-}
-
-interface Answer {
-  readonly rows: readonly Row[];
-  readonly before?: string;
-}
-
-const WORDS: Readonly<Record<Row["state"], string>> = {
+const WORDS: Readonly<Record<AuditRows["rows"][number]["state"], string>> = {
   open: "not answered yet",
   done: "done",
   refused: "refused by the launcher",
@@ -30,11 +18,11 @@ const ON_GROUPS = ["pause", "drain", "resume"];
 
 export function Audit(): JSX.Element {
   const before = here.value.searchParams.get("before");
-  const asked = useAnswer<Answer>("/v1/audit", before === null ? {} : { before });
+  const asked = useAnswer<AuditRows>("/v1/audit", before === null ? {} : { before });
   return <Shown asked={asked}>{(answer) => <Rows answer={answer} />}</Shown>;
 }
 
-const Rows = ({ answer: { rows, before } }: { readonly answer: Answer }): JSX.Element =>
+const Rows = ({ answer: { rows, before } }: { readonly answer: AuditRows }): JSX.Element =>
   rows.length === 0 ? (
     <Empty mark="to come" title="Nobody has done anything yet"><p>What people run, stop and restart here stands on this page, with their names.</p></Empty>
   ) : (

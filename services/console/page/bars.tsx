@@ -5,8 +5,8 @@
  */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { AttemptView, OperatorsView, Phase } from "../views/operators.ts";
-import type { GroupView } from "../views/group.ts";
+import type { AttemptView, OperatorsView, Phase } from "../answers.ts";
+import type { GroupView } from "../answers-for-operators.ts";
 import { Icon } from "./marks.tsx";
 import { second, span } from "./words.ts";
 

@@ -1,7 +1,6 @@
 /** The catalogue: every prepared job as a card. What one may run is filled in; how it went stands under its name. */
 import type { JSX } from "preact";
-import type { Discovers } from "../routes/catalogue.ts";
-import type { Card, CardForOperators } from "../views/card.ts";
+import type { Card, CardForOperators, Cards } from "../answers.ts";
 import { isOver, type State } from "../views/state.ts";
 import { Empty, LiveMark, Shown } from "./frame.tsx";
 import { here, runUrl } from "./go.ts";
@@ -10,15 +9,6 @@ import { Contact } from "./start.tsx";
 import { useAnswer, useNow } from "./use.ts";
 import { roughly, span, wentOf, when } from "./words.ts";
 
-interface Answer {
-  readonly nowMs: number;
-  readonly cards: readonly Card[];
-  /** Definitions that the access rules name and that nobody has prepared: told to those who can change the rules. */
-  readonly inVain: readonly string[];
-  /** Where an annotation prepares a job: told to operators. */
-  readonly discovers: readonly Discovers[];
-}
-
 const FILTERS: Readonly<Record<string, { readonly word: string; readonly takes: (card: Card) => boolean }>> = {
   "": { word: "All", takes: () => true },
   running: { word: "Running", takes: ({ last }) => last !== undefined && !isOver(last.state) },
@@ -26,7 +16,7 @@ const FILTERS: Readonly<Record<string, { readonly word: string; readonly takes: 
 };
 
 export function Catalogue(): JSX.Element {
-  const asked = useAnswer<Answer>("/v1/definitions", {});
+  const asked = useAnswer<Cards>("/v1/definitions", {});
   const chosen = here.value.searchParams.get("show") ?? "";
   return (
     <Shown asked={asked}>
@@ -135,7 +125,7 @@ const NamedInVain = ({ names }: { readonly names: readonly string[] }): JSX.Elem
   </p>
 ); // biome-ignore format: one sentence
 
-const NothingPrepared = ({ discovers }: Pick<Answer, "discovers">): JSX.Element => (
+const NothingPrepared = ({ discovers }: Pick<Cards, "discovers">): JSX.Element => (
   <Empty mark="to come" title="No job is prepared yet">
     {discovers.length > 0 && (
       <>

@@ -1,18 +1,10 @@
 /** How long the newest runs of a job took: each end has a shape of its own, and the table says the same in words. */
 import type { JSX } from "preact";
-import type { Card } from "../views/card.ts";
+import type { Card, Ending } from "../answers.ts";
 import type { State } from "../views/state.ts";
 import { runUrl } from "./go.ts";
 import { Icon, wordOf } from "./marks.tsx";
 import { roughly, span, when } from "./words.ts";
-
-/** The oldest first. */
-export interface Ending {
-  readonly id?: string;
-  readonly state: State;
-  readonly lastedMs?: number;
-  readonly endedAtMs: number;
-}
 
 const WIDTH = 300;
 const HEIGHT = 96;
@@ -27,6 +19,7 @@ export function Durations({
   endings,
   times,
 }: {
+  /** The oldest first. */
   readonly endings: readonly Ending[];
   readonly times: Card["times"];
 }): JSX.Element {

@@ -14,6 +14,7 @@ export interface Schema {
   readonly enum?: readonly (string | number | boolean | null)[];
   readonly default?: unknown;
   readonly examples?: readonly unknown[];
+  readonly writeOnly?: boolean;
   readonly format?: string;
   readonly pattern?: string;
   readonly minimum?: number;

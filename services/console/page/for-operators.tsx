@@ -1,7 +1,7 @@
 /** The part of a run's page that only operators see: where it ran and why there, its attempts, and the commands that show more. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { OperatorsView } from "../views/operators.ts";
+import type { OperatorsView } from "../answers.ts";
 import { Gantt } from "./bars.tsx";
 import { Icon } from "./marks.tsx";
 

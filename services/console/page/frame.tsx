@@ -1,6 +1,6 @@
 /** The frame of each page: the header, the search, and the words for a page that has nothing to show. */
 import type { ComponentChildren, JSX } from "preact";
-import type { Verb } from "@longshore/contract/access-rule.ts";
+import type { Me, RunRows } from "../answers.ts";
 import { ask, post, type Problem } from "./api.ts";
 import { Hatch } from "./bars.tsx";
 import { go, here, runUrl } from "./go.ts";
@@ -8,15 +8,6 @@ import { Icon, type Mark } from "./marks.tsx";
 import { Told } from "./told.tsx";
 import type { Asked } from "./use.ts";
 import { when } from "./words.ts";
-
-export interface Me {
-  readonly name: string;
-  readonly installation: string;
-  /** What this person may do with anything at all. */
-  readonly may: readonly Verb[];
-  /** False if something in front of the console names the person each time. */
-  readonly hasSession: boolean;
-}
 
 /** The L is drawn as the line on which everything stands. */
 export const Wordmark = (): JSX.Element => (
@@ -44,6 +35,7 @@ export function Frame({ me, children }: { readonly me: Me; readonly children: Co
           {me.may.includes("operate") && tab("/groups", "Groups")}
           {me.may.includes("operate") && tab("/health", "Health")}
           {me.may.includes("operate") && tab("/numbers", "Numbers")}
+          {me.seesRefused && tab("/refused", "Refused")}
           {me.may.includes("administer") && tab("/audit", "Who did what")}
         </nav>
         <Search />
@@ -72,7 +64,7 @@ function Search(): JSX.Element {
     const given = new FormData(form).get("find");
     const text = typeof given === "string" ? given.trim() : "";
     if (text === "") return;
-    const { rows } = await ask<{ readonly rows: readonly { readonly id: string }[] }>("/v1/runs", { find: text }).catch(() => ({
+    const { rows } = await ask<Pick<RunRows, "rows">>("/v1/runs", { find: text }).catch(() => ({
       rows: [],
     }));
     const [only, ...more] = rows;

@@ -16,7 +16,14 @@ export function go(to: string): void {
 export function onLink(event: MouseEvent): void {
   const link = event.target instanceof Element ? event.target.closest("a") : null;
   const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
-  if (link === null || !isPlain || event.defaultPrevented || link.origin !== location.origin || link.hasAttribute("download"))
+  if (
+    link === null ||
+    !isPlain ||
+    event.defaultPrevented ||
+    link.origin !== location.origin ||
+    link.target !== "" ||
+    link.hasAttribute("download")
+  )
     return;
   if (link.pathname === "/sign-in") return; // leads to another server
   event.preventDefault();

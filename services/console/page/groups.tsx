@@ -1,7 +1,7 @@
 /** The groups: how each is, what is in it, why it takes nothing, and the two deeds of an operator on one: to pause it, and to empty it. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { GroupView } from "../views/group.ts";
+import type { Groups as Answer, GroupView } from "../answers-for-operators.ts";
 import { post, type Problem, Refusal } from "./api.ts";
 import { SlotsBar, slotsText } from "./bars.tsx";
 import { Empty, LiveMark, Shown } from "./frame.tsx";
@@ -9,12 +9,6 @@ import { Icon, type Mark } from "./marks.tsx";
 import { Told } from "./told.tsx";
 import { LOOK_MS, useAnswer, useNow } from "./use.ts";
 import { exactly, span, when } from "./words.ts";
-
-interface Answer {
-  readonly nowMs: number;
-  readonly hasLauncher: boolean;
-  readonly groups: readonly GroupView[];
-}
 
 export function Groups(): JSX.Element {
   const asked = useAnswer<Answer>("/v1/groups", {}, undefined, LOOK_MS);

@@ -1,15 +1,10 @@
 /** How the whole is: each part well, to be looked at, or broken, and what to do. What is worst stands first. */
 import type { JSX } from "preact";
-import type { HealthRow } from "../views/health.ts";
+import type { Health as Answer, HealthRow } from "../answers-for-operators.ts";
 import { LiveMark, Shown } from "./frame.tsx";
 import { Icon, type Mark } from "./marks.tsx";
 import { Told } from "./told.tsx";
 import { LOOK_MS, useAnswer } from "./use.ts";
-
-interface Answer {
-  readonly nowMs: number;
-  readonly rows: readonly HealthRow[];
-}
 
 const WORDS: Readonly<Record<HealthRow["state"], readonly [mark: Mark, tone: string, word: string]>> = {
   broken: ["failed", "failed", "Broken"],

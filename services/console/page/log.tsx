@@ -7,7 +7,7 @@
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { LogTail } from "@longshore/contract/messages/fact.ts";
-import type { RunView } from "../views/run.ts";
+import type { RunView } from "../answers.ts";
 import { isOver } from "../views/state.ts";
 import type { Part } from "./ansi.ts";
 import { stream } from "./api.ts";

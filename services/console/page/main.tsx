@@ -6,12 +6,15 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ask, post, type Problem, Refusal, signedOut } from "./api.ts";
 import { Audit } from "./audit.tsx";
 import { Catalogue } from "./catalogue.tsx";
-import { Empty, Frame, type Me, Trouble } from "./frame.tsx";
+import type { Me } from "../answers.ts";
+import { who } from "./who.ts";
+import { Empty, Frame, Trouble } from "./frame.tsx";
 import { go, here, onLink, watchAddress } from "./go.ts";
 import { Groups } from "./groups.tsx";
 import { Health } from "./health.tsx";
 import { cameBack, keepForm, keepWhileAway } from "./kept-form.ts";
 import { Numbers } from "./numbers.tsx";
+import { Refused } from "./refused.tsx";
 import { Run } from "./run.tsx";
 import { Runs } from "./runs.tsx";
 import { failureHere, SignedOut } from "./signed-out.tsx";
@@ -25,6 +28,7 @@ const PAGES: Readonly<Record<string, { readonly title: string; readonly page: Co
   "/groups": { title: "Groups", page: Groups },
   "/health": { title: "Health", page: Health },
   "/numbers": { title: "Numbers", page: Numbers },
+  "/refused": { title: "Refused requests", page: Refused },
   "/audit": { title: "Who did what", page: Audit },
 };
 
@@ -46,6 +50,7 @@ function Page(): JSX.Element {
       (found) => {
         goOn(found.name);
         setMe(found);
+        who.value = found;
         signedOut.value = undefined;
       },
       (error: unknown) => {

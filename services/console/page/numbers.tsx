@@ -3,7 +3,8 @@
  * goes on to the codes, and from a code to its runs.
  */
 import type { JSX } from "preact";
-import type { BlameName, Hour, Numbers as Answer } from "../views/numbers.ts";
+import type { Numbers as Answer } from "../answers-for-operators.ts";
+import type { BlameName, Hour } from "../views/numbers.ts";
 import { LiveMark, Shown } from "./frame.tsx";
 import { go, here } from "./go.ts";
 import { useAnswer } from "./use.ts";

@@ -1,10 +1,11 @@
 /** One run: a line of stages, what became of it, and what one can do. */
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { RunView, Stage } from "../views/run.ts";
+import type { RunView, Stage } from "../answers.ts";
 import { isOver } from "../views/state.ts";
 import { post, type Problem, Refusal } from "./api.ts";
 import { Back, LiveMark, Shown } from "./frame.tsx";
+import { RunForDevelopers } from "./developers.tsx";
 import { here } from "./go.ts";
 import { Log } from "./log.tsx";
 import { Icon, StateLine, wordOf } from "./marks.tsx";
@@ -63,6 +64,7 @@ function Whole({ run, staleSinceMs }: { readonly run: RunView; readonly staleSin
               ))}
             </ol>
           </section>
+          <RunForDevelopers run={run} />
         </div>
       </div>
       {run.operators !== undefined && <ForOperators of={run.operators} nowMs={now} />}
@@ -156,7 +158,6 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
   const [isCopied, setCopied] = useState<boolean>();
   const box = useRef<HTMLTextAreaElement>(null);
   const ticket = ticketOf(run);
-  const hint = hintOf(run);
   const copy = async (): Promise<void> => {
     try {
       await navigator.clipboard.writeText(ticket);
@@ -170,7 +171,7 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
     <section class={`failure panel ${run.state}`}>
       <div>
         <h2><Icon of={run.state} /> {run.why?.sentence ?? "Nobody saw how it ended."}</h2>
-        {hint !== undefined && <p><Told>{hint}</Told></p>}
+        {run.why?.hint !== undefined && <p><Told>{run.why.hint}</Told></p>}
         <dl>
           {run.owner !== undefined && <div><dt>Who can fix it</dt><dd><Contact owner={run.owner} /></dd></div>}
           {run.steps.some(({ state }) => state === "done") && <div><dt>Done</dt><dd>{namesOf(run, (state) => state === "done")}</dd></div>}
@@ -189,10 +190,6 @@ function Failure({ run }: { readonly run: RunView }): JSX.Element {
   ); // biome-ignore format: as it stands on the page
 }
 
-/** A hint that names a command is for whoever gets the ticket: people here have no cluster to ask. */
-const hintOf = ({ why, log }: RunView): string | undefined =>
-  why === undefined || !/`(kubectl|longshore) /.test(why.hint) ? why?.hint : log && "What it printed stands below.";
-
 const namesOf = ({ steps }: RunView, wanted: (state: RunView["steps"][number]["state"]) => boolean): string =>
   steps.filter(({ state }) => wanted(state)).map(({ name }) => name).join(", "); // biome-ignore format: one line
 
@@ -204,7 +201,9 @@ function ticketOf(run: RunView): string {
   const lines = log?.tail.trimEnd().split("\n").slice(-TICKET_LINES) ?? [];
   return [
     `${title}: ${wordOf(state).toLowerCase()}, ${exactly(endedAtMs ?? askedAtMs)}.${by ? ` Asked by ${by.name}.` : ""}`,
-    ...(why === undefined ? [] : [`${why.code}: ${why.sentence}`, why.hint]),
+    ...(why === undefined
+      ? []
+      : [`${why.code}: ${why.sentence}`, ...[why.ticketHint ?? why.hint].filter((it) => it !== undefined)]),
     ...(owner === undefined ? [] : [`To act: ${[owner.name, owner.contact].filter(Boolean).join(", ")}`]),
     location.href,
     ...(lines.length === 0 ? [] : ["", ...lines]),

@@ -1,26 +1,14 @@
 /** The newest runs, one in each line. New ones wait until they are asked for: nothing moves under the pointer. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { State } from "../views/state.ts";
+import type { RunRows } from "../answers.ts";
+import { Bulk } from "./bulk.tsx";
 import { Empty, LiveMark, Shown } from "./frame.tsx";
 import { here, runUrl } from "./go.ts";
 import { Icon, wordOf } from "./marks.tsx";
+import { who } from "./who.ts";
 import { useAnswer, useNow } from "./use.ts";
 import { exactly, span, when } from "./words.ts";
-
-interface Row {
-  readonly id: string;
-  readonly state: State;
-  readonly askedAtMs: number;
-  readonly endedAtMs?: number;
-  readonly code?: string;
-}
-
-interface Answer {
-  readonly rows: readonly Row[];
-  readonly before?: string;
-  readonly searchedBackToMs?: number;
-}
 
 /** The parts of the address that say which runs. */
 const ASKED = ["before", "code", "definition", "find", "group", "mine", "outcome"];
@@ -31,7 +19,7 @@ const OUTCOMES = { "": "All", active: "Unfinished", failed: "Failed", succeeded:
 
 export function Runs(): JSX.Element {
   const query = Object.fromEntries([...here.value.searchParams].filter(([name]) => ASKED.includes(name)));
-  const asked = useAnswer<Answer>("/v1/runs", query);
+  const asked = useAnswer<RunRows>("/v1/runs", query);
   return (
     <Shown asked={asked}>
       {(answer) => <List key={JSON.stringify(query)} answer={answer} query={query} staleSinceMs={asked.staleSinceMs} />}
@@ -44,7 +32,7 @@ function List({
   query,
   staleSinceMs,
 }: {
-  readonly answer: Answer;
+  readonly answer: RunRows;
   readonly query: Readonly<Record<string, string>>;
   readonly staleSinceMs: number | undefined;
 }): JSX.Element {
@@ -72,6 +60,7 @@ function List({
         </div>
         <LiveMark staleSinceMs={staleSinceMs} />
       </div>
+      {who.value?.may.includes("operate") === true && <Bulk query={query} />}
       {only.length > 0 && <p class="lead">Only <code>{only.join(", ")}</code>. <a href={urlOf(query, Object.fromEntries(ONLY.map((it) => [it, ""])))}>All runs</a></p>}
       {rows.length === 0 && <p class="lead">{searchedBackToMs === undefined ? "No run is like that." : `None since ${exactly(searchedBackToMs)}.`} {others}</p>}
       {rows.length > 0 &&       <table class="rows">

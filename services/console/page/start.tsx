@@ -3,9 +3,10 @@
  */
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Card } from "../views/card.ts";
+import type { Card, Ending } from "../answers.ts";
 import { ask, post, type Problem, Refusal } from "./api.ts";
-import { Durations, type Ending } from "./durations.tsx";
+import { StartForDevelopers } from "./developers.tsx";
+import { Durations } from "./durations.tsx";
 import { Field, labelOf, type Schema, textOf, valueOf } from "./fields.tsx";
 import { Back, Empty, Trouble } from "./frame.tsx";
 import { go, here, runUrl } from "./go.ts";
@@ -80,13 +81,13 @@ function Ready({
     const found = problem?.problems?.find(({ path }) => path === `/${name}` || path.startsWith(`/${name}/`));
     return found && messageOf(name, found.message);
   };
+  const values = Object.fromEntries(fields.flatMap(([name, it]) => { const value = valueOf(it, texts[name] ?? ""); return value === undefined ? [] : [[name, value]]; })); // biome-ignore format: one value
   const send = async (id: string): Promise<void> => {
     if (isUnderWay.current) return;
     isUnderWay.current = true;
     setSending(true);
     keepForm({ run: id, texts });
     setProblem(undefined);
-    const values = Object.fromEntries(fields.flatMap(([name, it]) => { const value = valueOf(it, texts[name] ?? ""); return value === undefined ? [] : [[name, value]]; })); // biome-ignore format: one value
     try {
       await post("/v1/runs", { run: id, definition: card.name, parameters: values });
       go(runUrl(id));
@@ -135,6 +136,7 @@ function Ready({
           <a href="/">Cancel</a>
           <small>One form is one run: pressing twice does no harm.</small>
         </div>
+        <StartForDevelopers run={run} definition={card.name} schema={parameters} values={values} />
       </form>
       <aside>
         <h2>How long</h2>

@@ -56,7 +56,7 @@ export function useAnswer<T>(
     again.current = () => void look();
     const timer = everyMs === undefined ? undefined : setInterval(() => !document.hidden && void look(), everyMs);
     const end = stream(
-      "/v1/events",
+      "/v1/changes",
       run === undefined ? {} : { run },
       {
         run: (view) => {

@@ -1,5 +1,5 @@
 /** Times and durations as people say them, in the reader's own zone. */
-import type { Card } from "../views/card.ts";
+import type { Card } from "../answers.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -5,10 +5,12 @@ import type { GroupState, StoredDefinition } from "@longshore/ledger/port.ts";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { type CardForOperators, Cards, Form, refusals } from "../answers.ts";
+import { markOf } from "../mark.ts";
 import { noSuchJob } from "../problem.ts";
 import type { Parts } from "../parts.ts";
-import { askerOf, mayAnywhere, mayWith, reachWith } from "../sign-in/person.ts";
-import { type CardForOperators, cardOf } from "../views/card.ts";
+import { askerOf, mayAnywhere, mayKnow, mayWith, reachWith } from "../sign-in/person.ts";
+import { cardOf } from "../views/card.ts";
 import { cardForOperators } from "../views/card-for-operators.ts";
 import { stateOfEnd } from "../views/state.ts";
 import { newRun } from "../new-run.ts";
@@ -18,13 +20,15 @@ const MARKS = 10;
 export function catalogue(plain: FastifyInstance, { pages, clock, access }: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
   const mayRun = (asker: Asker, definition: string) => mayWith(asker, { access }, "run", definition);
-  const mayKnow = (asker: Asker, definition: string) =>
-    mayRun(asker, definition) || mayWith(asker, { access }, "see", definition);
 
-  server.get("/v1/definitions", { config: { for: "signed-in" } }, async (request) => {
+  const listed = {
+    summary: "List the definitions that the asker may run or see.",
+    response: { 200: Cards, ...refusals(401, 503) },
+  };
+  server.get("/v1/definitions", { config: { for: "signed-in" }, schema: listed }, async (request) => {
     const asker = askerOf(request);
     const stored = await pages.definitions();
-    const all = stored.filter(({ body }) => mayKnow(asker, body.name));
+    const all = stored.filter(({ body }) => mayKnow(asker, { access }, body.name));
     const groups = mayAnywhere(asker, { access }, "operate") ? await pages.groups() : undefined;
     const forOperators = groups === undefined ? new Map<string, never>() : await operatedOf(pages, stored, groups);
     const names = all.map(({ body }) => body.name);
@@ -52,11 +56,18 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
   /** The form gets its run's id with it: one form is one run, however often it is sent. */
   server.get(
     "/v1/definition",
-    { config: { for: "signed-in" }, schema: { querystring: z.object({ name: DefinitionName }) } },
+    {
+      config: { for: "signed-in" },
+      schema: {
+        summary: "Read one definition with its parameters, and get an id for a run of it.",
+        querystring: z.object({ name: DefinitionName }),
+        response: { 200: Form, ...refusals(401, 404, 422, 503) },
+      },
+    },
     async (request) => {
       const { name } = request.query;
       const asker = askerOf(request);
-      const found = mayKnow(asker, name) ? await pages.definition(name) : undefined;
+      const found = mayKnow(asker, { access }, name) ? await pages.definition(name) : undefined;
       if (found === undefined) throw noSuchJob(name);
       const reach = reachWith(request, { access }, "see");
       const [recent, went, endings] = await Promise.all([
@@ -68,20 +79,13 @@ export function catalogue(plain: FastifyInstance, { pages, clock, access }: Part
         card: cardOf(found, recent.get(name) ?? [], went.get(name), mayRun(asker, name)),
         endings: endings.map(({ outcome, ...it }) => ({ ...it, state: stateOfEnd(outcome) })).reverse(),
         parameters: found.body.parameters ?? { type: "object", properties: {} },
-        run: newRun(name, clock.now()),
+        run: newRun(name, markOf(asker)),
       };
     },
   );
 }
 
-/** Where an annotation prepares a job: told to operators. */
-export interface Discovers {
-  readonly group: string;
-  readonly namespace: string;
-  readonly annotation: string;
-}
-
-const discoversOf = (groups: readonly GroupState[]): readonly Discovers[] =>
+const discoversOf = (groups: readonly GroupState[]): Cards["discovers"] =>
   groups.flatMap(({ name: group, namespace, settings: { discover } }) => (discover ? { group, namespace, ...discover } : []));
 
 async function operatedOf(

@@ -1,29 +1,25 @@
 /** Signing in by a link that works once, who is signed in, and signing out. */
 import { VERBS } from "@longshore/contract/access-rule.ts";
-import type { Asker } from "@longshore/domain/access/access.ts";
+import { type Asker, reachesTenants, reachOf } from "@longshore/domain/access/access.ts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { Me, refusals } from "../answers.ts";
+import { markOf } from "../mark.ts";
 import { Refused } from "../problem.ts";
 import type { Parts } from "../parts.ts";
 import { askerOf, mayAnywhere } from "../sign-in/person.ts";
 import { cookieOptions, endSession, keepSession, sessionCookie } from "../sign-in/session.ts";
 import { hashOf, SESSION_MS } from "../sign-in/tokens.ts";
 
-const Me = z.object({
-  name: z.string(),
-  installation: z.string(),
-  may: z.array(z.enum(VERBS)),
-  /** False if each request names the person anew: there is no session to end. */
-  hasSession: z.boolean(),
-});
-
 export function enter(plain: FastifyInstance, options: Parts): void {
   const { pages, installation, access } = options;
   const server = plain.withTypeProvider<ZodTypeProvider>();
-  const meOf = (asker: Asker, hasSession: boolean): z.output<typeof Me> => ({
+  const meOf = (asker: Asker, hasSession: boolean): Me => ({
     ...{ name: asker.name, installation, hasSession },
     may: VERBS.filter((verb) => mayAnywhere(asker, { access }, verb)),
+    seesRefused: reachesTenants(reachOf(access, asker, "see")),
+    mark: markOf(asker),
   });
   const hasSession = ({ cookies, asker }: FastifyRequest): boolean =>
     asker?.token === undefined && cookies[sessionCookie(options)] !== undefined;
@@ -32,7 +28,11 @@ export function enter(plain: FastifyInstance, options: Parts): void {
     "/v1/enter",
     {
       config: { for: "anybody", isSignIn: true },
-      schema: { body: z.strictObject({ token: z.string().min(1).max(200) }), response: { 200: Me } },
+      schema: {
+        summary: "Sign in by a link that works once.",
+        body: z.strictObject({ token: z.string().min(1).max(200) }),
+        response: { 200: Me, ...refusals(403, 422, 503) },
+      },
     },
     async (request, reply) => {
       const link = hashOf(request.body.token);
@@ -48,10 +48,15 @@ export function enter(plain: FastifyInstance, options: Parts): void {
       return meOf(asker, true);
     },
   );
-  server.get("/v1/me", { config: { for: "signed-in" }, schema: { response: { 200: Me } } }, async (request) =>
+  const who = { summary: "Read who is signed in, and what they may do.", response: { 200: Me, ...refusals(401, 503) } };
+  server.get("/v1/me", { config: { for: "signed-in" }, schema: who }, async (request) =>
     meOf(askerOf(request), hasSession(request)),
   );
-  server.post("/v1/leave", { config: { for: "signed-in" } }, async (request, reply) => {
+  const left = {
+    summary: "Sign out.",
+    response: { 204: z.void().describe("Nobody is signed in any more."), ...refusals(401, 503) },
+  };
+  server.post("/v1/leave", { config: { for: "signed-in" }, schema: left }, async (request, reply) => {
     await endSession(request, options);
     return reply.clearCookie(sessionCookie(options), cookieOptions(options, 0)).code(204).send();
   });

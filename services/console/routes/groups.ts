@@ -7,7 +7,9 @@ import { within } from "@longshore/runtime/loop.ts";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { fieldOf, type FieldProblem, noSuchGroup, Refused } from "../problem.ts";
+import { type FieldProblem, refusals } from "../answers.ts";
+import { Groups, Health, Ordered } from "../answers-for-operators.ts";
+import { fieldOf, noSuchGroup, Refused } from "../problem.ts";
 import type { Parts } from "../parts.ts";
 import { publish } from "../publish.ts";
 import { askerOf } from "../sign-in/person.ts";
@@ -18,6 +20,12 @@ import { healthView } from "../views/health.ts";
 const TAKEN_WITHIN_MS = 2_000;
 const BROKER_WITHIN_MS = 2_000;
 
+const DEEDS = {
+  pause: "Let a group take no more runs.",
+  drain: "Let a group take no more runs until it is empty.",
+  resume: "Let a group take runs again.",
+} as const;
+const ordered = { 200: Ordered, 202: Ordered, ...refusals(401, 403, 404, 409, 422, 503) };
 const ofGroup = { group: GroupName };
 const Pausing = z.strictObject({ ...ofGroup, reason: z.string().trim().min(1).max(200).optional() });
 
@@ -25,7 +33,8 @@ export function groups(plain: FastifyInstance, options: Parts): void {
   const { pages, broker } = options;
   const server = plain.withTypeProvider<ZodTypeProvider>();
 
-  server.get("/v1/groups", { config: { for: "operate" } }, async () => {
+  const listed = { summary: "List the groups, and what is in each.", response: { 200: Groups, ...refusals(401, 403, 503) } };
+  server.get("/v1/groups", { config: { for: "operate" }, schema: listed }, async () => {
     const [all, atWork, nowMs, hasLauncher] = await Promise.all([
       pages.groups(),
       pages.atWork(),
@@ -36,7 +45,8 @@ export function groups(plain: FastifyInstance, options: Parts): void {
     return { ...at, groups: all.map((it) => groupView(it, atWork.get(it.name), at)) };
   });
 
-  server.get("/v1/health", { config: { for: "operate" } }, async () => {
+  const looked = { summary: "Read how the whole is.", response: { 200: Health, ...refusals(401, 403, 503) } };
+  server.get("/v1/health", { config: { for: "operate" }, schema: looked }, async () => {
     const asking = { clock: options.clock, ms: BROKER_WITHIN_MS, signal: options.signal, what: "asking the broker" };
     const [all, nowMs, health, report] = await Promise.all([
       pages.groups(),
@@ -56,13 +66,17 @@ export function groups(plain: FastifyInstance, options: Parts): void {
   });
 
   for (const deed of ["pause", "drain"] as const)
-    server.post(`/v1/group/${deed}`, { config: { for: "operate" }, schema: { body: Pausing } }, async (request, reply) => {
-      const data = { ...request.body, ...(deed === "drain" && { drain: true }) } as CommandInput<"group.pause">;
-      return await answer(reply, data.group, carryOut(options, { deed, type: "group.pause", data }, askerOf(request)));
-    });
+    server.post(
+      `/v1/group/${deed}`,
+      { config: { for: "operate" }, schema: { summary: DEEDS[deed], body: Pausing, response: ordered } },
+      async (request, reply) => {
+        const data = { ...request.body, ...(deed === "drain" && { drain: true }) } as CommandInput<"group.pause">;
+        return await answer(reply, data.group, carryOut(options, { deed, type: "group.pause", data }, askerOf(request)));
+      },
+    );
   server.post(
     "/v1/group/resume",
-    { config: { for: "operate" }, schema: { body: z.strictObject(ofGroup) } },
+    { config: { for: "operate" }, schema: { summary: DEEDS.resume, body: z.strictObject(ofGroup), response: ordered } },
     async (request, reply) => {
       const data = request.body as CommandInput<"group.resume">;
       return await answer(reply, data.group, carryOut(options, { deed: "resume", type: "group.resume", data }, askerOf(request)));

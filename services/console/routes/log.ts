@@ -12,10 +12,11 @@ import { linked, wakeUp } from "@longshore/runtime/loop.ts";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { EVENT_STREAM, refusals } from "../answers.ts";
 import type { Parts } from "../parts.ts";
 import { noSuchRun } from "../problem.ts";
 import { reachWith } from "../sign-in/person.ts";
-import { AWAY_LOOK_MS, LOOK_MS } from "./events.ts";
+import { AWAY_LOOK_MS, LOOK_MS } from "../stream.ts";
 import { type Reader, sendEvents } from "./sent-events.ts";
 
 /** The last lines travel beside the news of the end. If they do not come, the ledger's have to do. */
@@ -28,7 +29,12 @@ type Asked = z.output<typeof Asked>;
 
 export function log(plain: FastifyInstance, options: Parts): void {
   const server = plain.withTypeProvider<ZodTypeProvider>();
-  server.get("/v1/log", { config: { for: "log", isStream: true }, schema: { querystring: Asked } }, async (request, reply) => {
+  const heard = {
+    summary: "Hear what a run's program prints.",
+    querystring: Asked,
+    response: { 200: EVENT_STREAM, ...refusals(401, 403, 404, 422, 503) },
+  };
+  server.get("/v1/log", { config: { for: "log", isStream: true }, schema: heard }, async (request, reply) => {
     const { run } = request.query;
     const isOpen = (): Promise<boolean> => options.pages.isReached(run, reachWith(request, options, "log"));
     if (!(await isOpen())) throw noSuchRun(run);

@@ -2,6 +2,8 @@
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { refusals } from "../answers.ts";
+import { Numbers } from "../answers-for-operators.ts";
 import type { Parts } from "../parts.ts";
 import { numbersOf } from "../views/numbers.ts";
 
@@ -11,7 +13,14 @@ export function numbers(plain: FastifyInstance, { pages }: Pick<Parts, "pages">)
   const server = plain.withTypeProvider<ZodTypeProvider>();
   server.get(
     "/v1/numbers",
-    { config: { for: "operate" }, schema: { querystring: z.object({ hours: z.coerce.number().int().min(1).max(HOURS_MOST).default(24) }) } }, // biome-ignore format: one question
+    {
+      config: { for: "operate" },
+      schema: {
+        summary: "Count how runs ended, by the hour.",
+        querystring: z.object({ hours: z.coerce.number().int().min(1).max(HOURS_MOST).default(24) }),
+        response: { 200: Numbers, ...refusals(401, 403, 422, 503) },
+      },
+    },
     async ({ query: { hours } }) => {
       const [rows, nowMs] = await Promise.all([pages.hours(hours), pages.now()]);
       return numbersOf(rows, nowMs, hours);

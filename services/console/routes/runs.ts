@@ -1,4 +1,4 @@
-/** Runs: the list, one run, and the deeds on it. Each deed is a message, as any application would send it. */
+/** Runs: the list, one run, and the deeds on it. */
 import { RunId } from "@longshore/contract/ids.ts";
 import type { CommandInput } from "@longshore/contract/messages/command.ts";
 import { OUTCOMES } from "@longshore/contract/messages/event.ts";
@@ -10,8 +10,11 @@ import type { RunRow } from "@longshore/ledger/port.ts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { type FieldProblem, refusals, RunRows, RunView, Taken } from "../answers.ts";
 import { asksTheSame } from "../asks-the-same.ts";
-import { type FieldProblem, fieldOf, NOT_OPEN, noSuchJob, noSuchRun, Refused } from "../problem.ts";
+import { denied } from "../denied.ts";
+import { markOf, mayUse } from "../mark.ts";
+import { fieldOf, noSuchJob, NOT_OPEN, Refused, UNUSABLE } from "../problem.ts";
 import type { Parts } from "../parts.ts";
 import { publish } from "../publish.ts";
 import { askerOf, mayWith, reachWith } from "../sign-in/person.ts";
@@ -28,15 +31,13 @@ const Asked = z.strictObject({
   parameters: z.record(z.string(), z.unknown()).default({}),
 });
 const ById = z.object({ id: RunId });
-const Word = z.string().min(1).max(200);
+export const Word = z.string().min(1).max(200);
 const Search = z.object({
   before: z.string().regex(/^\d{1,18}$/).optional(),
-  /** The beginning of a run's id, the name of a Job, or `name=value` of a label or a parameter. */
-  find: Word.optional(),
+  find: Word.describe("The beginning of a run's id, the name of a Job, or `name=value` of a label or a parameter.").optional(),
   definition: Word.optional(),
-  code: Word.optional(),
-  /** For operators: others are not told where a run was placed. */
-  group: Word.optional(),
+  code: Word.describe("The code with which the run ended.").optional(),
+  group: Word.describe("For operators: others are not told where a run was placed.").optional(),
   outcome: z.enum([...OUTCOMES, "active"]).optional(),
   mine: z.stringbool().default(false),
 }); // biome-ignore format: a table
@@ -45,43 +46,108 @@ export function runs(plain: FastifyInstance, options: Parts): void {
   const { pages } = options;
   const server = plain.withTypeProvider<ZodTypeProvider>();
 
-  server.get("/v1/runs", { config: { for: "see" }, schema: { querystring: Search } }, async (request) => {
-    const { find, group: name, ...query } = request.query;
-    const reach = reachWith(request, options, "see");
-    const operated = reachWith(request, options, "operate");
-    if (name !== undefined && !reachesAny(operated)) throw new Refused(403, "Not open to you", NOT_OPEN);
-    const group = name === undefined ? undefined : { name, reach: operated };
-    const { rows, before, searchedBackToMs } = await pages.search({ ...query, ...foundBy(find), group, reach, most: ROWS });
-    return {
-      rows: rows.map(rowOf),
-      ...(before !== undefined && { before }),
-      ...(searchedBackToMs !== undefined && { searchedBackToMs }),
-    };
-  });
-
-  server.get("/v1/run", { config: { for: "see" }, schema: { querystring: ById } }, (request) =>
-    viewOf(options, askerOf(request), request.query.id),
+  server.get(
+    "/v1/runs",
+    {
+      config: { for: "see" },
+      schema: {
+        summary: "Find runs, the newest first.",
+        querystring: Search,
+        response: { 200: RunRows, ...refusals(401, 403, 422, 503) },
+      },
+    },
+    async (request) => {
+      const { find, group, ...query } = request.query;
+      const reach = reachWith(request, options, "see");
+      const placed = placedIn(request, options, group);
+      const { rows, before, searchedBackToMs } = await pages.search({ ...query, ...foundBy(find), ...placed, reach, most: ROWS });
+      return {
+        rows: rows.map(rowOf),
+        ...(before !== undefined && { before }),
+        ...(searchedBackToMs !== undefined && { searchedBackToMs }),
+      };
+    },
   );
 
-  server.post("/v1/runs", { config: { for: "run" }, schema: { body: Asked } }, async (request, reply) => {
-    const { definition } = request.body;
-    const asker = askerOf(request);
-    if (!mayWith(asker, options, "run", definition)) return await denied(options, request, "run", definition);
-    const { status, answer } = await ask(options, request.body, asker);
-    return reply.code(status).send(answer);
-  });
+  server.get(
+    "/v1/run",
+    {
+      config: { for: "see" },
+      schema: {
+        summary: "Read one run as its page shows it.",
+        querystring: ById,
+        response: { 200: RunView, ...refusals(401, 403, 404, 422, 503) },
+      },
+    },
+    (request) => viewOf(options, askerOf(request), request.query.id),
+  );
 
-  const ofRun = { run: RunId, generation: z.int().min(1) };
-  server.post("/v1/cancel", { config: { for: "stop" }, schema: { body: z.strictObject(ofRun) } }, async (request, reply) => {
-    const { run, generation } = request.body;
-    if (!(await pages.isReached(run, reachWith(request, options, "stop")))) return await denied(options, request, "stop", run);
-    await publish(options, "run.cancel", { ...deedOn("stop", run, `stop-${generation}`), data: request.body }, askerOf(request));
-    return reply.code(202).send({ run });
-  });
+  server.post(
+    "/v1/runs",
+    {
+      config: { for: "run" },
+      schema: {
+        summary: "Ask for a run of a definition.",
+        description:
+          "The same id with the same values is the same run, however often it is sent. The answer waits two seconds for the launcher.",
+        body: Asked,
+        response: {
+          200: Taken.describe("The run is there already."),
+          201: Taken.describe("The launcher has taken it."),
+          202: Taken.describe("It was sent, and the launcher has not answered yet."),
+          ...refusals(401, 403, 404, 409, 422, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { definition } = request.body;
+      const asker = askerOf(request);
+      if (!mayWith(asker, options, "run", definition)) return await denied(options, request, "run", definition);
+      const { status, answer } = await ask(options, request.body, request);
+      return reply.code(status).send(answer);
+    },
+  );
+
+  const ofRun = { run: RunId, generation: z.int().min(1).describe("Which life of the run is meant.") };
+  server.post(
+    "/v1/cancel",
+    {
+      config: { for: "stop" },
+      schema: {
+        summary: "Stop a run.",
+        body: z.strictObject(ofRun),
+        response: {
+          202: Taken.describe("It was sent; the run's story says when it has stopped."),
+          ...refusals(401, 403, 404, 422, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { run, generation } = request.body;
+      if (!(await pages.isReached(run, reachWith(request, options, "stop")))) return await denied(options, request, "stop", run);
+      await publish(
+        options,
+        "run.cancel",
+        { ...deedOn("stop", run, `stop-${generation}`), data: request.body },
+        askerOf(request),
+      );
+      return reply.code(202).send({ run });
+    },
+  );
 
   server.post(
     "/v1/restart",
-    { config: { for: "run" }, schema: { body: z.strictObject({ ...ofRun, from: z.string().default("failed") }) } },
+    {
+      config: { for: "run" },
+      schema: {
+        summary: "Start a run again that has ended.",
+        body: z.strictObject({ ...ofRun, from: z.string().default("failed").describe("`failed`, `start`, or a step's name.") }),
+        response: {
+          202: Taken.describe("It was sent; the run's story says how it goes on."),
+          ...refusals(401, 403, 404, 422, 503),
+        },
+      },
+    },
     async (request, reply) => {
       const { run, generation } = request.body;
       for (const verb of ["see", "run"] as const)
@@ -96,27 +162,21 @@ export function runs(plain: FastifyInstance, options: Parts): void {
 
 const deedOn = (deed: Deed, run: RunId, command: string) => ({ deed, about: run, id: `console/${run}/${command}` });
 
-/** What may not be seen is answered as what is not there; of what may be seen, that no rule lets this person do it. */
-async function denied(options: Parts, request: FastifyRequest, deed: Deed, about: string): Promise<never> {
-  const person = askerOf(request);
-  await options.pages.audit.deny({ person, deed, about });
-  const run = RunId.safeParse(about).data;
-  const isSeen =
-    deed === "run"
-      ? mayWith(person, options, "see", about)
-      : run !== undefined && (await options.pages.isReached(run, reachWith(request, options, "see")));
-  if (isSeen) throw new Refused(403, "Not open to you", NOT_OPEN);
-  throw deed === "run" ? noSuchJob(about) : noSuchRun(about);
+/** "team=shop" is a label or a parameter; a run's id may hold "=", too, and then begins with what stands before it. */
+export function placedIn(request: FastifyRequest, options: Parts, name: string | undefined): Pick<RunSearch, "group"> {
+  if (name === undefined) return {};
+  const reach = reachWith(request, options, "operate");
+  if (!reachesAny(reach)) throw new Refused(403, "Not open to you", NOT_OPEN);
+  return { group: { name, reach } };
 }
 
-/** "team=shop" is a label or a parameter; a run's id may hold "=", too, and then begins with what stands before it. */
-function foundBy(find: string | undefined): Pick<RunSearch, "begins" | "tag"> {
+export function foundBy(find: string | undefined): Pick<RunSearch, "begins" | "tag"> {
   if (find === undefined) return {};
   const [, name, value] = /^([^=]+)=(.+)$/.exec(find) ?? [];
   return name === undefined || value === undefined ? { begins: find } : { tag: { name, value } };
 }
 
-const rowOf = (row: RunRow): object => ({
+const rowOf = (row: RunRow): z.input<typeof RunRows>["rows"][number] => ({
   id: row.id,
   state: stateOf(row),
   askedAtMs: row.acceptedAtMs,
@@ -124,28 +184,33 @@ const rowOf = (row: RunRow): object => ({
   ...(row.newest?.code !== undefined && { code: row.newest.code }),
 });
 
+/** The same words for an id of somebody else and for one of a run out of reach: neither tells whether there is such a run. */
+const notThisId = (asker: Asker): Refused =>
+  new Refused(422, "Not this id", `An id of yours ends with -${markOf(asker)}. Open the form again: it brings one.`, [
+    { path: "/run", message: `An id of yours ends with -${markOf(asker)}.` },
+  ]);
+
 /** One form is one run: what is asked for again under its id is the run that is there. */
 async function ask(
   options: Parts,
   asked: z.output<typeof Asked>,
-  person: Asker,
-): Promise<{ status: 200 | 201 | 202; answer: object }> {
+  request: FastifyRequest,
+): Promise<{ status: 200 | 201 | 202; answer: z.input<typeof Taken> }> {
   const { pages, live, clock } = options;
   const { run, definition: name, parameters } = asked;
+  const asker = askerOf(request);
+  const see = reachWith(request, options, "see");
+  if (!mayUse(run, asker, see)) throw notThisId(asker);
   const kept = await pages.find(run);
   if (kept !== undefined) {
+    if (!(await pages.isReached(run, see))) throw notThisId(asker);
     if (!asksTheSame(kept, asked))
       throw new Refused(409, "Run already", "This form was sent before, with other values. Open it again for a new run.");
     return { status: 200, answer: { run } };
   }
   const found = await pages.definition(name);
   if (found === undefined) throw noSuchJob(name);
-  if (whyUnusable(found) !== undefined)
-    throw new Refused(
-      409,
-      "Not run",
-      "This job cannot be run as it stands in its cluster now. Whoever prepared it can mend that.",
-    );
+  if (whyUnusable(found) !== undefined) throw new Refused(409, "Not run", UNUSABLE);
   const definition = found.body;
   const resolved = resolve(definition, { definition: definition.name, parameters }, run);
   if (resolved.kind === "refused")
@@ -159,7 +224,7 @@ async function ask(
   const late = clock.alarm(TAKEN_WITHIN_MS, () => answered.resolve([]));
   try {
     const data = { run, definition: definition.name, parameters } as CommandInput<"run.requested">;
-    await publish(options, "run.requested", { ...deedOn("run", run, "run"), data }, person);
+    await publish(options, "run.requested", { ...deedOn("run", run, "run"), data }, asker);
     const answer = await answered.promise;
     if (answer === "taken" || (answer.length === 0 && (await pages.find(run)) !== undefined))
       return { status: 201, answer: { run } };

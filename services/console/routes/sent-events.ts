@@ -6,18 +6,23 @@
  * by its browser, and gets what is true then.
  */
 import { onAbort } from "@longshore/runtime/clock.ts";
+import type { ServerResponse } from "node:http";
+import type { Clock } from "@longshore/runtime/clock.ts";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Parts } from "../parts.ts";
 import { signedIn } from "../sign-in/session.ts";
 
 const PING_MS = 15_000;
 const RIGHTS_MS = 60_000;
-const UNREAD_BYTES_MAX = 1024 * 1024;
+const UNREAD_BYTES_MAX = 4 * 1024 * 1024;
+const UNREAD_MS = 10_000;
 
 export interface SentEvent {
   readonly id?: string | undefined;
-  readonly event: string;
-  readonly data: string;
+  /** Absent for a plain message. */
+  readonly event?: string | undefined;
+  /** Absent if the id alone moves on: that is no news. */
+  readonly data?: string | undefined;
 }
 
 export interface Reader {
@@ -33,6 +38,11 @@ interface Streamed {
   readonly reply: FastifyReply;
   /** True while the person may hear this. */
   readonly isOpen: () => Promise<boolean>;
+}
+
+function textOf({ id, event, data }: SentEvent): string {
+  const field = (name: string, value: string | undefined): string => (value === undefined ? "" : `${name}: ${value}\n`);
+  return `${field("id", id)}${field("event", event)}${field("data", data)}\n`;
 }
 
 /** Resolves when the work has ended, and the stream with it. */
@@ -69,10 +79,10 @@ export async function sendEvents(
   try {
     await work({
       gone: gone.signal,
-      send: ({ id, event, data }) => write(`${id === undefined ? "" : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`),
+      send: (news) => write(textOf(news)),
       goesOn: async () => {
         if (!gone.signal.aborted && clock.now() - saidAtMs >= PING_MS) write(": still here\n\n");
-        return !gone.signal.aborted && (await mayHear());
+        return !gone.signal.aborted && (await isRead(raw, clock)) && (await mayHear());
       },
     });
   } catch (error) {
@@ -80,5 +90,24 @@ export async function sendEvents(
   } finally {
     stopListening();
     raw.end();
+  }
+}
+
+/** Waits until what was written has left for the reader. One that takes nothing for so long is let go. */
+async function isRead(raw: ServerResponse, clock: Clock): Promise<boolean> {
+  if (!raw.writableNeedDrain) return true;
+  const over = Promise.withResolvers<boolean>();
+  const read = (): void => over.resolve(true);
+  const closed = (): void => over.resolve(false);
+  raw.once("drain", read).once("close", closed);
+  const callOff = clock.alarm(UNREAD_MS, () => {
+    closed();
+    raw.destroy();
+  });
+  try {
+    return await over.promise;
+  } finally {
+    callOff();
+    raw.off("drain", read).off("close", closed);
   }
 }

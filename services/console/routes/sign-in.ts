@@ -23,15 +23,19 @@ export function signIn(plain: FastifyInstance, options: Parts): void {
   const name = () => signingInCookie(options);
   const failed = (why: SignInFailure, to: string) => `/signed-out?${new URLSearchParams({ why, to }).toString()}`;
 
-  server.get("/sign-in", { config: { for: "anybody", isSignIn: true }, schema: { querystring: To } }, async (request, reply) => {
-    const to = localPath(request.query.to, PAGES);
-    const begun = await oidc.begin(origin() + BACK);
-    if (begun.kind === "failed") return reply.redirect(failed(begun.why, to));
-    const kept = `${begun.secret}.${Buffer.from(to).toString("base64url")}`;
-    return reply.setCookie(name(), kept, cookieOptions(options, UNDER_WAY_MS)).redirect(begun.to);
-  });
+  server.get(
+    "/sign-in",
+    { config: { for: "anybody", isSignIn: true }, schema: { hide: true, querystring: To } },
+    async (request, reply) => {
+      const to = localPath(request.query.to, PAGES);
+      const begun = await oidc.begin(origin() + BACK);
+      if (begun.kind === "failed") return reply.redirect(failed(begun.why, to));
+      const kept = `${begun.secret}.${Buffer.from(to).toString("base64url")}`;
+      return reply.setCookie(name(), kept, cookieOptions(options, UNDER_WAY_MS)).redirect(begun.to);
+    },
+  );
 
-  server.get(BACK, { config: { for: "anybody", isSignIn: true } }, async (request, reply) => {
+  server.get(BACK, { config: { for: "anybody", isSignIn: true }, schema: { hide: true } }, async (request, reply) => {
     const [secret, path = ""] = (request.cookies[name()] ?? "").split(".");
     const to = localPath(Buffer.from(path, "base64url").toString(), PAGES);
     reply.clearCookie(name(), cookieOptions(options, 0));

@@ -5,7 +5,7 @@
  */
 import type { AccessRule, Verb } from "@longshore/contract/access-rule.ts";
 import { ONLY_TENANT } from "@longshore/contract/ids.ts";
-import { type Asker, type Reach, reaches, reachesAny, reachOf } from "@longshore/domain/access/access.ts";
+import { type About, type Asker, type Reach, reaches, reachesAny, reachOf } from "@longshore/domain/access/access.ts";
 import type { FastifyRequest } from "fastify";
 
 declare module "fastify" {
@@ -37,7 +37,14 @@ interface Ruled {
 export const reachWith = (request: Asking, { access }: Ruled, verb: Verb): Reach => reachOf(access, askerOf(request), verb);
 
 /** True if whoever asks may do this with the definition itself, whoever asked for runs of it. */
-export const mayWith = (asker: Asker, { access }: Ruled, verb: Verb, definition: string): boolean =>
-  reaches(reachOf(access, asker, verb), { definition, tenant: ONLY_TENANT });
+export const mayWith = (asker: Asker, ruled: Ruled, verb: Verb, definition: string): boolean =>
+  mayAbout(asker, ruled, verb, { definition, tenant: ONLY_TENANT });
+
+/** True if whoever asks may hear of the definition at all. */
+export const mayKnow = (asker: Asker, ruled: Ruled, definition: string): boolean =>
+  (["run", "see"] as const).some((verb) => mayWith(asker, ruled, verb, definition));
+
+export const mayAbout = (asker: Asker, { access }: Ruled, verb: Verb, about: About): boolean =>
+  reaches(reachOf(access, asker, verb), about);
 
 export const mayAnywhere = (asker: Asker, { access }: Ruled, verb: Verb): boolean => reachesAny(reachOf(access, asker, verb));

@@ -6,7 +6,7 @@
 import { type At, NO_LAUNCHER, toldOf } from "@longshore/domain/group/told.ts";
 import type { GroupState, StoredDefinition } from "@longshore/ledger/port.ts";
 import { whyUnusable } from "@longshore/domain/prepared/usable.ts";
-import type { CardForOperators } from "./card.ts";
+import type { CardForOperators } from "../answers.ts";
 
 export function cardForOperators(definition: StoredDefinition, groups: readonly GroupState[], at: At): CardForOperators {
   const { digest, sinceMs, body } = definition;

@@ -1,48 +1,9 @@
 /** A definition as its card shows it: what it does, how the last time went, and how long it usually takes. */
-import type { Owner } from "@longshore/contract/request/definition.ts";
 import { whyUnusable } from "@longshore/domain/prepared/usable.ts";
-import type { HowItWent, Person, RecentRun } from "@longshore/ledger/pages.ts";
+import type { HowItWent, RecentRun } from "@longshore/ledger/pages.ts";
 import type { StoredDefinition } from "@longshore/ledger/port.ts";
-import { isOver, type State, stateOf } from "./state.ts";
-
-export interface Card {
-  readonly name: string;
-  readonly title: string;
-  readonly description?: string;
-  readonly owner?: Owner;
-  readonly mayRun: boolean;
-  /** Nobody can run it: what was prepared in a cluster is gone, or cannot be kept in a run. */
-  readonly isUnusable?: true;
-  /** The newest last: the marks on a card's line. */
-  readonly marks: readonly State[];
-  readonly last?: {
-    /** Absent if whoever looks may not see that run. */
-    readonly id?: string;
-    readonly state: State;
-    readonly askedAtMs: number;
-    readonly startedAtMs?: number;
-    readonly endedAtMs?: number;
-    readonly by?: Person;
-    readonly code?: string;
-  };
-  /** The middle of the durations of runs that succeeded. */
-  readonly usualMs?: number;
-  /** Half of the newest runs that succeeded took no longer, and 95 of 100; absent where too few did. */
-  readonly times?: { readonly halfMs: number; readonly mostMs: number };
-  /** Of the newest runs that were not stopped, how many succeeded. */
-  readonly rate?: { readonly succeeded: number; readonly of: number };
-  readonly lastSuccessMs?: number;
-  /** For those alone who operate. */
-  readonly operators?: CardForOperators;
-}
-
-export interface CardForOperators {
-  readonly origin: string;
-  readonly digest: string;
-  readonly sinceMs: number;
-  /** Why it cannot be run, or no group takes a run of it now; absent if one does. */
-  readonly whyNot?: string;
-}
+import type { Card } from "../answers.ts";
+import { isOver, stateOf } from "./state.ts";
 
 type Shown = Pick<StoredDefinition, "body" | "prepared">;
 

@@ -10,14 +10,8 @@ import { NO_LAUNCHER, toldOf } from "@longshore/domain/group/told.ts";
 import { type Finding, findingsOn, isLate, some, unsent } from "@longshore/ledger/findings.ts";
 import type { LedgerHealth, Waiting } from "@longshore/ledger/pages.ts";
 import type { GroupState } from "@longshore/ledger/port.ts";
+import type { HealthRow } from "../answers-for-operators.ts";
 import { span } from "../page/words.ts";
-
-export interface HealthRow {
-  readonly part: string;
-  readonly state: "ok" | "look" | "broken";
-  readonly says: string;
-  readonly todo?: string;
-}
 
 export interface Asked {
   readonly groups: readonly GroupState[];

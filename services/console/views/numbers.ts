@@ -2,6 +2,7 @@
 import type { Blame } from "@longshore/contract/messages/diagnosis.ts";
 import type { HourOfEnds } from "@longshore/ledger/pages.ts";
 import type { z } from "zod";
+import type { Numbers } from "../answers-for-operators.ts";
 
 export const BLAMES = ["request", "cluster", "platform"] as const satisfies readonly z.infer<typeof Blame>[];
 export type BlameName = (typeof BLAMES)[number];
@@ -10,13 +11,6 @@ export interface Hour extends Readonly<Record<BlameName, number>> {
   readonly atMs: number;
   readonly succeeded: number;
   readonly stopped: number;
-}
-
-export interface Numbers {
-  /** The oldest first. */
-  readonly hours: readonly Hour[];
-  /** Why runs failed or were lost, the most frequent first. */
-  readonly codes: readonly { readonly code: string; readonly blame: BlameName; readonly n: number }[];
 }
 
 const HOUR_MS = 3_600_000;

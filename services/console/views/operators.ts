@@ -3,45 +3,10 @@
  *
  * The failure this prevents: a chart whose bars and whose table were made of different times.
  */
-import type { Considered } from "@longshore/contract/messages/event.ts";
 import { isGone, jobCommands, namespacesOf } from "@longshore/domain/run/job-commands.ts";
-import type { Attempt, AttemptResult, RunRecord } from "@longshore/domain/run/record.ts";
+import type { Attempt, RunRecord } from "@longshore/domain/run/record.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
-
-export interface Phase {
-  readonly name: "waiting" | "starting" | "running";
-  readonly fromMs: number;
-  /** Absent while it lasts. */
-  readonly toMs?: number;
-}
-
-export interface AttemptView {
-  readonly step: string;
-  readonly number: number;
-  readonly phases: readonly Phase[];
-  readonly group?: string;
-  readonly namespace?: string;
-  /** The Job's name, if its create was ever sent. */
-  readonly job?: string;
-  readonly pod?: string;
-  readonly node?: string;
-  readonly exitCode?: number;
-  /** Absent while it goes on. "moved": nothing of it started, and the next is made in another group. */
-  readonly result?: AttemptResult;
-  readonly code?: string;
-}
-
-export interface OperatorsView {
-  readonly group?: string;
-  /** Each group that was looked at for the newest attempt, in that order, and why it was taken or not. */
-  readonly considered: readonly Considered[];
-  readonly attempts: readonly AttemptView[];
-  /** Empty for a run of the pocket, which no kubectl reaches. */
-  readonly commands: readonly string[];
-  /** Which definition it was made of, exactly: the file may have changed since. */
-  readonly digest?: string;
-  readonly source: string;
-}
+import type { AttemptView, OperatorsView, Phase } from "../answers.ts";
 
 /** `selector` selects the Jobs and pods of the run. */
 export function operatorsView(record: RunRecord, story: readonly StoryEvent[], selector: string): OperatorsView {

@@ -5,9 +5,10 @@ import type { RunId } from "@longshore/contract/ids.ts";
 import { type Asker, reaches, reachOf } from "@longshore/domain/access/access.ts";
 import { selectorOfRun } from "@longshore/domain/run/job-commands.ts";
 import type { Pages } from "@longshore/ledger/pages.ts";
+import type { RunView } from "../answers.ts";
 import type { Parts } from "../parts.ts";
 import { noSuchRun } from "../problem.ts";
-import { askedBy, type RunView, runView } from "./run.ts";
+import { askedBy, runView } from "./run.ts";
 
 const STORY_MOST = 1_000;
 

@@ -3,7 +3,8 @@ import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
 import t from "tap";
-import { type May, runView } from "./run.ts";
+import type { May } from "../answers.ts";
+import { runView } from "./run.ts";
 
 /** A story of events, each ten seconds after the one before it. */
 const story = (...events: readonly (readonly [RunEventType, object?, number?])[]): readonly StoryEvent[] =>
@@ -99,4 +100,19 @@ t.test("a log is for those alone who may read it", async (t) => {
   t.match(viewOf(ended, request, told), { log });
   const hidden = viewOf(ended, request, told, undefined, { ...MAY_ALL, log: false });
   t.notMatch(JSON.stringify(hidden), /customer/);
+});
+
+t.test("a hint that names a command is for the ticket alone", async (t) => {
+  const hint = "Read the program's log: `kubectl -n jobs logs job/a`.";
+  const diagnosis = { code: "ExitCode", sentence: "It ended with 3.", hint, blame: "request" };
+  const log = { state: "complete", lines: 1, tail: "no such order" };
+  const ended = record({ state: "ended", outcome: "failed" });
+  const whyFor = (may: Partial<May>, told: object = { diagnosis, log }) =>
+    viewOf(ended, request, story(["run.accepted"], ["run.failed", told]), undefined, { ...MAY_ALL, ...may }).why;
+  t.match(whyFor({}), { hint: "What it printed is in its log.", ticketHint: hint });
+  t.match(whyFor({ log: false }), { hint: undefined, ticketHint: hint });
+  t.match(whyFor({ operate: false }, { diagnosis: { ...diagnosis, hint: "Ask for less." } }), {
+    hint: "Ask for less.",
+    ticketHint: undefined,
+  });
 });

@@ -12,61 +12,9 @@ import type { RunRequest } from "@longshore/contract/request/request.ts";
 import type { RunRecord } from "@longshore/domain/run/record.ts";
 import type { Person } from "@longshore/ledger/pages.ts";
 import type { StoryEvent } from "@longshore/ledger/port.ts";
-import { type OperatorsView, operatorsView } from "./operators.ts";
-import { type State, stateOf } from "./state.ts";
-
-export type StageName = "Asked" | "Waiting" | "Starting" | "Running";
-
-export interface Stage {
-  readonly name: StageName;
-  readonly atMs: number;
-  /** Absent while it lasts. */
-  readonly ms?: number;
-  /** What it waits for, or which try it is. */
-  readonly note?: string;
-}
-
-export interface RunView {
-  readonly id: string;
-  /** What its heading says: its definition's title, as it is today. */
-  readonly title: string;
-  readonly definition?: string;
-  readonly parameters: Readonly<Record<string, unknown>>;
-  /** What whoever looks may do with it. */
-  readonly may: May;
-  readonly state: State;
-  readonly sequence: number;
-  readonly generation: number;
-  readonly askedAtMs: number;
-  readonly by?: Person;
-  readonly endedAtMs?: number;
-  /** From the first stage to the newest; what comes after is the page's to draw. */
-  readonly stages: readonly Stage[];
-  readonly steps: readonly { readonly name: string; readonly state: "to come" | "running" | "done" | "failed" | "skipped" }[];
-  /** Why it waits, stalls or failed. */
-  readonly why?: Pick<Diagnosis, "code" | "sentence" | "hint" | "blame">;
-  readonly owner?: Owner;
-  readonly outputs?: Readonly<Record<string, unknown>>;
-  readonly log?: LogTail;
-  readonly story: readonly StoryLine[];
-  /** For those alone who operate: nobody else meets a pod, a namespace or a group. */
-  readonly operators?: OperatorsView;
-}
-
-export interface May {
-  readonly log: boolean;
-  readonly stop: boolean;
-  /** To run its definition again. */
-  readonly run: boolean;
-  readonly operate: boolean;
-}
-
-export interface StoryLine {
-  readonly sequence: number;
-  readonly atMs: number;
-  readonly type: string;
-  readonly says: string;
-}
+import type { May, RunView, Stage } from "../answers.ts";
+import { operatorsView } from "./operators.ts";
+import { stateOf } from "./state.ts";
 
 /** The parts of an event's data that pages read. Which of them are there depends on the event's type. */
 interface Told {
@@ -113,13 +61,23 @@ export function runView(
     ...(run.endedAtMs !== undefined && { endedAtMs: run.endedAtMs }),
     stages: stagesOf(life, end?.atMs),
     steps: run.plan.simple ? [] : run.plan.steps.map(({ name }) => ({ name, state: stepState(run.steps[name]) })),
-    ...(why && { why: { code: why.code, sentence: why.sentence, hint: why.hint, blame: why.blame } }),
+    ...(why && { why: { code: why.code, sentence: why.sentence, blame: why.blame, ...hintsOf(why, may, data?.log) } }),
     ...(owner && { owner }),
     ...(data?.outputs && Object.keys(data.outputs).length > 0 && { outputs: data.outputs }),
     ...(data?.log && may.log && { log: data.log }),
     story: story.map((it) => ({ sequence: it.sequence, atMs: it.atMs, type: it.type.replace("run.", ""), says: saysOf(it) })),
     ...(may.operate && { operators: operatorsView(record, story, selector) }),
   };
+}
+
+/** A hint that names a command is for whoever gets the ticket: people here have no cluster to ask. */
+function hintsOf(
+  { hint }: Diagnosis,
+  may: May,
+  log: LogTail | undefined,
+): Pick<NonNullable<RunView["why"]>, "hint" | "ticketHint"> {
+  if (!/`(kubectl|longshore) /.test(hint)) return { hint };
+  return { ticketHint: hint, ...(log && may.log && { hint: "What it printed is in its log." }) };
 }
 
 /** The story begins with whoever asked. */
@@ -142,7 +100,7 @@ function stagesOf(life: readonly StoryEvent[], endMs: number | undefined): reado
   const started = life.find(({ type }) => type === "run.started")?.atMs;
   const tries = life.filter(({ type, atMs }) => type === "run.attempt.failed" && atMs <= (started ?? Infinity)).length;
   const wait = life.findLast(({ type, atMs }) => type === "run.waiting" && atMs <= (launched ?? Infinity));
-  const stage = (name: StageName, from: number | undefined, to: number | undefined, note?: string): readonly Stage[] =>
+  const stage = (name: Stage["name"], from: number | undefined, to: number | undefined, note?: string): readonly Stage[] =>
     from === undefined
       ? []
       : [{ name, atMs: from, ...(to !== undefined && { ms: Math.max(0, to - from) }), ...(note !== undefined && { note }) }];

@@ -164,4 +164,6 @@ export async function playStory(stage: ConsoleStage): Promise<void> {
   await system.heard("run.waiting", RUNS.waiting);
   await system.ended([RUNS.succeeded, RUNS.failed, RUNS.stopped]);
   await deny(RUNS.running, "Sofie Lund");
+  await ask("customer-export", "customer-export/h-refused", { month: "November", minOrder: -5 }, "Priya Nair");
+  await system.until("the refusal", () => system.received.some(({ type }) => type.endsWith("command.refused")));
 }

@@ -26,7 +26,7 @@ const GRANTS: Readonly<Record<RoleName, readonly string[]>> = {
     `grant select, insert, update, delete on ${SCHEMA}.parked_request to ${roleOf("recorder")}`,
   ],
   console: [
-    `grant select on ${["installation", MIGRATION_TABLE, "run", "attempt", "event", "object", "cluster_group", "definition", "tag", "ending", "hour", "hour_cursor", "token", "command", "notice", "lease", "outbox"].map((it) => `${SCHEMA}.${it}`).join(", ")} to ${roleOf("console")}`,
+    `grant select on ${["installation", MIGRATION_TABLE, "run", "attempt", "event", "object", "cluster_group", "definition", "tag", "ending", "hour", "hour_cursor", "token", "command", "notice", "told_event", "lease", "outbox"].map((it) => `${SCHEMA}.${it}`).join(", ")} to ${roleOf("console")}`,
     `grant select (run_key, spec) on ${SCHEMA}.run_spec to ${roleOf("console")}`,
     `grant select, insert, delete on ${SCHEMA}.sign_in to ${roleOf("console")}`,
     `grant select, insert on ${SCHEMA}.audit to ${roleOf("console")}`,

@@ -197,6 +197,7 @@ notice
   07 at timestamp with time zone not null
   08 sent_at timestamp with time zone
   PRIMARY KEY (id)
+  CREATE INDEX notice_refusals ON longshore.notice USING btree (at, id) WHERE (type = 'command.refused'::text)
   CREATE INDEX notice_refused ON longshore.notice USING btree (((body ->> 'command'::text))) WHERE (type = 'command.refused'::text)
   CREATE INDEX notice_unsent ON longshore.notice USING btree (at) WHERE (sent_at IS NULL)
 

@@ -219,6 +219,7 @@ create table notice (
 );
 create index notice_unsent on notice (at) where sent_at is null;
 create index notice_refused on notice ((body->>'command')) where type = 'command.refused';
+create index notice_refusals on notice (at, id) where type = 'command.refused';
 
 -- Commands that are recognised when they come again. One about a group names no run.
 create table command (
