@@ -13,7 +13,7 @@ export const TURNS: readonly PlantedBug[] = [
     ],
     breaks: ["A slot"],
     only: ["crowd"],
-    firstSeed: 40,
+    firstSeed: 136,
   },
   {
     name: "who was accepted first is placed first, whatever the priority",
