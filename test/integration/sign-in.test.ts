@@ -140,7 +140,8 @@ await t.test("somebody whom the issuer names is signed in, as who they are and w
   t.match(answer.headers["strict-transport-security"], /max-age=\d+$/);
   const cookie = cookieIn(answer, SESSION);
   const me = JSON.parse((await ask("/v1/me", { cookie })).body);
-  t.same(me, { name: "Ada Lovelace", installation: "local", may: ["see", "log", "run", "stop", "operate"], hasSession: true });
+  t.match(me.mark, /^[0-9a-z]{6}$/);
+  t.same(me, { name: "Ada Lovelace", installation: "local", may: ["see", "log", "run", "stop", "operate"], seesRefused: true, mark: me.mark, hasSession: true });
 
   const renewed = await signIn({ as: "ada" }, "/", (target, asking) => ask(target, { cookie: [cookie, asking?.cookie ?? ""].join("; ") }));
   t.match(await ask("/v1/me", { cookie }), { status: 401 }, "the session from before is over");
@@ -195,7 +196,8 @@ await t.test("a program asks with its token, by the rules for it, and gets no se
   const token = newProgramToken();
   t.ok(await pages.tokens.add("nightly", hashOf(token), 60_000));
   t.notOk(await pages.tokens.add("nightly", hashOf(newProgramToken()), 60_000), "a name is taken once");
-  const run = RunId.parse("greet/by-token");
+  const { mark } = JSON.parse((await ask("/v1/me", { headers: bearer(token) })).body);
+  const run = RunId.parse(`greet/by-token-${mark}`);
   const body = { run, definition: "greet" };
   const asked = await ask("/v1/runs", { body, headers: { ...bearer(token), origin: "https://elsewhere.example" } });
   t.match(asked, { status: /20[12]/ }, asked.body);

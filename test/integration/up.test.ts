@@ -255,7 +255,10 @@ await t.test("doctor names the run that waits for a group that is not there", as
     () => longshore(folder.path, "doctor"),
     ({ out }) => !out.includes("all well"),
   );
-  t.match(out, /^runs .*\n +WARN +homeless is waiting \(NoGroup\)\. nowhere: .*\n +› Correct the name: .*longshore runs cancel homeless`/m);
+  t.match(
+    out,
+    /^runs .*\n +WARN +homeless is waiting \(NoGroup\)\. nowhere: .*\n +› Correct the name: .*longshore runs cancel homeless`/m,
+  );
   t.match(out, /^1 warning$/m);
   t.match(out, /^ledger +ok .*(published)/m);
   t.match(out, /^pocket +ok +watched .*\n +ok +it answers the launcher\n +ok +it answers the watcher\n/m, "in one place");

@@ -16,6 +16,7 @@ import t from "tap";
 import { postgres } from "../../../test/harness/servers/postgres.ts";
 import { sqlAt } from "../../../test/harness/servers/sql.ts";
 import { openPages, SOURCE } from "../open-pages.ts";
+import type { RunMatch } from "../pages.ts";
 import type { Intake } from "../port.ts";
 import {
   BANK, cancelled, claimed, complete, created, EAST, entry, failed, finish, INSTALLATION, placer, released, restarted, runId, SHOP, wanted,
@@ -179,6 +180,10 @@ t.test("runs are found by the code with which they ended, and by their group, if
   t.same(await find({ group }), ["b/4", "b/3", "a/2", "a/1"], "one that goes on is there, and one that waits is not");
   t.same(await find({ group, outcome: "active" }), ["b/4"]);
   t.same(await find({ group, code: "ExitCode", begins: "a" }), ["a/1"]);
+  const matching = async (match: Pick<RunMatch, "state" | "code" | "group">) =>
+    (await pages.matching({ reach: EVERYTHING, also: [EVERYTHING, EVERYTHING], most: 9, ...match })).map(({ id }) => id);
+  t.same(await matching({ state: "active", group }), ["b/4"], "a deed on many is done to those that the list shows");
+  t.same(await matching({ state: "ended", code: "ExitCode" }), ["b/3", "a/1"]);
   t.same(await find({ group: { name: "west", reach: EVERYTHING } }), []);
   const ofB = { all: [{ definitions: ["b"] }], own: [], me: "" };
   t.same(await find({ group: { name: "east", reach: ofB } }), ["b/4", "b/3"], "where others' runs were placed is not told");
