@@ -211,7 +211,7 @@ for (const [group, says, todo] of [
   ["no-roles", /FAIL +launcher: permissions: The launcher may do nothing in the namespace/, /longshore rbac \S+-role/],
   ["no-roles", /FAIL +watcher: permissions: The watcher may do nothing in the namespace/, /longshore rbac \S+-role/],
   ["too-small-role", /FAIL +launcher: permissions: The launcher may not patch and delete jobs\./, /longshore rbac \S+-role/],
-  ["cannot-watch", /FAIL +watcher: permissions: The watcher may not watch jobs, watch cronjobs, watch pods/, /longshore rbac cannot-watch.*poll: 10s/],
+  ["cannot-watch", /FAIL +watcher: permissions: The watcher may not watch jobs, watch pods, watch events/, /longshore rbac cannot-watch.*poll: 10s/],
   ["is-restricted", /FAIL +launcher: create: The namespace enforces Pod Security "restricted": a Job would be taken, and each of its pods refused: would violate PodSecurity "restricted:latest"/, /pod-security\.kubernetes\.io\/enforce/],
   ["has-no-pods", /FAIL +launcher: quota: No Job ever goes in: 0 of 0 pods \(quota none\)\. Each run fails at once\. {2}QuotaImpossible/, /Raise the namespace's quota/],
   ["empty-token", /FAIL +launcher: \S+:\d+: groups\.empty-token\.launch\.tokenFile: The file \S+ is empty\./, /mend it/],

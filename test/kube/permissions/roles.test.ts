@@ -68,7 +68,7 @@ for (const role of ["launcher", "watcher"] as const) {
     const resources = await discover(cluster.admin);
     t.ok(resources.length > 60, `${resources.length} resources were found, with their subresources`);
     const listed = (verb: string, { group, resource }: Resource): boolean =>
-      rulesOf(role, { volumes: true, secretValues: true }).some(
+      rulesOf(role, { volumes: true, secretValues: true, prepared: true }).some(
         (it) => it.apiGroups.includes(group) && it.resources.includes(resource) && it.verbs.includes(verb),
       );
     const wrong: string[] = [];
