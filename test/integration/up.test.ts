@@ -4,7 +4,7 @@
  *
  * The failure this prevents: parts that are tested, and a whole that nobody has started as its users do.
  */
-// runs at most 6 min
+// runs at most 12 min
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { writeFile } from "node:fs/promises";
