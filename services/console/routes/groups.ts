@@ -7,17 +7,16 @@ import { within } from "@longshore/runtime/loop.ts";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { type FieldProblem, refusals } from "../answers.ts";
+import { refusals } from "../answers.ts";
 import { Groups, Health, Ordered } from "../answers-for-operators.ts";
-import { fieldOf, noSuchGroup, Refused } from "../problem.ts";
+import { noSuchGroup } from "../problem.ts";
 import type { Parts } from "../parts.ts";
 import { publish } from "../publish.ts";
+import { sentDeed } from "../sent-deed.ts";
 import { askerOf } from "../sign-in/person.ts";
 import { groupView } from "../views/group.ts";
 import { healthView } from "../views/health.ts";
 
-/** The answer waits this long for the launcher: the page can mostly say at once what became of the deed. */
-const TAKEN_WITHIN_MS = 2_000;
 const BROKER_WITHIN_MS = 2_000;
 
 const DEEDS = {
@@ -102,27 +101,20 @@ async function carryOut<T extends "group.pause" | "group.resume">(
   { deed, type, data }: Ordered<T>,
   person: ReturnType<typeof askerOf>,
 ): Promise<boolean> {
-  const { pages, live, clock } = options;
+  const { pages } = options;
   const { group } = data;
   if (!(await pages.groups()).some(({ name }) => name === group)) throw noSuchGroup(group);
   const id = `console/group/${group}/${deed}-${randomUUID()}`;
-  const answered = Promise.withResolvers<"done" | "late" | readonly FieldProblem[]>();
-  const off = live.on(undefined, (event) => {
-    if (event.type === "command.refused" && event.data.command === id) answered.resolve(event.data.problems.map(fieldOf));
-    if (event.type === (type === "group.pause" ? "group.paused" : "group.resumed") && event.data.group === group)
-      answered.resolve("done");
+  const isPause = type === "group.pause";
+  const answer = await sentDeed(options, {
+    run: undefined,
+    send: () => publish(options, type, { deed, about: group, id, data }, person),
+    isAnswer: (event) =>
+      event.type === "command.refused"
+        ? event.data.command === id
+        : event.type === (isPause ? "group.paused" : "group.resumed") && event.data.group === group,
+    refused: "Not done",
   });
-  const late = clock.alarm(TAKEN_WITHIN_MS, () => answered.resolve("late"));
-  try {
-    await publish(options, type, { deed, about: group, id, data }, person);
-    const answer = await answered.promise;
-    if (answer === "done") return true;
-    // A launcher tells nothing of a command that changes nothing.
-    if (answer === "late")
-      return (await pages.groups()).some((it) => it.name === group && it.paused === (type === "group.pause"));
-    throw new Refused(409, "Not done", answer.map(({ message }) => message).join(" "), answer);
-  } finally {
-    off();
-    late();
-  }
+  // A launcher tells nothing of a command that changes nothing.
+  return answer === "done" || (await pages.groups()).some((it) => it.name === group && it.paused === isPause);
 }

@@ -10,20 +10,19 @@ import type { RunRow } from "@longshore/ledger/port.ts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { type FieldProblem, refusals, RunRows, RunView, Taken } from "../answers.ts";
+import { refusals, RunRows, RunView, Taken } from "../answers.ts";
 import { asksTheSame } from "../asks-the-same.ts";
 import { denied } from "../denied.ts";
 import { markOf, mayUse } from "../mark.ts";
 import { fieldOf, noSuchJob, NOT_OPEN, Refused, UNUSABLE } from "../problem.ts";
 import type { Parts } from "../parts.ts";
 import { publish } from "../publish.ts";
+import { sentDeed } from "../sent-deed.ts";
 import { askerOf, mayWith, reachWith } from "../sign-in/person.ts";
 import { viewOf } from "../views/read.ts";
 import { stateOf } from "../views/state.ts";
 
 const ROWS = 50;
-/** The answer waits this long for the launcher: most runs are taken within it, and the page can say so at once. */
-const TAKEN_WITHIN_MS = 2_000;
 
 const Asked = z.strictObject({
   run: RunId,
@@ -162,7 +161,7 @@ export function runs(plain: FastifyInstance, options: Parts): void {
 
 const deedOn = (deed: Deed, run: RunId, command: string) => ({ deed, about: run, id: `console/${run}/${command}` });
 
-/** "team=shop" is a label or a parameter; a run's id may hold "=", too, and then begins with what stands before it. */
+/** Throws `Refused` for somebody who operates nothing: others are not told where a run was placed. */
 export function placedIn(request: FastifyRequest, options: Parts, name: string | undefined): Pick<RunSearch, "group"> {
   if (name === undefined) return {};
   const reach = reachWith(request, options, "operate");
@@ -170,6 +169,7 @@ export function placedIn(request: FastifyRequest, options: Parts, name: string |
   return { group: { name, reach } };
 }
 
+/** "team=shop" is a label or a parameter; a run's id may hold "=", too, and then begins with what stands before it. */
 export function foundBy(find: string | undefined): Pick<RunSearch, "begins" | "tag"> {
   if (find === undefined) return {};
   const [, name, value] = /^([^=]+)=(.+)$/.exec(find) ?? [];
@@ -196,7 +196,7 @@ async function ask(
   asked: z.output<typeof Asked>,
   request: FastifyRequest,
 ): Promise<{ status: 200 | 201 | 202; answer: z.input<typeof Taken> }> {
-  const { pages, live, clock } = options;
+  const { pages } = options;
   const { run, definition: name, parameters } = asked;
   const asker = askerOf(request);
   const see = reachWith(request, options, "see");
@@ -216,22 +216,13 @@ async function ask(
   if (resolved.kind === "refused")
     throw new Refused(422, "Not run yet", "Some values cannot be used.", resolved.problems.map(fieldOf));
 
-  const answered = Promise.withResolvers<"taken" | readonly FieldProblem[]>();
-  const off = live.on(run, ({ type, data }) => {
-    if (type === "command.refused") answered.resolve(data.problems.map(fieldOf));
-    else if (type === "run.accepted") answered.resolve("taken");
+  const data = { run, definition: definition.name, parameters } as CommandInput<"run.requested">;
+  const answer = await sentDeed(options, {
+    run,
+    send: () => publish(options, "run.requested", { ...deedOn("run", run, "run"), data }, asker),
+    isAnswer: ({ type }) => type === "command.refused" || type === "run.accepted",
+    refused: "Not run",
   });
-  const late = clock.alarm(TAKEN_WITHIN_MS, () => answered.resolve([]));
-  try {
-    const data = { run, definition: definition.name, parameters } as CommandInput<"run.requested">;
-    await publish(options, "run.requested", { ...deedOn("run", run, "run"), data }, asker);
-    const answer = await answered.promise;
-    if (answer === "taken" || (answer.length === 0 && (await pages.find(run)) !== undefined))
-      return { status: 201, answer: { run } };
-    if (answer.length > 0) throw new Refused(409, "Not run", answer.map(({ message }) => message).join(" "), answer);
-    return { status: 202, answer: { run } };
-  } finally {
-    off();
-    late();
-  }
+  const isTaken = answer === "done" || (await pages.find(run)) !== undefined;
+  return { status: isTaken ? 201 : 202, answer: { run } };
 }
