@@ -4,10 +4,9 @@ import { type Role, ROLE_NAMES } from "@longshore/contract/access-rule.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import type { Asker } from "@longshore/domain/access/access.ts";
 import { LINK_MS, newLink } from "@longshore/console/sign-in/tokens.ts";
-import { openPages } from "@longshore/ledger/open-pages.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
 import { command, CONFIG, say, type Surroundings, Usage } from "../command.ts";
 import { whole } from "../screen/rows.ts";
+import { pagesOf } from "../pages-of.ts";
 import { findLongshore } from "../which-longshore.ts";
 
 const NAME_MOST = 200;
@@ -41,12 +40,12 @@ export const link = command({
 The link works once, and for 10 minutes. A session then lasts for 12 hours, or until its person signs out.`,
   async run({ name = userInfo().username, team: teams = ADMINS, console: named, config }, _, surroundings) {
     if (name === "" || name.length > NAME_MOST) throw new Usage(`--name has 1 to ${NAME_MOST} characters`);
-    const { ledgerUrl, installation, console: running } = await findLongshore({ config }, surroundings);
-    const at = named ?? running;
+    const longshore = await findLongshore({ config }, surroundings);
+    const at = named ?? longshore.console;
     if (at === undefined)
       throw new Failure("halt", "NoConsole", "no console is known here: name its address, --console http://127.0.0.1:7373");
     if (!URL.canParse(at)) throw new Usage(`--console needs an address such as http://127.0.0.1:7373; not "${at}"`);
-    await using pages = await openPages({ url: ledgerUrl, installation, log: silentLog, poolMax: 1 });
+    await using pages = await pagesOf(longshore);
     say(surroundings, [await newLink(pages.signIns, new URL(at).origin, { name, teams })]);
     return 0;
   },

@@ -3,9 +3,7 @@ import { TokenName } from "@longshore/contract/access-rule.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { durationMs } from "@longshore/contract/units.ts";
 import { hashOf, newProgramToken } from "@longshore/console/sign-in/tokens.ts";
-import { openPages } from "@longshore/ledger/open-pages.ts";
 import type { Pages, TokenRow } from "@longshore/ledger/pages.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
 import {
   command,
   CONFIG,
@@ -22,6 +20,7 @@ import {
   tell,
   Usage,
 } from "../command.ts";
+import { pagesOf } from "../pages-of.ts";
 import { type Column, table } from "../screen/rows.ts";
 import { timeText } from "../screen/times.ts";
 import { findLongshore } from "../which-longshore.ts";
@@ -55,7 +54,7 @@ Only the token's hash is kept: whoever loses it removes it and makes another.`,
         const forMs = durationMs(given);
         if (forMs === undefined || forMs === 0)
           throw new Usage(`--for is a duration of at most 366d, such as 12h or 90d; not "${given}"`);
-        await using pages = await pagesOf(config, surroundings);
+        await using pages = await pagesIn(config, surroundings);
         const made = newProgramToken();
         if (!(await pages.tokens.add(name, hashOf(made), forMs)))
           throw new Failure(
@@ -77,7 +76,7 @@ Only the token's hash is kept: whoever loses it removes it and makes another.`,
       usage: ["[--json]"],
       options: { json: JSON_OPTION, config: CONFIG },
       async run({ config, json: asJson = false }, _, surroundings) {
-        await using pages = await pagesOf(config, surroundings);
+        await using pages = await pagesIn(config, surroundings);
         const rows = await pages.tokens.list();
         if (asJson) surroundings.out(json(rows.map(recordOf)));
         else if (rows.length === 0) tell(surroundings, "no tokens: `longshore token add NAME` makes one");
@@ -93,7 +92,7 @@ Only the token's hash is kept: whoever loses it removes it and makes another.`,
       words: ["a token's name"],
       namedBy: NAMES,
       async run({ config }, [name = ""], surroundings) {
-        await using pages = await pagesOf(config, surroundings);
+        await using pages = await pagesIn(config, surroundings);
         if (!(await pages.tokens.remove(name))) {
           const names = (await pages.tokens.list()).map((it) => it.name);
           const there = names.length === 0 ? "none" : names.join(", ");
@@ -106,9 +105,9 @@ Only the token's hash is kept: whoever loses it removes it and makes another.`,
   },
 });
 
-async function pagesOf(config: string | undefined, surroundings: Surroundings): Promise<Pages> {
-  const { ledgerUrl: url, installation } = await findLongshore({ config }, surroundings);
-  return await during(surroundings, "waiting for the ledger", () => openPages({ url, installation, log: silentLog, poolMax: 1 }));
+async function pagesIn(config: string | undefined, surroundings: Surroundings): Promise<Pages> {
+  const longshore = await findLongshore({ config }, surroundings);
+  return await during(surroundings, "waiting for the ledger", () => pagesOf(longshore));
 }
 
 const COLUMNS: readonly Column<TokenRow>[] = [

@@ -6,9 +6,7 @@ import { RunId } from "@longshore/contract/ids.ts";
 import { Failure } from "@longshore/contract/problems/problem.ts";
 import { diagnosisFor } from "@longshore/domain/run/story.ts";
 import { finishedAtMs, type RunRecord } from "@longshore/domain/run/record.ts";
-import { openPages } from "@longshore/ledger/open-pages.ts";
 import type { RunFilter, RunRow, StoryEvent } from "@longshore/ledger/port.ts";
-import { silentLog } from "@longshore/runtime/log.ts";
 import { holdersBefore } from "../../advice.ts";
 import { commandOf } from "../../checked-command.ts";
 import {
@@ -16,6 +14,7 @@ import {
 } from "../../command.ts"; // biome-ignore format: a list of names
 import type { Values as ValuesOf } from "../../command.ts";
 import { exitCodeOf, follow } from "../../following.ts";
+import { pagesOf } from "../../pages-of.ts";
 import { placeOf } from "../../place.ts";
 import { type Sending, sendingIn } from "../../sending.ts";
 import { GOES_ON, watch } from "../../watching.ts";
@@ -291,8 +290,7 @@ const runUnknown = (run: string, config: string | undefined, meant?: string): Fa
 
 /** A request that was refused made no run: whoever asks for it hears why. */
 async function notThere(run: RunId, { config }: Values, surroundings: Surroundings): Promise<Failure> {
-  const { ledgerUrl, installation } = await findLongshore({ config }, surroundings);
-  await using pages = await openPages({ url: ledgerUrl, installation, log: silentLog, poolMax: 1 });
+  await using pages = await pagesOf(await findLongshore({ config }, surroundings));
   const refused = await pages.refusal(run);
   if (refused === undefined) return runUnknown(run, config);
   const why = refused.problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n");
