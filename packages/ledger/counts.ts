@@ -1,9 +1,9 @@
-/** What the ledger counts: runs that are under way, and ends, which are counted once and then only added up. */
+/** The ledger's counts: runs that are under way, and ends, which are counted once and then only added up. */
 import type { Outcome } from "@longshore/contract/messages/event.ts";
 import type { GroupName } from "@longshore/contract/ids.ts";
 import type { AttemptState, UnendedState } from "@longshore/domain/run/record.ts";
 
-/** How many runs ended in the same way. The code and the blame are "" for an end that needs no diagnosis. */
+/** The number of runs that ended in the same way. The code and the blame are "" for an end that needs no diagnosis. */
 export interface Ends {
   readonly group: GroupName | undefined;
   readonly outcome: Outcome;

@@ -79,7 +79,7 @@ export const CONTROL = {
     at: z.iso.datetime(),
     group: GroupName,
     job: Uid,
-    /** How many of the lines that are there already are wanted: none after another watcher has sent them. */
+    /** The number of earlier lines that are wanted: 0 if another watcher has sent them. */
     tailLines: z.int().min(0).max(LOG_LINES_MOST),
     /** The watcher whose offer was taken; all others do nothing. If absent, each watcher of the group may offer. */
     watcher: Watcher.optional(),

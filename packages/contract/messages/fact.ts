@@ -119,7 +119,7 @@ const Prepared = z.object({
   unread: z.string().optional(),
   schedule: z.string().optional(),
   suspended: z.boolean(),
-  /** How many pods of the Job run, or how many Jobs of the schedule. They are not Longshore's. */
+  /** The number of the Job's running pods, or of the schedule's running Jobs. They are not Longshore's. */
   active: z.int().min(0),
   lastStartedAt: z.string().optional(),
   lastSucceededAt: z.string().optional(),

@@ -48,5 +48,5 @@ export const ProblemCode = z.enum(Object.keys(PROBLEM_CODES) as [ProblemCode, ..
 /** One thing that is wrong with a command. */
 export type CommandProblem = Problem<ProblemCode>;
 
-/** What an `IdempotencyConflict` says: to the sender of a message, and to somebody who publishes and has the ledger at hand. */
+/** The sentence of an `IdempotencyConflict`, for a message's sender, and for whoever publishes with the ledger at hand. */
 export const OTHER_CONTENT = "This id belongs to a run with other content, which stays as it is; a new run needs a new id.";

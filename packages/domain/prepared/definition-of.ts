@@ -82,7 +82,7 @@ const KEPT = [
   "podReplacementPolicy",
 ];
 
-/** What a run would lose of the Job: of its many pods, or of the rules by which Kubernetes counts their failures. */
+/** The parts of the Job that a run would lose: its further pods, and the rules by which Kubernetes counts their failures. */
 function unkept(runs: Readonly<Record<string, unknown>>): readonly string[] {
   const others = Object.keys(runs).filter((it) => !KEPT.includes(it));
   const many = Math.max(integer(runs["completions"]) ?? 1, integer(runs["parallelism"]) ?? 1);

@@ -42,7 +42,7 @@ const handlers = (container: unknown): readonly unknown[] => [
 ];
 const added = (container: unknown): readonly unknown[] => list(at(securityOf(container), "capabilities", "add"));
 const seccompOf = (security: unknown): unknown => at(security, "seccompProfile", "type");
-/** What a container says goes before what its pod says. */
+/** A container's own word goes before its pod's. */
 const saidFor = (name: string, pod: unknown, container: unknown): unknown =>
   field(securityOf(container), name) ?? field(securityOf(pod), name);
 

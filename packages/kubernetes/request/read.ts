@@ -240,7 +240,7 @@ interface LogLinesOptions extends Pick<LogOptions, "namespace" | "pod" | "contai
   readonly transport: Channel;
   /** False: the lines so far. True: also those that come, until the container has ended. */
   readonly follows: boolean;
-  /** Of the lines so far, only this many of the last. */
+  /** At most so many of the newest earlier lines are read. */
   readonly tailLines?: number;
 }
 
